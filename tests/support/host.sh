@@ -1,0 +1,32 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+#
+# Becomes process 1 of a test's host (support/host.py): its own /proc, /run and /var/lib/cni, and in
+# them a real ovsdb-server and ovs-vswitchd, all of which end with it.
+#
+# Prints its pid as seen from outside once everything is ready; lives until standard input is closed,
+# so that nothing is left behind however the tests end.
+#
+#   host.sh LOGS     LOGS: the folder for the daemons' logs
+
+set -eu
+logs=$1
+
+read -r pid _ </proc/self/stat # still the outer /proc: the outer pid
+mount -t proc proc /proc
+mount -t tmpfs -o mode=755 tmpfs /run
+mkdir -p /run/netns /run/openvswitch /var/lib/cni
+mount -t tmpfs -o mode=700 tmpfs /var/lib/cni
+ip link set lo up
+
+cd /run/openvswitch
+ovsdb-tool create conf.db /usr/share/openvswitch/vswitch.ovsschema
+ovsdb-server conf.db --remote=punix:db.sock --detach --pidfile \
+  --log-file="$logs/ovsdb-server.log" -vconsole:off
+ovs-vsctl --no-wait init
+# The same on every machine: no kernel datapath, even where the module is there.
+ovs-vswitchd unix:db.sock --disable-system --detach --pidfile \
+  --log-file="$logs/ovs-vswitchd.log" -vconsole:off
+
+echo "$pid"
+exec cat

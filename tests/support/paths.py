@@ -1,0 +1,15 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where things are: in the checkout, in what scripts/setup built, and in the distribution."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+SOURCES = CHECKOUT / "src" / "linen"
+EXAMPLES = CHECKOUT / "examples"
+FROZEN_PLUGIN = CHECKOUT / "bin" / "linen"
+
+GO_TOOLS = CHECKOUT / ".cache" / "tools" / "bin"
+CNITOOL = GO_TOOLS / "cnitool"
+DEBIAN_PLUGINS = Path("/usr/lib/cni")
