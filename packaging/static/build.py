@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Build the plugin as one static file: bin/linen, or bin/linen-ARCH for another machine.
+
+The file is the distribution's CPython library, linked with launcher.c and with the
+bytecode of the plugin's modules (freeze.py). Equal sources, compiler and CPython give
+equal bytes, wherever and whenever they are built. docs/design/static-build.md has the why.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import freeze
+import host
+from archive import CPython
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+SRC = ROOT / "src"
+# CPython's internal tables and start-up phases differ from release to release; those of
+# Debian 12, Ubuntu 24.04 and Debian 13 are known to work.
+RELEASES = {(3, 11), (3, 12), (3, 13)}
+CFLAGS = ("-O2", "-Wall", "-Wextra", "-Wno-missing-field-initializers", "-Wno-unused-parameter")
+LDFLAGS = ("-static", "-no-pie", "-s", "-Wl,--build-id=none")
+
+
+def parse_args(native: str) -> argparse.Namespace:
+    """Read the command line of build.sh."""
+    parser = argparse.ArgumentParser(
+        prog="build.sh",
+        description="Build the CNI plugin linen as one static file, from the distribution's"
+        " own CPython. As root, what is missing is installed by apt.",
+    )
+    parser.add_argument(
+        "--arch", choices=sorted(host.TRIPLETS), default=native, help="default: %(default)s"
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        help=f"default: bin/linen for {native}, bin/linen-ARCH for another architecture",
+    )
+    parser.add_argument(
+        "--cache",
+        type=Path,
+        default=ROOT / ".cache",
+        help="folder for what is downloaded (default: .cache)",
+    )
+    return parser.parse_args()
+
+
+def write_header(cpython: CPython, build: Path) -> None:
+    """Freeze the plugin's modules into build/modules.h."""
+    builtins = freeze.read_list(ROOT / "packaging" / "builtin-modules.txt")
+    names = freeze.read_list(ROOT / "packaging" / "plugin-modules.txt")
+    modules = [freeze.load(name, SRC) for name in names]
+    freeze.check_imports(modules, builtins, SRC)
+    bootstrap = freeze.importlib_bootstrap(cpython.source / "Lib/importlib/_bootstrap.py")
+    header = freeze.render_header(modules, bootstrap, builtins)
+    (build / "modules.h").write_text(header, "utf-8")
+
+
+def link(cpython: CPython, arch: str, build: Path) -> Path:
+    """Compile the C files and link them with CPython; return the executable."""
+    include = [f"-I{path}" for path in (build, cpython.include, cpython.include.parent)]
+    internal = [f"-I{cpython.include}/internal", "-DPy_BUILD_CORE_MODULE"]
+    units = {
+        "launcher.o": [*include, str(HERE / "launcher.c")],
+        "tables.o": [*include, str(HERE / "tables.c")],
+        "_json.o": [*include, *internal, str(cpython.source / "Modules/_json.c")],
+    }
+    for name, args in units.items():
+        host.run(host.compiler(arch), *CFLAGS, *args, "-c", "-o", name, cwd=build)
+    host.run(
+        host.compiler(arch), *LDFLAGS, *units, str(cpython.library), "-lm", "-o", "linen", cwd=build
+    )
+    return build / "linen"
+
+
+def build(arch: str, output: Path, cache: Path) -> None:
+    """Build the plugin for `arch` as the file `output`."""
+    if sys.version_info[:2] not in RELEASES:
+        raise host.BuildError(f"/usr/bin/python3 is {sys.version.split()[0]}, not 3.11 to 3.13")
+    host.ensure_toolchain(arch)
+    release = "{}.{}".format(*sys.version_info)
+    installed = host.python_package_version(release)
+    cpython = CPython(cache.resolve(), release, installed, arch)
+    folder = ROOT / "build" / "static" / arch
+    folder.mkdir(parents=True, exist_ok=True)
+    write_header(cpython, folder)
+    executable = link(cpython, arch, folder)
+    executable.chmod(0o755)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    executable.replace(output)
+    print(f"{output}: {output.stat().st_size / 1e6:.1f} MB, CPython {installed}, {arch}")
+
+
+def main() -> int:
+    """Run the build; return its exit status."""
+    try:
+        native = host.native_architecture()
+        args = parse_args(native)
+        name = "linen" if args.arch == native else f"linen-{args.arch}"
+        build(args.arch, args.output or ROOT / "bin" / name, args.cache)
+    except (host.BuildError, freeze.FreezeError) as error:
+        print(f"build.sh: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

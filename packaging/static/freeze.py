@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Compile the plugin's modules into C arrays, from which the binary imports them.
+
+The modules are those of packaging/plugin-modules.txt and no others. Each may import
+only others of that list, the C modules of packaging/builtin-modules.txt, and sys: the
+binary has nothing else, so anything else stops the build here instead of a pod there.
+
+The output depends on nothing but the sources and the version of Python: file names are
+relative to src/, and the marshal format is one without back-references, since those
+follow reference counts of the process that writes them.
+"""
+
+from __future__ import annotations
+
+import ast
+import marshal
+from dataclasses import dataclass
+from pathlib import Path
+
+MARSHAL_WITHOUT_REFERENCES = 2
+BYTES_A_ROW = 24
+
+
+class FreezeError(Exception):
+    """A module that can't be frozen; the message has one line per reason."""
+
+
+@dataclass(frozen=True)
+class Module:
+    """One frozen module: its dotted name, whether it is a package, its syntax tree."""
+
+    name: str
+    is_package: bool
+    file: str
+    tree: ast.Module
+
+    @property
+    def array(self) -> str:
+        """Name of the C array that holds the code."""
+        return "code_" + self.name.replace(".", "_")
+
+    def code(self) -> bytes:
+        """Marshalled code, without docstrings and assertions."""
+        code = compile(self.tree, self.file, "exec", dont_inherit=True, optimize=2)
+        return marshal.dumps(code, MARSHAL_WITHOUT_REFERENCES)
+
+
+def read_list(path: Path) -> list[str]:
+    """Read a list of modules: one dotted name a line, `#` starts a comment."""
+    lines = (line.partition("#")[0].strip() for line in path.read_text("utf-8").splitlines())
+    return [line for line in lines if line]
+
+
+def load(name: str, src: Path) -> Module:
+    """Find and parse the source of the module `name` below `src`."""
+    path = src.joinpath(*name.split("."))
+    is_package = path.is_dir()
+    file = path / "__init__.py" if is_package else path.with_suffix(".py")
+    if not file.is_file():
+        raise FreezeError(f"{name}: no such module below {src}")
+    tree = TypingStripper().visit(ast.parse(file.read_text("utf-8"), str(file)))
+    return Module(name, is_package, str(file.relative_to(src)), ast.fix_missing_locations(tree))
+
+
+class TypingStripper(ast.NodeTransformer):
+    """Take out what only type checkers read: annotations and `if TYPE_CHECKING:` blocks."""
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.ImportFrom | None:
+        """Drop `from __future__ import annotations`: no annotations are left."""
+        return None if node.module == "__future__" else node
+
+    def visit_If(self, node: ast.If) -> ast.stmt | list[ast.stmt]:
+        """Replace `if TYPE_CHECKING:` by its else branch."""
+        self.generic_visit(node)
+        if isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            return node.orelse or ast.copy_location(ast.Pass(), node)
+        return node
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.stmt:
+        """Turn `name: type = value` into `name = value`, and `name: type` into nothing."""
+        statement = ast.Assign([node.target], node.value) if node.value else ast.Pass()
+        return ast.copy_location(statement, node)
+
+    def visit_arg(self, node: ast.arg) -> ast.arg:
+        """Drop a parameter's annotation."""
+        node.annotation = None
+        return node
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.FunctionDef:
+        """Drop the annotation of what a function returns."""
+        node.returns = None
+        self.generic_visit(node)
+        return node
+
+
+def imported_modules(module: Module, src: Path) -> set[str]:
+    """Return the dotted names of all modules that `module` imports, in functions too."""
+    names: set[str] = set()
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            package = _package_of(node, module)
+            members = (f"{package}.{alias.name}" for alias in node.names)
+            names.update([package], (name for name in members if _is_module(name, src)))
+    return names
+
+
+def _package_of(node: ast.ImportFrom, module: Module) -> str:
+    if not node.level:
+        return node.module or ""
+    parents = module.name.split(".")
+    parents = parents[: len(parents) - node.level + module.is_package]
+    return ".".join([*parents, node.module] if node.module else parents)
+
+
+def check_imports(modules: list[Module], builtins: list[str], src: Path) -> None:
+    """Raise FreezeError for every import that the binary could not satisfy."""
+    present = {module.name for module in modules} | {*builtins, "sys"}
+    problems = [
+        f"{module.file}: imports {name}, which is in neither list of modules"
+        for module in modules
+        for name in sorted(imported_modules(module, src) - present)
+    ]
+    problems += [
+        f"{module.name}: its package is not in the list of modules"
+        for module in modules
+        if "." in module.name and module.name.rpartition(".")[0] not in present
+    ]
+    if problems:
+        raise FreezeError("\n".join(problems))
+
+
+def _is_module(name: str, src: Path) -> bool:
+    path = src.joinpath(*name.split("."))
+    return path.is_dir() or path.with_suffix(".py").is_file()
+
+
+def importlib_bootstrap(source: Path) -> Module:
+    """Load CPython's own import system, the one module that the core can't do without."""
+    tree = ast.parse(source.read_text("utf-8"))
+    return Module("importlib._bootstrap", False, "<frozen importlib._bootstrap>", tree)
+
+
+def render_header(modules: list[Module], bootstrap: Module, builtins: list[str]) -> str:
+    """Render the generated header that tables.c includes."""
+    arrays = [_render_array(module) for module in [bootstrap, *modules]]
+    frozen = [f'M("{m.name}", {m.array}, {int(m.is_package)})' for m in modules]
+    return "\n".join(
+        [
+            _render_macro("BUILTIN_MODULES", [f"M({name})" for name in builtins]),
+            _render_macro("FROZEN_MODULES", frozen),
+            *arrays,
+        ]
+    )
+
+
+def _render_macro(name: str, entries: list[str]) -> str:
+    return " \\\n    ".join([f"#define {name}(M)", *entries]) + "\n"
+
+
+def _render_array(module: Module) -> str:
+    code = module.code()
+    rows = (code[start : start + BYTES_A_ROW] for start in range(0, len(code), BYTES_A_ROW))
+    numbers = ",\n".join(",".join(map(str, row)) for row in rows)
+    return f"static const unsigned char {module.array}[] = {{\n{numbers}\n}};\n"

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the build needs of the machine it runs on, and how it gets it.
+
+As root the missing packages are installed; anybody else is told their names. The target
+is named as Debian names it (amd64, arm64), its tools carry the GNU triplet as a prefix.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TRIPLETS = {"amd64": "x86_64-linux-gnu", "arm64": "aarch64-linux-gnu"}
+
+
+class BuildError(Exception):
+    """The build can't go on; the message says why, and what would help."""
+
+
+def run(*command: str, cwd: Path | None = None) -> str:
+    """Run a command and return what it prints; if it fails, show all that it said."""
+    result = subprocess.run(
+        command,
+        cwd=cwd,
+        check=False,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"},
+    )
+    if result.returncode:
+        said = (result.stdout + result.stderr).strip()
+        raise BuildError(f"{said}\nfailed with status {result.returncode}: {' '.join(command)}")
+    return result.stdout
+
+
+def native_architecture() -> str:
+    """Return Debian's name of this machine's architecture."""
+    if not shutil.which("apt-get"):
+        raise BuildError("apt-get is missing; build on Debian 12 or 13 or Ubuntu 24.04")
+    return run("dpkg", "--print-architecture").strip()
+
+
+def python_package_version(version: str) -> str:
+    """Return the package version of /usr/bin/python3, which is of release `version`."""
+    return run("dpkg-query", "--show", "--showformat", "${Version}", f"python{version}-minimal")
+
+
+def compiler(arch: str) -> str:
+    """Return the name of the C compiler for `arch`."""
+    return f"{TRIPLETS[arch]}-gcc"
+
+
+def ensure_toolchain(arch: str) -> None:
+    """Make sure that static programs for `arch` can be compiled here."""
+    if arch == native_architecture():
+        packages = ["gcc", "libc6-dev"]
+    else:
+        cpu = TRIPLETS[arch].partition("-")[0].replace("_", "-")
+        packages = [f"gcc-{cpu}-linux-gnu", f"libc6-dev-{arch}-cross"]
+    if _has_static_libc(arch):
+        return
+    if os.geteuid() != 0:
+        raise BuildError(f"missing on this machine: apt-get install {' '.join(packages)}")
+    print(f"installing {' and '.join(packages)}", flush=True)
+    run("apt-get", "update")
+    run("apt-get", "install", "--yes", "--no-install-recommends", *packages)
+
+
+def _has_static_libc(arch: str) -> bool:
+    if not shutil.which(compiler(arch)):
+        return False
+    # gcc answers with a path if it has the file, and repeats the bare name if not
+    return "/" in run(compiler(arch), "-print-file-name=libc.a")
