@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""IP addresses as the plugin needs them: parsed, in one notation, fit to be a tunnel's end."""
+
+from __future__ import annotations
+
+from linen.light import sock
+
+# Outer Ethernet header is not counted: MTU is about what an Ethernet frame carries.
+# VXLAN 8 + UDP 8 + inner Ethernet 14 + IP 20 or 40 (RFC 7348, section 5).
+OVERHEAD_IPV4 = 50
+OVERHEAD_IPV6 = 70
+
+
+def parse_vtep(text: str) -> str:
+    """An address that can be a tunnel's end, in its usual notation.
+
+    Raises `ValueError` whose text says what is wrong with it.
+    """
+    try:
+        address = sock.ip_bytes(text)
+    except ValueError:
+        raise ValueError("is not an IPv4 or IPv6 address") from None
+    if not any(address):
+        raise ValueError("is the unspecified address, not a node's")
+    if len(address) == 4:
+        _refuse_group(address[0] >= 224)
+    else:
+        _refuse_group(address[0] == 0xFF)
+        if address[0] == 0xFE and address[1] & 0xC0 == 0x80:
+            raise ValueError("is link-local: a tunnel's end needs a global or unique-local address")
+    return sock.ip_text(address)
+
+
+def _refuse_group(is_group: bool) -> None:
+    if is_group:
+        raise ValueError("is a multicast or broadcast address, not a node's")
+
+
+def overhead(vtep: str) -> int:
+    """Bytes that VXLAN to `vtep` adds to each packet of a pod."""
+    return OVERHEAD_IPV6 if ":" in vtep else OVERHEAD_IPV4

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The errors of Linen, drawn as a tree; each knows the CNI error code that tells a runtime what to do.
+
+    LinenError                   999  a bug of ours, where nothing below fits
+    ├── VersionUnsupported         1  the configuration's cniVersion
+    ├── EnvironmentInvalid         4  the CNI_* variables
+    ├── InputUnreadable            5  standard input
+    ├── InputNotJson               6
+    ├── ConfigInvalid              7  the network configuration; carries every fault that was found
+    ├── OwnNetns                   8  CNI_NETNS is the plugin's own network namespace
+    ├── Unavailable               11  OVSDB or ovs-vswitchd is not there (yet): trying again can help
+    │   └── VswitchdStopped       11  OVSDB is, ovs-vswitchd is not
+    ├── NotReady                  50  STATUS: no ADD would succeed
+    │   └── NotReadyAndDegraded   51  STATUS: and running containers may be cut off
+    ├── OverlayDiffers           100  CHECK: something of ours is not as it should be
+    ├── OvsRefused               101  Open vSwitch reports an error for something of ours
+    └── Conflict                 102  what we need belongs to somebody else, or to another network
+
+Codes up to 99 are those of the CNI specification (SPEC.md, "Error"); from 100 on they are ours.
+"""
+
+from __future__ import annotations
+
+
+class LinenError(Exception):
+    """`message` says what is wrong and where, `details` what would be right or what was seen."""
+
+    code = 999
+
+    def __init__(self, message: str, details: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.details = details
+
+
+class VersionUnsupported(LinenError):
+    code = 1
+
+
+class EnvironmentInvalid(LinenError):
+    code = 4
+
+
+class InputUnreadable(LinenError):
+    code = 5
+
+
+class InputNotJson(LinenError):
+    code = 6
+
+
+class ConfigInvalid(LinenError):
+    code = 7
+
+
+class OwnNetns(LinenError):
+    code = 8
+
+
+class Unavailable(LinenError):
+    code = 11
+
+
+class VswitchdStopped(Unavailable):
+    code = 11
+
+
+class NotReady(LinenError):
+    code = 50
+
+
+class NotReadyAndDegraded(NotReady):
+    code = 51
+
+
+class OverlayDiffers(LinenError):
+    code = 100
+
+
+class OvsRefused(LinenError):
+    code = 101
+
+
+class Conflict(LinenError):
+    code = 102

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Names of tunnel ports, and the marks by which we know our own rows.
+
+A name has at most 15 bytes: OpenFlow cuts longer ones off, so that 192.168.100.101 and .102 would look alike
+(ovs-vswitchd.conf.db(5), "Interface.name").
+Port names are unique in all of OVSDB, not only on their bridge, so there is a second candidate for a tunnel
+whose first name is taken, for example by another network's tunnel to the same node.
+"""
+
+from __future__ import annotations
+
+from linen.light import sock
+
+NAME_LIMIT = 15
+PREFIX = "vxif"
+
+MARK_NETWORK = "linen-network"  # the network's name in its CNI configuration
+MARK_MAKER = "linen-maker"  # which program answers for the row
+MARK_BRIDGE = "linen-bridge"  # on a tunnel: the OVS bridge that it belongs on
+MARK_VNI = "linen-vni"  # on a bridge: the VNI of its network
+
+MAKER_PLUGIN = "plugin"
+
+_BASE32 = "abcdefghijklmnopqrstuvwxyz234567"
+_FNV_OFFSET = 0xCBF29CE484222325
+_FNV_PRIME = 0x100000001B3
+
+
+def tunnel_names(vtep: str, network: str, key: str) -> tuple[str, str]:
+    """The name for a tunnel to `vtep`, and the one to take where the first is taken."""
+    first = PREFIX + vtep.replace(".", "_")
+    if ":" in vtep:
+        first = PREFIX + _short_hash(vtep)
+    elif len(first) > NAME_LIMIT:
+        first = PREFIX + sock.ip_bytes(vtep).hex()
+    return first, PREFIX + _short_hash(f"{network}/{key}/{vtep}")
+
+
+def _short_hash(text: str) -> str:
+    """11 characters that stand for `text`: 55 bits of its 64-bit FNV-1a hash, in base 32."""
+    value = _FNV_OFFSET
+    for byte in text.encode():
+        value = (value ^ byte) * _FNV_PRIME & 0xFFFFFFFFFFFFFFFF
+    return "".join(_BASE32[value >> shift & 31] for shift in range(0, 55, 5))

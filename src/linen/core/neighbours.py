@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Before a tunnel is added: is its name free, and does somebody else's tunnel lead to that peer already?
+
+Port names are unique in all of OVSDB, and so are a tunnel's remote address and key in all of Open vSwitch.
+The rows in the way may belong to the administrator, to `flaxd`, to another network, or to the original of 2017.
+"""
+
+from __future__ import annotations
+
+from linen.core import model
+from linen.core.notation import includes, is_, pairs, select, to_map, to_uuid
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Container, Generator, Sequence
+
+    from linen.light.json import Json
+
+COLUMNS = ("name", "type", "options")
+
+# Above this many tunnels one read of all interfaces costs less than three searches for each (0.05 ms a search
+# among 1,000 interfaces, 3 ms for all of them).
+SEARCH_LIMIT = 24
+
+
+def look_around(
+    tunnels: Sequence[model.TunnelSpec], own_names: Container[str]
+) -> Generator[list[Json], list[Json], model.Neighbourhood]:
+    """A conversation with OVSDB: yields operations, is sent their results, returns what it learned.
+
+    Ports of `own_names` are ours, so they are in nobody's way.
+    """
+    results = yield _searches(tunnels)
+    wanted = {identity(tunnel.options): tunnel.remote for tunnel in tunnels}
+    candidates = {name for tunnel in tunnels for name in tunnel.names}
+    taken: set[str] = set()
+    clashes: dict[str, str] = {}
+    for row in (row for result in results for row in result["rows"]):
+        if row["name"] in own_names:
+            continue
+        if row["name"] in candidates:
+            taken.add(row["name"])
+        remote = wanted.get(identity(pairs(row["options"])))
+        if row["type"] == "vxlan" and remote is not None:
+            clashes[remote] = row["name"]
+    present = (yield from _locate(clashes)) if clashes else {}
+    return model.Neighbourhood(taken, present)
+
+
+def _searches(tunnels: Sequence[model.TunnelSpec]) -> list[Json]:
+    if len(tunnels) > SEARCH_LIMIT:
+        return [select("Interface", [], COLUMNS)]
+    operations = []
+    for tunnel in tunnels:
+        same_peer = includes("options", to_map({"remote_ip": tunnel.remote}))
+        operations.append(select("Interface", same_peer, COLUMNS))
+        operations += [select("Interface", is_("name", name), COLUMNS) for name in tunnel.names]
+    return operations
+
+
+def _locate(
+    clashes: dict[str, str],
+) -> Generator[list[Json], list[Json], dict[str, tuple[str, str]]]:
+    """For each peer, the port of the tunnel that leads there and the OVS bridge that the port is on."""
+    found = yield [select("Port", is_("name", port), ("_uuid",)) for port in clashes.values()]
+    ports = {
+        remote: (clashes[remote], result["rows"][0]["_uuid"][1])
+        for remote, result in zip(clashes, found, strict=True)
+        if result["rows"]
+    }
+    if not ports:
+        return {}
+    holders = yield [
+        select("Bridge", includes("ports", to_uuid(uuid)), ("name",)) for _, uuid in ports.values()
+    ]
+    return {
+        remote: (port, result["rows"][0]["name"])
+        for (remote, (port, _)), result in zip(ports.items(), holders, strict=True)
+        if result["rows"]
+    }
+
+
+def identity(options: dict[str, str]) -> tuple[str, str, str]:
+    """What Open vSwitch tells VXLAN tunnels apart by (ovs-vswitchd.conf.db(5), "Tunnel Options")."""
+    return options.get("remote_ip", ""), options.get("key", "0"), options.get("dst_port", "4789")

@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a plan to one OVSDB transaction that is right even if somebody else writes at the same time.
+
+Two things guard it, so that a race is lost whole and the loser reads again: the unique indexes on the names of
+bridges, ports and interfaces ("constraint violation"), and one `wait` operation for what has no index, the
+presence of the OVS bridge and its list of controllers ("timed out").
+"""
+
+from __future__ import annotations
+
+from linen.core import model, naming, observed, plan
+from linen.core.notation import is_, new_row, to_map, to_set, to_uuid
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from typing import Any
+
+    from linen.light.json import Json
+
+# What OVSDB answers when another client was quicker (RFC 7047, sections 3.1 and 5.2.6).
+RACE_LOST = ("constraint violation", "timed out")
+
+
+def operations(
+    spec: model.OverlaySpec, seen: model.Observed, steps: Sequence[plan.Step]
+) -> list[Json]:
+    """The operations that carry out `steps`, which lead from `seen` to `spec`."""
+    batch = _Batch(spec, seen.bridge)
+    for step in steps:
+        _WRITERS[type(step)](batch, step)
+    return batch.finish()
+
+
+def take_back(bridge: model.ObservedBridge | None, ports: Iterable[str]) -> list[Json]:
+    """The operations that remove ports (by UUID) from every OVS bridge, and `bridge` itself where one is given."""
+    undo = [_mutate("Bridge", [], ["ports", "delete", to_set(map(to_uuid, ports))])]
+    if bridge is not None:
+        undo.append(
+            _mutate("Open_vSwitch", [], ["bridges", "delete", to_set([to_uuid(bridge.uuid)])])
+        )
+    return undo
+
+
+def until_dealt_with(interfaces: Sequence[str], milliseconds: int) -> list[Json]:
+    """The operations that last until ovs-vswitchd has given each interface (by UUID) a port number, or -1."""
+    return [
+        {
+            "op": "wait",
+            "table": "Interface",
+            "where": is_("_uuid", to_uuid(uuid)),
+            "columns": ["ofport"],
+            "until": "!=",
+            "rows": [{"ofport": to_set([])}],
+            "timeout": milliseconds,
+        }
+        for uuid in interfaces
+    ]
+
+
+def _mutate(table: str, where: Json, *mutations: Json) -> Json:
+    return {"op": "mutate", "table": table, "where": where, "mutations": list(mutations)}
+
+
+class _Batch:
+    """The operations of one transaction, while they are being collected."""
+
+    def __init__(self, spec: model.OverlaySpec, bridge: model.ObservedBridge | None) -> None:
+        self.spec = spec
+        self.bridge = bridge
+        self.marks = observed.ownership(spec.network, spec.maker)
+        self.operations: list[Json] = []
+        self.new_ports: list[Json] = []
+        self.new_controllers: list[Json] = []
+        self.old_ports: list[Json] = []
+        self.old_controllers: list[Json] = []
+
+    def insert(self, table: str, row: Json) -> Json:
+        """Insert a row and return the reference to it."""
+        label = f"row{len(self.operations)}"
+        self.operations.append({"op": "insert", "table": table, "row": row, "uuid-name": label})
+        return new_row(label)
+
+    def insert_port(self, port: Json, interface: Json) -> None:
+        """Insert a port and its one interface."""
+        port["interfaces"] = self.insert("Interface", interface)
+        self.new_ports.append(self.insert("Port", port))
+
+    def update(self, table: str, uuid: str, row: Json) -> None:
+        """Set columns of one row."""
+        where = is_("_uuid", to_uuid(uuid))
+        self.operations.append({"op": "update", "table": table, "where": where, "row": row})
+
+    def finish(self) -> list[Json]:
+        """The whole transaction: the guard first, the references to new rows last."""
+        guard = self._bridge_guard()
+        if self.bridge is None:
+            self._insert_bridge()
+        else:
+            self._refer_from(self.bridge)
+        if self.old_ports:
+            removal = _mutate("Bridge", [], ["ports", "delete", to_set(self.old_ports)])
+            self.operations.append(removal)
+        return [guard, *self.operations]
+
+    def _bridge_guard(self) -> Json:
+        """Fails at once unless the bridge is still absent, or still has the controllers that were read."""
+        rows = []
+        if self.bridge is not None:
+            attached = [to_uuid(controller.uuid) for controller in self.bridge.controllers]
+            rows.append({"_uuid": to_uuid(self.bridge.uuid), "controller": to_set(attached)})
+        return {
+            "op": "wait",
+            "table": "Bridge",
+            "where": is_("name", self.spec.bridge),
+            "columns": ["_uuid", "controller"],
+            "until": "==",
+            "rows": rows,
+            "timeout": 0,
+        }
+
+    def _insert_bridge(self) -> None:
+        spec = self.spec
+        marks = dict(self.marks)
+        if spec.vni is not None:
+            marks[naming.MARK_VNI] = str(spec.vni)
+        row = {
+            "name": spec.bridge,
+            "datapath_type": spec.datapath_type or "",
+            "fail_mode": plan.FAIL_MODE,
+            "ports": to_set(self.new_ports),
+            "controller": to_set(self.new_controllers),
+            "external_ids": to_map(marks),
+            **plan.stp_settings(spec.stp),
+        }
+        bridge = self.insert("Bridge", row)
+        self.operations.append(_mutate("Open_vSwitch", [], ["bridges", "insert", to_set([bridge])]))
+
+    def _refer_from(self, bridge: model.ObservedBridge) -> None:
+        mutations = [
+            [column, mutator, to_set(rows)]
+            for column, mutator, rows in (
+                ("ports", "insert", self.new_ports),
+                ("controller", "insert", self.new_controllers),
+                ("controller", "delete", self.old_controllers),
+            )
+            if rows
+        ]
+        if mutations:
+            where = is_("_uuid", to_uuid(bridge.uuid))
+            self.operations.append(_mutate("Bridge", where, *mutations))
+
+
+def _create_bridge(batch: _Batch, step: plan.CreateBridge) -> None:
+    """The internal port; the bridge itself comes last, since it refers to all its ports."""
+    interface: Json = {"name": step.spec.bridge, "type": "internal"}
+    if step.spec.mtu is not None:
+        interface["mtu_request"] = step.spec.mtu
+    batch.insert_port({"name": step.spec.bridge}, interface)
+
+
+def _set_bridge(batch: _Batch, step: plan.SetBridge) -> None:
+    batch.update("Bridge", step.bridge.uuid, dict(step.settings))
+
+
+def _set_vni(batch: _Batch, step: plan.SetVni) -> None:
+    mutations: list[Json] = [["external_ids", "delete", to_set([naming.MARK_VNI])]]
+    if step.vni is not None:
+        mutations.append(["external_ids", "insert", to_map({naming.MARK_VNI: step.vni})])
+    where = is_("_uuid", to_uuid(step.bridge.uuid))
+    batch.operations.append(_mutate("Bridge", where, *mutations))
+
+
+def _set_mtu(batch: _Batch, step: plan.SetMtu) -> None:
+    batch.update("Interface", step.interface.uuid, {"mtu_request": step.mtu})
+
+
+def _add_tunnel(batch: _Batch, step: plan.AddTunnel) -> None:
+    marks = to_map(batch.marks | {naming.MARK_BRIDGE: batch.spec.bridge})
+    port = {"name": step.name, "external_ids": marks, "protected": step.tunnel.protected}
+    interface = {
+        "name": step.name,
+        "external_ids": marks,
+        "type": "vxlan",
+        "options": to_map(step.tunnel.options),
+    }
+    batch.insert_port(port, interface)
+
+
+def _change_tunnel(batch: _Batch, step: plan.ChangeTunnel) -> None:
+    if step.observed.protected != step.tunnel.protected:
+        batch.update("Port", step.observed.uuid, {"protected": step.tunnel.protected})
+    if step.interface.options != step.tunnel.options:
+        batch.update("Interface", step.interface.uuid, {"options": to_map(step.tunnel.options)})
+
+
+def _remove_tunnel(batch: _Batch, step: plan.RemoveTunnel) -> None:
+    batch.old_ports.append(to_uuid(step.observed.uuid))
+
+
+def _add_controller(batch: _Batch, step: plan.AddController) -> None:
+    row = {"target": step.target, "external_ids": to_map(batch.marks)}
+    batch.new_controllers.append(batch.insert("Controller", row))
+
+
+def _remove_controller(batch: _Batch, step: plan.RemoveController) -> None:
+    batch.old_controllers.append(to_uuid(step.controller.uuid))
+
+
+_WRITERS: dict[type, Callable[[_Batch, Any], None]] = {
+    plan.CreateBridge: _create_bridge,
+    plan.SetBridge: _set_bridge,
+    plan.SetVni: _set_vni,
+    plan.SetMtu: _set_mtu,
+    plan.AddTunnel: _add_tunnel,
+    plan.ChangeTunnel: _change_tunnel,
+    plan.RemoveTunnel: _remove_tunnel,
+    plan.AddController: _add_controller,
+    plan.RemoveController: _remove_controller,
+}

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sockets that never block past a deadline, without the `socket` module (2 ms of imports).
+
+This is the only file that may import `_socket`.
+The sockets stay blocking and carry SO_SNDTIMEO and SO_RCVTIMEO: a `connect` then waits for a place in the
+server's backlog (ovsdb-server listens with 10), where a non-blocking one would fail at once with EAGAIN.
+"""
+
+from __future__ import annotations
+
+import time
+from _socket import (
+    AF_INET,
+    AF_INET6,
+    AF_NETLINK,
+    AF_UNIX,
+    SO_RCVTIMEO,
+    SO_SNDTIMEO,
+    SOCK_CLOEXEC,
+    SOCK_RAW,
+    SOCK_STREAM,
+    SOL_SOCKET,
+    inet_ntop,
+    inet_pton,
+    socket,
+)
+from _struct import pack
+
+SMALLEST_TIMEOUT = 0.001  # seconds; zero would mean "for ever" to the kernel
+
+
+class Deadline:
+    """A moment on the monotonic clock after which nobody waits any more."""
+
+    __slots__ = ("_end",)
+
+    def __init__(self, seconds: float) -> None:
+        self._end = time.monotonic() + seconds
+
+    def remaining(self) -> float:
+        """Seconds left, never negative."""
+        return max(0.0, self._end - time.monotonic())
+
+
+class Stream:
+    """A connected unix stream socket. Its calls raise `TimeoutError` at the deadline."""
+
+    __slots__ = ("_deadline", "_socket")
+
+    def __init__(self, path: str, deadline: Deadline) -> None:
+        self._deadline = deadline
+        self._socket = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)
+        try:
+            self._arm(SO_SNDTIMEO)
+            self._socket.connect(path)
+        except BlockingIOError:
+            self._socket.close()
+            raise TimeoutError from None
+        except BaseException:
+            self._socket.close()
+            raise
+
+    def _arm(self, option: int) -> None:
+        """Let the next call wait until the deadline at most."""
+        seconds = self._deadline.remaining()
+        if seconds <= 0:
+            raise TimeoutError
+        whole = int(seconds)
+        micro = int((max(seconds, SMALLEST_TIMEOUT) - whole) * 1_000_000)
+        self._socket.setsockopt(SOL_SOCKET, option, pack("@ll", whole, micro))
+
+    def send(self, data: bytes) -> None:
+        """Send all of `data`."""
+        view = memoryview(data)
+        while view:
+            self._arm(SO_SNDTIMEO)
+            try:
+                view = view[self._socket.send(view) :]
+            except BlockingIOError:
+                raise TimeoutError from None
+
+    def receive(self) -> bytes:
+        """What has arrived; empty when the peer has closed."""
+        self._arm(SO_RCVTIMEO)
+        try:
+            return self._socket.recv(1 << 18)
+        except BlockingIOError:
+            raise TimeoutError from None
+
+    def close(self) -> None:
+        """Close the socket; a second time does nothing."""
+        self._socket.close()
+
+
+def netlink_socket(protocol: int) -> socket:
+    """A netlink socket for one family, e.g. 0 for routing (linux/netlink.h)."""
+    return socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol)
+
+
+def ip_bytes(text: str) -> bytes:
+    """The 4 or 16 bytes of an IP address. Raises `ValueError` for anything else."""
+    try:
+        return inet_pton(AF_INET6 if ":" in text else AF_INET, text)
+    except (OSError, ValueError):
+        raise ValueError(text) from None
+
+
+def ip_text(data: bytes) -> str:
+    """The usual notation of an address of 4 or 16 bytes (RFC 5952 for IPv6)."""
+    return inet_ntop(AF_INET6 if len(data) == 16 else AF_INET, data)

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The plugin's few questions and orders to the kernel, one datagram each.
+
+Netlink answers at once, from within the system call that sends, so nothing here waits.
+"""
+
+from __future__ import annotations
+
+import errno
+
+from linen.light import sock
+from linen.netlink import codec
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from linen.netlink.codec import Link, Route
+
+ROUTING, GENERIC = 0, 16  # NETLINK_ROUTE, NETLINK_GENERIC
+DATAGRAM = 1 << 16  # bytes: above the 32 KiB that the kernel puts into one piece of a dump
+ABSENT = (errno.ENODEV, errno.ENOENT)
+UNREACHABLE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EINVAL, errno.EACCES)
+
+
+class Netlink:
+    """A conversation with the kernel about the network namespace of this process."""
+
+    def __init__(self) -> None:
+        self._socket = sock.netlink_socket(ROUTING)
+
+    def close(self) -> None:
+        """End the conversation."""
+        self._socket.close()
+
+    def find_link(self, name: str) -> Link | None:
+        """The link `name`, None where there is none."""
+        return self._find_link(codec.get_link(name))
+
+    def find_link_at(self, index: int) -> Link | None:
+        """The link with this index, None where there is none."""
+        return self._find_link(codec.get_link_at(index))
+
+    def _find_link(self, request: bytes) -> Link | None:
+        try:
+            return codec.Link(self._ask(request))
+        except codec.NetlinkError as error:
+            if error.errno in ABSENT:
+                return None
+            raise
+
+    def links(self) -> list[Link]:
+        """All links."""
+        self._socket.send(codec.get_links())
+        found = []
+        while True:
+            for kind, message in codec.messages(self._socket.recv(DATAGRAM)):
+                if kind == codec.DONE:
+                    return found
+                if kind == codec.RTM_NEWLINK:
+                    found.append(codec.Link(message))
+
+    def enslave(self, link: Link, master: Link) -> None:
+        """Hang `link` on the Linux bridge `master` and set it up, without a change of `master`'s MAC address.
+
+        A Linux bridge takes the lowest MAC of its ports until somebody sets one. Then every pod has a stale
+        neighbour entry for its gateway, half a minute long. So the MAC is set first, to what it is.
+        """
+        self._ask(codec.set_mac(master.index, master.mac))
+        self._ask(codec.enslave(link.index, master.index))
+
+    def find_route(self, address: str) -> Route | None:
+        """Where packets to an IP address go, None where there is no route."""
+        try:
+            return codec.Route(self._ask(codec.get_route(sock.ip_bytes(address))))
+        except codec.NetlinkError as error:
+            if error.errno in UNREACHABLE:
+                return None
+            raise
+
+    def netns_id(self, descriptor: int) -> int:
+        """The id of the network namespace behind an open file, as links name it; negative for none."""
+        return codec.netns_id(self._ask(codec.get_netns_id(descriptor)))
+
+    def _ask(self, request: bytes) -> bytes:
+        self._socket.send(request)
+        reply: bytes = self._socket.recv(DATAGRAM)
+        for _, message in codec.messages(reply):
+            return message
+        raise codec.NetlinkError(errno.EBADMSG)
+
+
+def has_generic_family(name: str) -> bool:
+    """Whether the kernel offers a generic netlink family, as the one of its module openvswitch."""
+    control = sock.netlink_socket(GENERIC)
+    try:
+        control.send(codec.get_family(name))
+        for _ in codec.messages(control.recv(DATAGRAM)):
+            return True
+    except codec.NetlinkError as error:
+        if error.errno not in ABSENT:
+            raise
+    finally:
+        control.close()
+    return False

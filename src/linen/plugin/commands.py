@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the commands of CNI do, each a list of steps. A command returns what goes to standard output.
+
+The plugin keeps nothing for a single attachment: the OVS bridge, its place on the Linux bridge and the tunnels
+belong to the node and serve all its pods. So DEL and GC have nothing to release, and must not: a node without
+pods still forwards, as the master of a star does.
+"""
+
+from __future__ import annotations
+
+from linen.cni import result
+from linen.core import errors
+from linen.netlink.blocking import Netlink
+from linen.plugin import links, underlay
+from linen.plugin.overlay import Overlay, refuse_absent_kernel_datapath
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from linen.cni.config import Config
+    from linen.cni.request import Request
+
+
+def add(request: Request, config: Config) -> str:
+    """Join the pod's Linux bridge to the overlay, which is made or mended first where needed."""
+    netlink = Netlink()
+    bridge = links.linux_bridge(netlink, config, request.netns)
+    finding, changed = Overlay(config, netlink, bridge.mtu).ensure()
+    links.attach(netlink, config, finding.seen, bridge)
+    if changed:
+        config.warnings += underlay.mtu_warnings(netlink, finding.spec.tunnels, bridge)
+    return result.passed_on(config.prev_result or {}, config.version)
+
+
+def check(request: Request, config: Config) -> str:
+    """Raises `OverlayDiffers` that names all that is not as ADD left it."""
+    from linen.core import explain  # noqa: PLC0415  (ADD does without)
+
+    netlink = Netlink()
+    bridge = links.linux_bridge(netlink, config, request.netns)
+    finding = Overlay(config, netlink, bridge.mtu).look()
+    faults = explain.faults(config.options.ovs_bridge, finding.steps) + finding.errors()
+    faults += links.faults(netlink, config, bridge)
+    if faults:
+        raise errors.OverlayDiffers(
+            "; ".join(faults), "the next ADD of a pod of this network mends what is ours"
+        )
+    return ""
+
+
+def status(request: Request, config: Config) -> str:
+    """Raises `NotReady` where an ADD could not succeed."""
+    try:
+        finding = Overlay(config, Netlink()).look()
+        bridge = finding.seen.bridge
+        if not (bridge.datapath_type if bridge else config.options.datapath_type):
+            refuse_absent_kernel_datapath()
+    except errors.VswitchdStopped as error:
+        raise errors.NotReadyAndDegraded(error.message, error.details) from None
+    except (errors.Unavailable, errors.Conflict) as error:
+        raise errors.NotReady(error.message, error.details) from None
+    refused = finding.errors()
+    if refused:
+        raise errors.NotReadyAndDegraded(
+            f"Open vSwitch reports an error: {'; '.join(refused)}",
+            "`ovs-vsctl list interface NAME` shows all of a row",
+        )
+    return ""

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The kernel's side of an attachment: the Linux bridge that the pods hang on, and the OVS bridge's place on it."""
+
+from __future__ import annotations
+
+import posix
+
+from linen.cni import request, result
+from linen.core import errors
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from linen.cni.config import Config
+    from linen.core.model import Observed
+    from linen.netlink.blocking import Netlink
+    from linen.netlink.codec import Link
+
+
+def linux_bridge(netlink: Netlink, config: Config, netns: str) -> Link:
+    """The Linux bridge that the plugin before us put the pod on. Raises `ConfigInvalid` where there is none."""
+    if config.prev_result is None:
+        raise errors.ConfigInvalid(
+            "prevResult is missing: linen is a chained plugin",
+            "put it behind `bridge` in the `plugins` of the conflist",
+        )
+    names = result.host_interfaces(config.prev_result)
+    for name in names:
+        link = None if request.interface_name_fault(name) else netlink.find_link(name)
+        if link is not None and link.kind == "bridge":
+            return link
+    if "interfaces" not in config.prev_result:
+        found = _bridge_of_pod(netlink, netns)
+        if found is not None:
+            return found
+    seen = ", ".join(names) or "none"
+    raise errors.ConfigInvalid(
+        f"prevResult names no Linux bridge; its interfaces on the host are: {seen}",
+        "linen works behind the `bridge` plugin, which names its bridge in the result",
+    )
+
+
+def _bridge_of_pod(netlink: Netlink, netns: str) -> Link | None:
+    """The Linux bridge that holds the host's end of a pod's interface.
+
+    Results older than 0.3.0 do not name it. The kernel does: a veth tells the network namespace of its other
+    end, by an id that exists from the moment somebody has listed the link.
+    """
+    try:
+        descriptor = posix.open(netns, posix.O_RDONLY | posix.O_CLOEXEC)
+    except (OSError, ValueError):
+        return None
+    try:
+        links = netlink.links()
+        pod = netlink.netns_id(descriptor)
+    finally:
+        posix.close(descriptor)
+    masters = {link.master for link in links if link.peer_netns == pod >= 0}
+    bridges = [link for link in links if link.index in masters and link.kind == "bridge"]
+    return bridges[0] if bridges else None
+
+
+def attach(netlink: Netlink, config: Config, observed: Observed, bridge: Link) -> None:
+    """Put the OVS bridge's internal port on the Linux bridge, and set it up."""
+    port = internal_port(netlink, config)
+    if port.master == bridge.index and port.up:
+        return
+    if port.master not in (0, bridge.index):
+        _refuse_other_master(netlink, config, observed, port.master)
+    netlink.enslave(port, bridge)
+
+
+def internal_port(netlink: Netlink, config: Config) -> Link:
+    """The device of the OVS bridge. Raises `Unavailable` where ovs-vswitchd hasn't made it (again) yet."""
+    name = config.options.ovs_bridge
+    link = netlink.find_link(name)
+    if link is None:
+        raise errors.Unavailable(
+            f"device {name} does not exist although OVSDB at {config.options.ovsdb} lists its port",
+            "ovs-vswitchd may have been stopped, or runs in another network namespace",
+        )
+    return link
+
+
+def _refuse_other_master(
+    netlink: Netlink, config: Config, observed: Observed, master: int
+) -> None:
+    """Our own OVS bridge may move when its network's Linux bridge changes. Anybody else's stays where it is."""
+    name = config.options.ovs_bridge
+    if observed.bridge is not None and observed.bridge.network == config.name:
+        return
+    other = netlink.find_link_at(master)
+    raise errors.Conflict(
+        f"OVS bridge {name} hangs on {other.name if other else 'another bridge'} and is not of network"
+        f" {config.name!r}",
+        f"give the network an ovs.ovsBridge of its own, or take it off: `ip link set {name} nomaster`",
+    )
+
+
+def faults(netlink: Netlink, config: Config, bridge: Link) -> list[str]:
+    """What is wrong with the OVS bridge's place on the Linux bridge."""
+    name = config.options.ovs_bridge
+    port = netlink.find_link(name)
+    if port is None:
+        return [f"device {name} of the OVS bridge does not exist"]
+    found = []
+    if port.master != bridge.index:
+        other = netlink.find_link_at(port.master) if port.master else None
+        where = f"hangs on {other.name}" if other else "hangs on no Linux bridge"
+        found.append(f"device {name} {where} instead of {bridge.name}")
+    if not port.up:
+        found.append(f"device {name} is down")
+    return found

@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One network's part of this node's Open vSwitch: looked at, and made to be as it should.
+
+Many ADDs may run at once, on a host where nothing exists yet, so `ensure` never holds a lock and never sleeps:
+it looks, writes one guarded transaction, and looks again, until there is nothing left to do.
+Who loses a race sees the winner's work and goes on from there.
+"""
+
+from __future__ import annotations
+
+from linen.core import desired, errors, model, naming, neighbours, observed, plan
+from linen.netlink.blocking import has_generic_family
+from linen.light.sock import Deadline
+from linen.ovsdb.blocking import Connection, TransactionError
+from linen.plugin import underlay
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from linen.cni.config import Config
+    from linen.netlink.blocking import Netlink
+
+PATIENCE = 4.5  # seconds for all talk with OVSDB, so that an answer is out within 5
+ATTEMPTS = 200  # reads; twenty ADDs at once on a fresh host need three or four each
+KERNEL_DATAPATH = "ovs_datapath"  # OVS_DATAPATH_FAMILY, linux/openvswitch.h
+
+
+class Finding:
+    """What one look found: the wanted, the seen, and the steps from one to the other."""
+
+    __slots__ = ("seen", "spec", "steps")
+
+    def __init__(
+        self, spec: model.OverlaySpec, seen: model.Observed, steps: Sequence[plan.Step]
+    ) -> None:
+        self.spec = spec
+        self.seen = seen
+        self.steps = steps
+
+    def interfaces(self) -> list[tuple[str, model.ObservedInterface]]:
+        """Name and row of each interface of ours, the OVS bridge's internal port first."""
+        found = []
+        bridge = self.seen.bridge
+        if bridge is not None and bridge.interface is not None:
+            found.append((self.spec.bridge, bridge.interface))
+        found += [(t.name, t.interface) for t in self.seen.tunnels if t.interface is not None]
+        return found
+
+    def errors(self) -> list[str]:
+        """What Open vSwitch says about interfaces of ours that it could not make."""
+        return [
+            f"{name}: {interface.error or 'Open vSwitch gave no port number and no reason'}"
+            for name, interface in self.interfaces()
+            if interface.error or interface.ofport == -1
+        ]
+
+
+class Overlay:
+    """The overlay of one call's network. Opening it raises `Unavailable` where OVSDB is not there."""
+
+    def __init__(self, config: Config, netlink: Netlink, mtu: int | None = None) -> None:
+        self._config = config
+        self._netlink = netlink
+        self._mtu = mtu
+        self._connection = Connection(config.options.ovsdb, Deadline(PATIENCE))
+
+    def look(self) -> Finding:
+        """Read all that this network owns, and compare. Raises `Unavailable` or `Conflict`."""
+        network, options = self._config.name, self._config.options
+        questions = observed.questions(options.ovs_bridge, network, naming.MAKER_PLUGIN)
+        try:
+            results = self._connection.transact_if_vswitchd_runs(questions)
+        except TransactionError as error:
+            raise self._misunderstood(error) from None
+        seen = observed.answers(results, network)
+        spec = self._spec(())
+        missing = plan.missing_tunnels(spec, seen)
+        own = underlay.own_addresses(self._netlink, missing)
+        if own:
+            spec = self._spec(own)
+            missing = plan.missing_tunnels(spec, seen)
+        if not missing:
+            return Finding(spec, seen, plan.difference(spec, seen))
+        own_names = {tunnel.name for tunnel in seen.tunnels}
+        around = self._connection.converse(neighbours.look_around(missing, own_names))
+        return Finding(spec, seen, plan.difference(spec, seen, around))
+
+    def ensure(self) -> tuple[Finding, bool]:
+        """Make the overlay as it should be: what is there in the end, and whether anything had to be done.
+
+        Raises `Unavailable`, `Conflict` or `OvsRefused`; what this call had made by then is taken back.
+        """
+        made: set[str] = set()
+        try:
+            for attempt in range(ATTEMPTS):
+                finding = self.look()
+                if not finding.steps and self._is_served(finding):
+                    self._refuse_errors(finding)
+                    return finding, attempt > 0
+                if finding.steps:
+                    self._refuse_absent_datapath(finding)
+                    made |= self._commit(finding)
+        except errors.LinenError:
+            self._take_back(made)
+            raise
+        raise errors.Unavailable(
+            f"OVSDB at {self._connection.path} keeps being changed by somebody else",
+            f"after {ATTEMPTS} attempts there is still to do: {finding.steps!r}",
+        )
+
+    def _spec(self, own: set[str] | tuple[()]) -> model.OverlaySpec:
+        return desired.overlay_spec(
+            self._config.options,
+            network=self._config.name,
+            maker=naming.MAKER_PLUGIN,
+            mtu=self._mtu,
+            own_addresses=own,
+        )
+
+    def _commit(self, finding: Finding) -> set[str]:
+        """Carry out the steps. The names of what was made; none where somebody else was quicker."""
+        from linen.core import transaction  # noqa: PLC0415  (an ADD that changes nothing does without)
+
+        operations = transaction.operations(finding.spec, finding.seen, finding.steps)
+        try:
+            self._connection.transact(operations)
+        except TransactionError as error:
+            if error.kind in transaction.RACE_LOST:
+                return set()
+            raise self._misunderstood(error) from None
+        return {
+            step.name if isinstance(step, plan.AddTunnel) else finding.spec.bridge
+            for step in finding.steps
+            if isinstance(step, plan.AddTunnel | plan.CreateBridge)
+        }
+
+    def _is_served(self, finding: Finding) -> bool:
+        """Whether ovs-vswitchd has dealt with all interfaces of ours; if not, it has by the time of the answer."""
+        pending = [row.uuid for _, row in finding.interfaces() if row.ofport is None]
+        if not pending:
+            return True
+        from linen.core import transaction  # noqa: PLC0415
+
+        milliseconds = int(self._connection.deadline.remaining() * 900)
+        try:
+            self._connection.transact(transaction.until_dealt_with(pending, milliseconds))
+        except TransactionError as error:
+            if error.kind != "timed out":
+                raise self._misunderstood(error) from None
+            names = ", ".join(name for name, row in finding.interfaces() if row.ofport is None)
+            raise errors.Unavailable(
+                f"ovs-vswitchd did not make {names} in time; OVSDB is at {self._connection.path}",
+                "see ovs-vswitchd.log for the reason",
+            ) from None
+        return False
+
+    def _refuse_errors(self, finding: Finding) -> None:
+        refused = finding.errors()
+        if refused:
+            raise errors.OvsRefused(
+                f"Open vSwitch reports an error: {'; '.join(refused)}",
+                "“File exists” means that another port has this remote address and key already;"
+                " `ovs-vsctl list interface NAME` shows all of a row",
+            )
+
+    def _refuse_absent_datapath(self, finding: Finding) -> None:
+        """Without its kernel module Open vSwitch would log an error and leave us to wait."""
+        if finding.seen.bridge is None and not finding.spec.datapath_type:
+            refuse_absent_kernel_datapath()
+
+    def _take_back(self, made: set[str]) -> None:
+        """Remove what this call made. What it cannot remove the next ADD mends, so its own errors don't count."""
+        if not made:
+            return
+        from linen.core import transaction  # noqa: PLC0415
+
+        try:
+            seen = self.look().seen
+            bridge = seen.bridge if self._config.options.ovs_bridge in made else None
+            ports = [tunnel.uuid for tunnel in seen.tunnels if tunnel.name in made]
+            self._connection.transact(transaction.take_back(bridge, ports))
+        except (errors.LinenError, TransactionError):
+            return
+
+    def _misunderstood(self, error: TransactionError) -> errors.LinenError:
+        return errors.LinenError(
+            f"OVSDB at {self._connection.path} refuses a transaction: {error}",
+            "Open vSwitch 2.13 or newer is needed; otherwise this is a bug in linen",
+        )
+
+
+def refuse_absent_kernel_datapath() -> None:
+    """Raises `Unavailable` where the kernel has no Open vSwitch datapath."""
+    if not has_generic_family(KERNEL_DATAPATH):
+        raise errors.Unavailable(
+            "the kernel module openvswitch is not loaded, and ovs.datapathType is system",
+            "`modprobe openvswitch`, or set ovs.datapathType to netdev (slower)",
+        )

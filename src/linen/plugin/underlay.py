@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the node's own network says about tunnels: which addresses are this node's, and how large a packet may be."""
+
+from __future__ import annotations
+
+from linen.core import addresses
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from linen.core.model import TunnelSpec
+    from linen.netlink.blocking import Netlink
+    from linen.netlink.codec import Link
+
+
+def own_addresses(netlink: Netlink, tunnels: Iterable[TunnelSpec]) -> set[str]:
+    """Those peers of `tunnels` that are this node itself, so that all nodes can share one list of VTEPs."""
+    own = set()
+    for tunnel in tunnels:
+        route = netlink.find_route(tunnel.remote)
+        if route is not None and route.is_local:
+            own.add(tunnel.remote)
+    return own
+
+
+def mtu_warnings(netlink: Netlink, tunnels: Iterable[TunnelSpec], bridge: Link) -> list[str]:
+    """A warning for each device of the underlay that is too narrow for what pods may send."""
+    largest: dict[int, int] = {}
+    for tunnel in tunnels:
+        route = netlink.find_route(tunnel.remote)
+        if route is not None and not route.is_local:
+            largest[route.link] = max(largest.get(route.link, 0), addresses.overhead(tunnel.remote))
+    warnings = []
+    for index, overhead in largest.items():
+        link = netlink.find_link_at(index)
+        if link is not None and bridge.mtu > link.mtu - overhead:
+            warnings.append(
+                f"MTU {bridge.mtu} of {bridge.name} is too large: {link.name} carries {link.mtu} bytes, of which"
+                f" VXLAN takes {overhead}; set \"mtu\": {link.mtu - overhead} in the bridge plugin's"
+                " configuration, or full packets between nodes are fragmented or lost"
+            )
+    return warnings
