@@ -19,7 +19,7 @@ from pathlib import Path
 from host import BuildError, run
 
 DISTRIBUTIONS = {"Debian", "Ubuntu"}  # as they call themselves in their Release files
-SOURCE_FILES = ("Modules/_json.c", "Lib/importlib/_bootstrap.py")
+SOURCE_FILES = {"Modules/_json.c"}  # the one C module that libpython lacks
 
 APT_CONF = """\
 #clear APT::Update;

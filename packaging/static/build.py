@@ -50,14 +50,13 @@ def parse_args(native: str) -> argparse.Namespace:
     return parser.parse_args()
 
 
-def write_header(cpython: CPython, build: Path) -> None:
+def write_header(build: Path) -> None:
     """Freeze the plugin's modules into build/modules.h."""
     builtins = freeze.read_list(ROOT / "packaging" / "builtin-modules.txt")
     names = freeze.read_list(ROOT / "packaging" / "plugin-modules.txt")
     modules = [freeze.load(name, SRC) for name in names]
     freeze.check_imports(modules, builtins, SRC)
-    bootstrap = freeze.importlib_bootstrap(cpython.source / "Lib/importlib/_bootstrap.py")
-    header = freeze.render_header(modules, bootstrap, builtins)
+    header = freeze.render_header(modules, freeze.load("importer", HERE), builtins)
     (build / "modules.h").write_text(header, "utf-8")
 
 
@@ -88,7 +87,7 @@ def build(arch: str, output: Path, cache: Path) -> None:
     cpython = CPython(cache.resolve(), release, installed, arch)
     folder = ROOT / "build" / "static" / arch
     folder.mkdir(parents=True, exist_ok=True)
-    write_header(cpython, folder)
+    write_header(folder)
     executable = link(cpython, arch, folder)
     executable.chmod(0o755)
     output.parent.mkdir(parents=True, exist_ok=True)

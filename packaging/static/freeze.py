@@ -136,15 +136,9 @@ def _is_module(name: str, src: Path) -> bool:
     return path.is_dir() or path.with_suffix(".py").is_file()
 
 
-def importlib_bootstrap(source: Path) -> Module:
-    """Load CPython's own import system, the one module that the core can't do without."""
-    tree = ast.parse(source.read_text("utf-8"))
-    return Module("importlib._bootstrap", False, "<frozen importlib._bootstrap>", tree)
-
-
-def render_header(modules: list[Module], bootstrap: Module, builtins: list[str]) -> str:
+def render_header(modules: list[Module], importer: Module, builtins: list[str]) -> str:
     """Render the generated header that tables.c includes."""
-    arrays = [_render_array(module) for module in [bootstrap, *modules]]
+    arrays = [_render_array(module) for module in [importer, *modules]]
     frozen = [f'M("{m.name}", {m.array}, {int(m.is_package)})' for m in modules]
     return "\n".join(
         [

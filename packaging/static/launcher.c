@@ -101,7 +101,8 @@ int main(void)
     if (PyStatus_Exception(status))
         return fail(status.err_msg ? status.err_msg : "Python did not start");
 
-    /* On its way the module leaves through posix._exit(). */
+    /* The plugin is gone before cyclic garbage matters. It ends in posix._exit(). */
+    PyGC_Disable();
     if (PyImport_ImportModule("linen.plugin.__main__"))
         return fail("linen.plugin.__main__ returned");
     return fail_with_exception();
