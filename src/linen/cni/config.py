@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 
 class Config:
-    """One network's configuration. `prev_result` is None where the chain has no plugin before this one.
+    """One network's configuration.
+
+    `prev_result` is None where the chain has no plugin before this one.
 
     `warnings` are for the administrator; the configuration works all the same.
     """
@@ -55,13 +57,16 @@ def decode(data: bytes) -> dict[str, Json]:
 
 
 def version_of(conf: dict[str, Json]) -> str:
-    """The configuration's version, for the answer too: that of a configuration without one is 0.1.0."""
+    """The configuration's version, which is the answer's too. One without any is of 0.1.0."""
     version = conf.get("cniVersion") or versions.UNVERSIONED
     return version if isinstance(version, str) else options.kind(version)
 
 
 def parse(conf: dict[str, Json]) -> Config:
-    """A configuration of a supported version. Raises `ConfigInvalid` with everything that is wrong with it."""
+    """A configuration of a supported version.
+
+    Raises `ConfigInvalid` with everything that is wrong with it.
+    """
     faults: list[str] = []
     warnings: list[str] = []
     name = conf.get("name")
@@ -69,8 +74,8 @@ def parse(conf: dict[str, Json]) -> Config:
         faults.append(f"name: must be the network's name, is {options.kind(name)}")
     elif name[0] not in request.ALPHANUMERIC or set(name) - request.ALPHANUMERIC - set("_.-"):
         faults.append(
-            f"name: {options.kind(name)} must begin with a letter or digit and have only letters, digits,"
-            " _ . and - behind it"
+            f"name: {options.kind(name)} must begin with a letter or digit and have only letters,"
+            " digits, _ . and - behind it"
         )
     overlay = options.parse(conf, faults, warnings)
     prev_result = conf.get("prevResult")

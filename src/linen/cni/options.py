@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The `ovs` block of a configuration: JSON in, checked `OverlayOptions` out, or every fault in it at once.
+"""The `ovs` block of a configuration: JSON in, `OverlayOptions` out, or every fault at once.
 
 The block's place is the top level of the plugin's configuration.
-The original had it under `runtimeConfig`, where it is still accepted, with a warning: libcni replaces all of
+The original had it under `runtimeConfig`, where it is still accepted, with a warning: libcni
+replaces all of
 `runtimeConfig` as soon as the runtime passes a capability, and then the block is gone.
 JSON null means "not given", as it does to the Go decoder that the original used.
 """
@@ -35,7 +36,7 @@ RESERVED_TUNNEL_OPTIONS = {
 }
 
 
-class Wrong(Exception):  # noqa: N818  (a fault being collected, never an error that leaves this file)
+class Wrong(Exception):
     """What is wrong with one value."""
 
 
@@ -55,8 +56,9 @@ def parse(conf: dict[str, Json], faults: list[str], warnings: list[str]) -> mode
     options = model.OverlayOptions(**{k: v for k, v in fields.items() if v is not None})
     if options.topology == model.TOPOLOGY_MESH and options.stp != model.STP_OFF:
         faults.append(
-            f"{place}: topology mesh and stp {options.stp} exclude each other (a mesh's protected tunnels have no"
-            " loops, and a port blocked by the protocol would stay cut off): leave out one of them"
+            f"{place}: topology mesh and stp {options.stp} exclude each other (a mesh's protected"
+            " tunnels have no loops, and a port that the protocol blocks would stay cut off):"
+            " leave out one of them"
         )
     return options
 
@@ -68,7 +70,9 @@ def _find_block(
     legacy = runtime.get("ovs") if isinstance(runtime, dict) else None
     block, place = conf.get("ovs"), "ovs"
     if legacy is not None:
-        warnings.append(f"{LEGACY} is the old place of these options: move them to `ovs`, beside `type`")
+        warnings.append(
+            f"{LEGACY} is the old place of these options: move them to `ovs`, beside `type`"
+        )
         if block is None:
             block, place = legacy, LEGACY
         elif block != legacy:
@@ -96,7 +100,7 @@ def kind(value: Json) -> str:
 
 
 def _unknown(key: str) -> str:
-    from linen.cni.spelling import nearest  # noqa: PLC0415  (only a wrong configuration pays for it)
+    from linen.cni.spelling import nearest  # only a wrong configuration pays for it
 
     close = nearest(key, _OPTIONS)
     hint = f"did you mean {close}?" if close else f"known are {', '.join(_OPTIONS)}"
@@ -160,7 +164,10 @@ def _vteps(value: Json) -> list[str]:
 
 
 def _controllers(value: Json) -> list[str]:
-    """Targets as OVSDB writes them (ovs-vswitchd.conf.db(5), "Controller.target"); "" means none, as in the original."""
+    """Targets as OVSDB writes them (ovs-vswitchd.conf.db(5), "Controller.target").
+
+    "" means none, as in the original.
+    """
     items = value if isinstance(value, list) else [value]
     targets: list[str] = []
     for item in items:
@@ -180,14 +187,14 @@ def _controller(value: Json) -> str:
     host, port = _host_and_port(address)
     if not host or not port.isdecimal() or not 0 < int(port[:6]) <= LARGEST_PORT:
         raise Wrong(
-            f"{kind(target)} is no controller: it must be HOST:PORT, tcp:HOST:PORT or ssl:HOST:PORT,"
-            " with an IPv6 address in [brackets]"
+            f"{kind(target)} is no controller: it must be HOST:PORT, tcp:HOST:PORT or"
+            " ssl:HOST:PORT, with an IPv6 address in [brackets]"
         )
     return f"{protocol}:{host}:{port}"
 
 
 def _host_and_port(address: str) -> tuple[str, str]:
-    """Both parts; the port of OpenFlow where there is none; an empty host where it cannot be one."""
+    """Both parts: OpenFlow's port where there is none, an empty host where it cannot be one."""
     if address.startswith("["):
         host, bracket, rest = address.partition("]")
         host, port = host + bracket, rest[1:] if rest.startswith(":") else ""
@@ -236,7 +243,9 @@ def _socket_path(value: Json) -> str:
     if path == text or not path.startswith("/") or "\0" in path:
         raise Wrong(f"must be unix:/PATH of OVSDB's socket, is {kind(value)}")
     if len(path.encode("utf-8", "replace")) > SOCKET_PATH_LIMIT:
-        raise Wrong(f"the path of a unix socket has at most {SOCKET_PATH_LIMIT} bytes: {kind(path)}")
+        raise Wrong(
+            f"the path of a unix socket has at most {SOCKET_PATH_LIMIT} bytes: {kind(path)}"
+        )
     return path
 
 

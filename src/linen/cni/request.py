@@ -28,25 +28,30 @@ def interface_name_fault(name: str) -> str:
 
 def _container_id_fault(value: str) -> str:
     if value[0] not in ALPHANUMERIC or not set(value) <= ALPHANUMERIC | set("_.-"):
-        return "must begin with a letter or digit and have only letters, digits, _ . and - behind it"
+        return (
+            "must begin with a letter or digit and have only letters, digits, _ . and - behind it"
+        )
     return ""
 
 
-def _no_fault(value: str) -> str:
-    return ""
+def _path_fault(value: str) -> str:
+    return "has a NUL byte" if "\0" in value else ""
 
 
 # variable → the commands that require it, and what finds fault with its value
 _VARIABLES: dict[str, tuple[tuple[str, ...], Callable[[str], str]]] = {
     "CNI_CONTAINERID": (("ADD", "DEL", "CHECK"), _container_id_fault),
-    "CNI_NETNS": (("ADD", "CHECK"), _no_fault),
+    "CNI_NETNS": (("ADD", "CHECK"), _path_fault),
     "CNI_IFNAME": (("ADD", "DEL", "CHECK"), interface_name_fault),
-    "CNI_PATH": (("ADD", "DEL", "CHECK", "GC", "STATUS"), _no_fault),
+    "CNI_PATH": (("ADD", "DEL", "CHECK", "GC", "STATUS"), _path_fault),
 }
 
 
 class Request:
-    """One call of the plugin. `netns`: path of the pod's network namespace, "" where none was given."""
+    """One call of the plugin.
+
+    `netns`: path of the pod's network namespace, "" where none was given.
+    """
 
     __slots__ = ("command", "netns", "own_netns_allowed")
 

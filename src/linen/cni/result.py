@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def passed_on(prev_result: dict[str, Json], version: str) -> str:
-    """The result of the plugin before us, unknown fields included: a pod's own interfaces are not ours to change."""
+    """The result of the plugin before us as it is, fields that we do not know included."""
     return json.dumps(prev_result | {"cniVersion": version})
 
 

@@ -11,7 +11,7 @@ LONGEST = 40  # characters; the distance takes the product of both lengths in st
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The known word with the fewest differences from `word`, None where all differ in more than half of it."""
+    """The known word that is closest to `word`, None where all differ in more than half of it."""
     if len(word) > LONGEST:
         return None
     lowered = word.lower()

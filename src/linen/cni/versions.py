@@ -16,7 +16,7 @@ FIRST_WITH = {"CHECK": "0.4.0", "GC": "1.1.0", "STATUS": "1.1.0"}
 
 
 def refuse_unsupported(version: str, command: str) -> None:
-    """Raises `VersionUnsupported` where a configuration of `version` cannot be asked for `command`."""
+    """Raises `VersionUnsupported` where a configuration of `version` cannot have `command`."""
     if version not in SUPPORTED:
         raise errors.VersionUnsupported(
             f"cniVersion {version!r} is not supported",

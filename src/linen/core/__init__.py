@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The decisions, without any I/O: what is wanted, what is there, and which OVSDB operations lead from one to the other."""
+"""The decisions, without I/O: what is wanted, what is there, what leads from one to the other."""

@@ -23,17 +23,14 @@ def parse_vtep(text: str) -> str:
     if not any(address):
         raise ValueError("is the unspecified address, not a node's")
     if len(address) == 4:
-        _refuse_group(address[0] >= 224)
+        is_group = address[0] >= 224
     else:
-        _refuse_group(address[0] == 0xFF)
+        is_group = address[0] == 0xFF
         if address[0] == 0xFE and address[1] & 0xC0 == 0x80:
             raise ValueError("is link-local: a tunnel's end needs a global or unique-local address")
-    return sock.ip_text(address)
-
-
-def _refuse_group(is_group: bool) -> None:
     if is_group:
         raise ValueError("is a multicast or broadcast address, not a node's")
+    return sock.ip_text(address)
 
 
 def overhead(vtep: str) -> int:

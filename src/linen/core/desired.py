@@ -3,9 +3,10 @@
 
 Which tunnels forward to one another is decided here, since a wrong answer is a loop or a cut:
 - mesh: every node has a tunnel to every other, so none forwards to another (`protected`).
-- star: the master's tunnels forward to one another; a leaf's do not, so that a list with too many nodes cannot close a loop.
-- with spanning tree the protocol decides: a port that it blocks and a pair of protected ports would together
-  cut nodes off, so nothing is protected.
+- star: the master's tunnels forward to one another; a leaf's do not, so that a list with too many
+  nodes cannot close a loop.
+- with spanning tree the protocol decides: a port that it blocks and a pair of protected ports would
+  together cut nodes off, so nothing is protected.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ def overlay_spec(
     mtu: int | None = None,
     own_addresses: Container[str] = (),
 ) -> model.OverlaySpec:
-    """What `network` wants on the node that has `own_addresses`: no tunnel leads to one of these."""
+    """What `network` wants on the node of `own_addresses`: no tunnel leads to one of these."""
     return model.OverlaySpec(
         network=network,
         maker=maker,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The errors of Linen, drawn as a tree; each knows the CNI error code that tells a runtime what to do.
+"""The errors of Linen, drawn as a tree; each knows its CNI error code.
 
     LinenError                   999  a bug of ours, where nothing below fits
     ├── VersionUnsupported         1  the configuration's cniVersion
@@ -8,7 +8,7 @@
     ├── InputNotJson               6
     ├── ConfigInvalid              7  the network configuration; carries every fault that was found
     ├── OwnNetns                   8  CNI_NETNS is the plugin's own network namespace
-    ├── Unavailable               11  OVSDB or ovs-vswitchd is not there (yet): trying again can help
+    ├── Unavailable               11  OVSDB or ovs-vswitchd is not there (yet): a retry can help
     │   └── VswitchdStopped       11  OVSDB is, ovs-vswitchd is not
     ├── NotReady                  50  STATUS: no ADD would succeed
     │   └── NotReadyAndDegraded   51  STATUS: and running containers may be cut off
@@ -34,52 +34,78 @@ class LinenError(Exception):
 
 
 class VersionUnsupported(LinenError):
+    """The configuration's `cniVersion` is not one of ours, or lacks the command."""
+
     code = 1
 
 
 class EnvironmentInvalid(LinenError):
+    """A CNI_* variable is missing or malformed."""
+
     code = 4
 
 
 class InputUnreadable(LinenError):
+    """Standard input is closed, or larger than any configuration."""
+
     code = 5
 
 
 class InputNotJson(LinenError):
+    """Standard input is not a JSON object."""
+
     code = 6
 
 
 class ConfigInvalid(LinenError):
+    """The network configuration is wrong; the message names every fault."""
+
     code = 7
 
 
 class OwnNetns(LinenError):
+    """CNI_NETNS is the plugin's own network namespace."""
+
     code = 8
 
 
 class Unavailable(LinenError):
+    """OVSDB, ovs-vswitchd or the kernel's datapath is not there (yet)."""
+
     code = 11
 
 
 class VswitchdStopped(Unavailable):
+    """OVSDB answers, but no ovs-vswitchd serves it."""
+
     code = 11
 
 
 class NotReady(LinenError):
+    """STATUS: no ADD would succeed."""
+
     code = 50
 
 
 class NotReadyAndDegraded(NotReady):
+    """STATUS: no ADD would succeed, and running containers may be cut off."""
+
     code = 51
 
 
 class OverlayDiffers(LinenError):
+    """CHECK: something of ours is not as ADD left it."""
+
     code = 100
 
 
 class OvsRefused(LinenError):
+    """Open vSwitch could not make an interface of ours."""
+
     code = 101
 
 
 class Conflict(LinenError):
+    """What is needed belongs to somebody else, or to another network."""
+
     code = 102

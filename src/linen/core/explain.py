@@ -20,7 +20,7 @@ def _options(options: dict[str, str]) -> str:
     return "{" + ", ".join(f"{key}={options[key]}" for key in sorted(options)) + "}"
 
 
-def _no_bridge(bridge: str, step: plan.CreateBridge) -> str:
+def _no_bridge(bridge: str, _step: plan.CreateBridge) -> str:
     return f"OVS bridge {bridge} is missing"
 
 
@@ -30,8 +30,8 @@ def _bridge_settings(bridge: str, step: plan.SetBridge) -> str:
     return f"OVS bridge {bridge} has {seen} instead of {wanted}"
 
 
-def _plain(value: str | bool) -> str:
-    return str(value).lower() if isinstance(value, bool) else value
+def _plain(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _bridge_vni(bridge: str, step: plan.SetVni) -> str:
@@ -44,7 +44,9 @@ def _mtu(bridge: str, step: plan.SetMtu) -> str:
 
 
 def _no_tunnel(bridge: str, step: plan.AddTunnel) -> str:
-    return f"the tunnel to {step.tunnel.remote} (port {step.name}) is missing on OVS bridge {bridge}"
+    return (
+        f"the tunnel to {step.tunnel.remote} (port {step.name}) is missing on OVS bridge {bridge}"
+    )
 
 
 def _other_tunnel(bridge: str, step: plan.ChangeTunnel) -> str:
@@ -58,7 +60,7 @@ def _other_tunnel(bridge: str, step: plan.ChangeTunnel) -> str:
     return f"tunnel {step.observed.name} on OVS bridge {bridge} has {' and '.join(differences)}"
 
 
-def _extra_tunnel(bridge: str, step: plan.RemoveTunnel) -> str:
+def _extra_tunnel(_bridge: str, step: plan.RemoveTunnel) -> str:
     interface = step.observed.interface
     if interface is None:
         return f"tunnel {step.observed.name} has lost the marks of its Interface row"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The values that the core speaks about: what is wanted (`…Spec`) and what OVSDB says (`Observed…`).
+"""What the core speaks about: what is wanted (`…Spec`) and what OVSDB says (`Observed…`).
 
 Plain classes with `__slots__`, since dataclasses cost the plugin 13 ms at each start.
 """
@@ -38,7 +38,7 @@ class Value:
 
 
 class OverlayOptions(Value):
-    """The `ovs` block of a configuration, checked: addresses in one notation, targets as OVSDB writes them.
+    """The `ovs` block of a configuration, checked; controllers as OVSDB writes their targets.
 
     `datapath_type`: "" (the kernel's) or "netdev", None where the block does not say.
     `ovsdb`: path of the database's unix socket.
@@ -151,7 +151,11 @@ class OverlaySpec(Value):
 
 
 class ObservedInterface(Value):
-    """A row of Interface. `ofport`: None until ovs-vswitchd has dealt with it, -1 if it failed, and then `error` says why."""
+    """A row of Interface.
+
+    `ofport`: None until ovs-vswitchd has dealt with it, -1 if it failed, and then `error` says
+    why.
+    """
 
     __slots__ = ("error", "mtu_request", "ofport", "options", "type", "uuid")
 
@@ -174,7 +178,10 @@ class ObservedInterface(Value):
 
 
 class ObservedTunnel(Value):
-    """A port that carries our mark. `interface` is None where its row is gone or no longer carries the mark."""
+    """A port that carries our mark.
+
+    `interface` is None where its row is gone or no longer carries the mark.
+    """
 
     __slots__ = ("bridge", "interface", "name", "protected", "uuid")
 
@@ -206,7 +213,10 @@ class ObservedController(Value):
 
 
 class ObservedBridge(Value):
-    """The OVS bridge. `network` is None where it carries no mark of Linen: then its settings aren't ours to change."""
+    """The OVS bridge.
+
+    `network` is None where it carries no mark of Linen: then its settings aren't ours to change.
+    """
 
     __slots__ = (
         "controllers",
@@ -255,8 +265,8 @@ class Neighbourhood(Value):
     """What is in the way of tunnels that are to be added: rows that aren't ours.
 
     `taken`: the candidate names that exist already.
-    `present`: the peers that somebody else's tunnel leads to already, with the same key; each with the names of
-    that tunnel's port and of the OVS bridge it is on.
+    `present`: the peers that somebody else's tunnel leads to already, with the same key; each
+    with the names of that tunnel's port and of the OVS bridge it is on.
     """
 
     __slots__ = ("present", "taken")

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Names of tunnel ports, and the marks by which we know our own rows.
 
-A name has at most 15 bytes: OpenFlow cuts longer ones off, so that 192.168.100.101 and .102 would look alike
-(ovs-vswitchd.conf.db(5), "Interface.name").
-Port names are unique in all of OVSDB, not only on their bridge, so there is a second candidate for a tunnel
-whose first name is taken, for example by another network's tunnel to the same node.
+A name has at most 15 bytes: OpenFlow cuts longer ones off, so that 192.168.100.101 and .102 would
+look alike (ovs-vswitchd.conf.db(5), "Interface.name"). Port names are unique in all of OVSDB, not
+only on their bridge, so there is a second candidate for a tunnel whose first name is taken, for
+example by another network's tunnel to the same node.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Before a tunnel is added: is its name free, and does somebody else's tunnel lead to that peer already?
+"""What is in the way of a new tunnel: its name taken, or somebody else's tunnel to that peer.
 
-Port names are unique in all of OVSDB, and so are a tunnel's remote address and key in all of Open vSwitch.
-The rows in the way may belong to the administrator, to `flaxd`, to another network, or to the original of 2017.
+Port names are unique in all of OVSDB, and so are a tunnel's remote address and key in all of Open
+vSwitch. The rows in the way may belong to the administrator, to `flaxd`, to another network, or
+to the original of 2017.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 
 COLUMNS = ("name", "type", "options")
 
-# Above this many tunnels one read of all interfaces costs less than three searches for each (0.05 ms a search
-# among 1,000 interfaces, 3 ms for all of them).
+# Above this many tunnels one read of all interfaces costs less than three searches for each (0.05
+# ms a search among 1,000 interfaces, 3 ms for all of them).
 SEARCH_LIMIT = 24
 
 
@@ -61,7 +62,7 @@ def _searches(tunnels: Sequence[model.TunnelSpec]) -> list[Json]:
 def _locate(
     clashes: dict[str, str],
 ) -> Generator[list[Json], list[Json], dict[str, tuple[str, str]]]:
-    """For each peer, the port of the tunnel that leads there and the OVS bridge that the port is on."""
+    """For each peer, the port of the tunnel that leads there, and that port's OVS bridge."""
     found = yield [select("Port", is_("name", port), ("_uuid",)) for port in clashes.values()]
     ports = {
         remote: (clashes[remote], result["rows"][0]["_uuid"][1])
@@ -81,5 +82,5 @@ def _locate(
 
 
 def identity(options: dict[str, str]) -> tuple[str, str, str]:
-    """What Open vSwitch tells VXLAN tunnels apart by (ovs-vswitchd.conf.db(5), "Tunnel Options")."""
+    """What Open vSwitch tells tunnels apart by (ovs-vswitchd.conf.db(5), "Tunnel Options")."""
     return options.get("remote_ip", ""), options.get("key", "0"), options.get("dst_port", "4789")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""OVSDB's notation of values (RFC 7047, section 5.1) and plain ones, and the clauses built from them."""
+"""OVSDB's notation of values (RFC 7047, section 5.1) to plain ones and back."""
 
 from __future__ import annotations
 

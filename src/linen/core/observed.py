@@ -2,8 +2,9 @@
 """What is there: the questions to OVSDB, and their answers as values.
 
 One transaction of five selects serves every ADD.
-Its answer does not grow with the tunnels that others have in the same OVSDB, and no column is read that does
-(`Bridge.ports` names every port: 8 MB at 5,000 tunnels with all columns, 140 bytes the way it is done here).
+Its answer does not grow with the tunnels that others have in the same OVSDB, and no column is
+read that does (`Bridge.ports` names every port: 8 MB at 5,000 tunnels with all columns, 140 bytes
+the way it is done here).
 """
 
 from __future__ import annotations
@@ -67,7 +68,9 @@ def answers(results: list[Json], network: str) -> model.Observed:
     return model.Observed(bridge, tunnels)
 
 
-def _bridge(row: Json, internal: list[Json], controllers: list[Json], network: str) -> model.ObservedBridge:
+def _bridge(
+    row: Json, internal: list[Json], controllers: list[Json], network: str
+) -> model.ObservedBridge:
     marks = pairs(row["external_ids"])
     attached = uuids(row["controller"])
     return model.ObservedBridge(

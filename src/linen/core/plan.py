@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The ordered difference between what is wanted and what is there.
 
-Pure: `difference(spec, observed, …)` names the steps, `linen.core.transaction` turns them into OVSDB operations,
+Pure: `difference(spec, observed, …)` names the steps, `linen.core.transaction` turns them into
+OVSDB operations,
 `linen.core.explain` into sentences.
 An empty plan means that nothing is left to do.
-Only what carries our mark is changed or removed; a bridge that somebody else made keeps its settings, and gets
-only what it was asked to carry: our tunnels and controllers.
-Additions come before removals, so that no peer is cut off in between.
+Only what carries our mark is changed or removed; a bridge that somebody else made keeps its
+settings, and gets only what it was asked to carry: our tunnels and controllers. Additions come
+before removals, so that no peer is cut off in between.
 """
 
 from __future__ import annotations
@@ -135,7 +136,10 @@ def difference(
     observed: model.Observed,
     neighbourhood: model.Neighbourhood = NOBODY,
 ) -> list[Step]:
-    """The steps from `observed` to `spec`. Raises `Conflict` where they would touch what isn't ours."""
+    """The steps from `observed` to `spec`.
+
+    Raises `Conflict` where they would touch what isn't ours.
+    """
     steps: list[Step] = []
     if observed.bridge is None:
         steps.append(CreateBridge(spec))
@@ -152,16 +156,14 @@ def difference(
     return steps
 
 
-def missing_tunnels(
-    spec: model.OverlaySpec, observed: model.Observed
-) -> list[model.TunnelSpec]:
+def missing_tunnels(spec: model.OverlaySpec, observed: model.Observed) -> list[model.TunnelSpec]:
     """The tunnels of `spec` that no tunnel of ours serves."""
     owned = _kept(spec, observed)
     return [tunnel for tunnel in spec.tunnels if tunnel.remote not in owned]
 
 
 def _kept(spec: model.OverlaySpec, observed: model.Observed) -> dict[str, model.ObservedTunnel]:
-    """By peer, the tunnels of ours that can serve `spec`: sound, on the right OVS bridge, one for each peer."""
+    """By peer, the tunnels of ours that serve `spec`: sound, on its OVS bridge, one a peer."""
     wanted = {tunnel.remote for tunnel in spec.tunnels}
     kept: dict[str, model.ObservedTunnel] = {}
     if observed.bridge is None:

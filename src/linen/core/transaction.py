@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """From a plan to one OVSDB transaction that is right even if somebody else writes at the same time.
 
-Two things guard it, so that a race is lost whole and the loser reads again: the unique indexes on the names of
-bridges, ports and interfaces ("constraint violation"), and one `wait` operation for what has no index, the
-presence of the OVS bridge and its list of controllers ("timed out").
+Two things guard it, so that a race is lost whole and the loser reads again: the unique indexes on
+the names of bridges, ports and interfaces ("constraint violation"), and one `wait` operation for
+what has no index, the presence of the OVS bridge and its list of controllers ("timed out").
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def operations(
 
 
 def take_back(bridge: model.ObservedBridge | None, ports: Iterable[str]) -> list[Json]:
-    """The operations that remove ports (by UUID) from every OVS bridge, and `bridge` itself where one is given."""
+    """The operations that remove ports (by UUID), and `bridge` itself where one is given."""
     undo = [_mutate("Bridge", [], ["ports", "delete", to_set(map(to_uuid, ports))])]
     if bridge is not None:
         undo.append(
@@ -43,7 +43,7 @@ def take_back(bridge: model.ObservedBridge | None, ports: Iterable[str]) -> list
 
 
 def until_dealt_with(interfaces: Sequence[str], milliseconds: int) -> list[Json]:
-    """The operations that last until ovs-vswitchd has given each interface (by UUID) a port number, or -1."""
+    """The operations that last until each interface (by UUID) has a port number, or -1."""
     return [
         {
             "op": "wait",
@@ -104,7 +104,7 @@ class _Batch:
         return [guard, *self.operations]
 
     def _bridge_guard(self) -> Json:
-        """Fails at once unless the bridge is still absent, or still has the controllers that were read."""
+        """Fails at once unless the bridge is as it was read: absent, or with these controllers."""
         rows = []
         if self.bridge is not None:
             attached = [to_uuid(controller.uuid) for controller in self.bridge.controllers]

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """JSON through the C scanner and encoder alone.
 
-The standard `json` package costs 6 ms of imports (it compiles regular expressions); the C halves that it
-wraps cost nothing.
-This is the only file that may import `_json`.
-Stricter than the standard package, as RFC 8259 is: NaN and Infinity are refused, also as `1e999`.
+The standard `json` package costs 6 ms of imports (it compiles regular expressions); the C halves
+that it wraps cost nothing. This is the only file that may import `_json`. Stricter than the
+standard package, as RFC 8259 is: NaN and Infinity are refused, also as `1e999`.
 """
 
 from __future__ import annotations
@@ -52,14 +51,14 @@ def _refuse_object(value: object) -> NoReturn:
     raise TypeError(type(value).__name__)
 
 
-_scan = make_scanner(_Rules)
+_scan = make_scanner(_Rules)  # type: ignore[arg-type]  # any object with these attributes will do
 _encode = make_encoder(
     None, _refuse_object, encode_basestring_ascii, None, ": ", ", ", False, False, False
 )
 
 
 def scan(text: str, start: int) -> tuple[Json, int]:
-    """The JSON document that begins at `start` (white space before it is skipped), and the index behind it.
+    """The JSON document that begins at `start` or behind white space there, and the index after it.
 
     Raises `JsonInvalid` where there is none, and where the text ends inside of it.
     """
@@ -69,7 +68,8 @@ def scan(text: str, start: int) -> tuple[Json, int]:
     try:
         document: tuple[Json, int] = _scan(text, start)
     except (StopIteration, ValueError, ImportError, RecursionError) as error:
-        # ImportError: to raise its JSONDecodeError the scanner imports `json`, which the one-file build lacks.
+        # ImportError: to raise its JSONDecodeError the scanner imports `json`, which the one-file
+        # build lacks.
         reason = "nested too deeply" if isinstance(error, RecursionError) else "not JSON"
         raise JsonInvalid(reason) from None
     return document
@@ -88,5 +88,5 @@ def loads(data: bytes) -> Json:
 
 
 def dumps(document: Json) -> str:
-    """`document` as JSON text in pure ASCII (so that any string, also a lone surrogate, can be written)."""
+    """`document` as JSON in ASCII, so that any string can be written, also a lone surrogate."""
     return "".join(_encode(document, 0))

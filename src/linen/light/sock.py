@@ -2,8 +2,9 @@
 """Sockets that never block past a deadline, without the `socket` module (2 ms of imports).
 
 This is the only file that may import `_socket`.
-The sockets stay blocking and carry SO_SNDTIMEO and SO_RCVTIMEO: a `connect` then waits for a place in the
-server's backlog (ovsdb-server listens with 10), where a non-blocking one would fail at once with EAGAIN.
+The sockets stay blocking and carry SO_SNDTIMEO and SO_RCVTIMEO: a `connect` then waits for a
+place in the server's backlog (ovsdb-server listens with 10), where a non-blocking one would fail
+at once with EAGAIN.
 """
 
 from __future__ import annotations
@@ -90,6 +91,15 @@ class Stream:
     def close(self) -> None:
         """Close the socket; a second time does nothing."""
         self._socket.close()
+
+
+def is_readable(descriptor: int, seconds: float) -> bool:
+    """Whether a read of an open file would return at once, now or within `seconds`."""
+    from select import POLLIN, poll  # only VERSION asks
+
+    waiting = poll()
+    waiting.register(descriptor, POLLIN)
+    return bool(waiting.poll(int(seconds * 1000)))
 
 
 def netlink_socket(protocol: int) -> socket:

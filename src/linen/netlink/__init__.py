@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The few netlink messages that the plugin sends: the codec without I/O, and the shell that drives it."""
+"""The few netlink messages of the plugin: their codec without I/O, and the shell around it."""

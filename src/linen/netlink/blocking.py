@@ -50,7 +50,7 @@ class Netlink:
     def links(self) -> list[Link]:
         """All links."""
         self._socket.send(codec.get_links())
-        found = []
+        found: list[Link] = []
         while True:
             for kind, message in codec.messages(self._socket.recv(DATAGRAM)):
                 if kind == codec.DONE:
@@ -59,10 +59,11 @@ class Netlink:
                     found.append(codec.Link(message))
 
     def enslave(self, link: Link, master: Link) -> None:
-        """Hang `link` on the Linux bridge `master` and set it up, without a change of `master`'s MAC address.
+        """Hang `link` on the Linux bridge `master` and set it up; the bridge keeps its MAC address.
 
-        A Linux bridge takes the lowest MAC of its ports until somebody sets one. Then every pod has a stale
-        neighbour entry for its gateway, half a minute long. So the MAC is set first, to what it is.
+        A Linux bridge takes the lowest MAC of its ports until somebody sets one. Then every pod
+        has a stale neighbour entry for its gateway, half a minute long. So the MAC is set first,
+        to what it is.
         """
         self._ask(codec.set_mac(master.index, master.mac))
         self._ask(codec.enslave(link.index, master.index))
@@ -77,7 +78,7 @@ class Netlink:
             raise
 
     def netns_id(self, descriptor: int) -> int:
-        """The id of the network namespace behind an open file, as links name it; negative for none."""
+        """The id of the namespace behind an open file, as links name it; negative for none."""
         return codec.netns_id(self._ask(codec.get_netns_id(descriptor)))
 
     def _ask(self, request: bytes) -> bytes:

@@ -2,8 +2,8 @@
 """Netlink messages without I/O: values to bytes and bytes to values.
 
 Only what the plugin says to the kernel; the lab and the daemon use pyroute2.
-Constants and layouts are those of linux/netlink.h, linux/rtnetlink.h, linux/if_link.h, linux/genetlink.h and
-linux/net_namespace.h; all numbers are in host byte order.
+Constants and layouts are those of linux/netlink.h, linux/rtnetlink.h, linux/if_link.h,
+linux/genetlink.h and linux/net_namespace.h; all numbers are in host byte order.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ HEADER = "=IHHII"  # length, type, flags, sequence, port
 HEADER_SIZE = calcsize(HEADER)
 LINK = "=BxHiII"  # struct ifinfomsg: family, type, index, flags, change
 LINK_SIZE = calcsize(LINK)
-ROUTE = "=BBBBBBBBI"  # struct rtmsg: family, dst_len, src_len, tos, table, protocol, scope, type, flags
+ROUTE = (
+    "=BBBBBBBBI"  # struct rtmsg: family, dst_len, src_len, tos, table, protocol, scope, type, flags
+)
 ROUTE_SIZE = calcsize(ROUTE)
 GENERIC = "=BBH"  # struct genlmsghdr: command, version, reserved
 
@@ -52,8 +54,11 @@ class NetlinkError(Exception):
 
 
 class Link(Value):
-    """A network device. `master`: index of the bridge it hangs on, 0 for none. `peer_netns`: id of the namespace that
-    its other end is in, None where that is this one. `mac`: 6 bytes."""
+    """A network device.
+
+    `master`: index of the bridge it hangs on, 0 for none. `peer_netns`: id of the namespace that
+    its other end is in, None where that is this one. `mac`: 6 bytes.
+    """
 
     __slots__ = ("index", "kind", "mac", "master", "mtu", "name", "peer_netns", "up")
 
@@ -65,7 +70,9 @@ class Link(Value):
         self.master = number(found.get(IFLA_MASTER))
         self.mtu = number(found.get(IFLA_MTU))
         self.mac = found.get(IFLA_ADDRESS, b"")
-        self.kind = text(dict(attributes(found.get(IFLA_LINKINFO, b""), 0)).get(IFLA_INFO_KIND, b""))
+        self.kind = text(
+            dict(attributes(found.get(IFLA_LINKINFO, b""), 0)).get(IFLA_INFO_KIND, b"")
+        )
         netns = found.get(IFLA_LINK_NETNSID)
         self.peer_netns: int | None = None if netns is None else unpack_from("=i", netns)[0]
 
@@ -91,7 +98,7 @@ def number(data: bytes | None) -> int:
 
 
 def attributes(data: bytes, offset: int) -> Iterator[tuple[int, bytes]]:
-    """Type and payload of each attribute from `offset` to the end (struct rtattr, aligned to 4 bytes)."""
+    """Type and payload of each attribute from `offset` on (struct rtattr, aligned to 4 bytes)."""
     while offset + 4 <= len(data):
         length, kind = unpack_from("=HH", data, offset)
         if length < 4:
@@ -111,7 +118,10 @@ def message(kind: int, flags: int, body: bytes) -> bytes:
 
 
 def messages(datagram: bytes) -> Iterator[tuple[int, bytes]]:
-    """Type and bytes of each message of a datagram. Raises `NetlinkError` for an error; an acknowledgement is one with number 0."""
+    """Type and bytes of each message of a datagram.
+
+    Raises `NetlinkError` for an error; an acknowledgement is one with number 0.
+    """
     offset = 0
     while offset + HEADER_SIZE <= len(datagram):
         length, kind, _, _, _ = unpack_from(HEADER, datagram, offset)
@@ -129,7 +139,9 @@ def get_link(name: str) -> bytes:
     """Ask for the link `name` (at most 15 bytes)."""
     mask = attribute(IFLA_EXT_MASK, pack("=I", SKIP_STATISTICS))
     return message(
-        RTM_GETLINK, 0, pack(LINK, 0, 0, 0, 0, 0) + attribute(IFLA_IFNAME, name.encode() + b"\0") + mask
+        RTM_GETLINK,
+        0,
+        pack(LINK, 0, 0, 0, 0, 0) + attribute(IFLA_IFNAME, name.encode() + b"\0") + mask,
     )
 
 
@@ -175,6 +187,6 @@ def netns_id(reply: bytes) -> int:
 
 
 def get_family(name: str) -> bytes:
-    """Ask whether the kernel has a generic netlink family (the error is ENOENT where it has not)."""
+    """Ask for a generic netlink family. The kernel's error is ENOENT where it has none."""
     body = pack(GENERIC, GETFAMILY, 1, 0) + attribute(CTRL_ATTR_FAMILY_NAME, name.encode() + b"\0")
     return message(GENERIC_CONTROL, 0, body)

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A connection to OVSDB for a program that lives for milliseconds: the plugin.
 
-All waiting is bounded by one deadline. What goes wrong below is an `Unavailable` that names the socket's path.
+All waiting is bounded by one deadline. What goes wrong below is an `Unavailable` that names the
+socket's path.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
 
     Learned = TypeVar("Learned")
 
-START_OVS = "start Open vSwitch (`systemctl start openvswitch-switch`), or set ovs.ovsdb to its socket"
+START_OVS = (
+    "start Open vSwitch (`systemctl start openvswitch-switch`), or set ovs.ovsdb to its socket"
+)
 
 
 class TransactionError(Exception):
@@ -51,14 +54,17 @@ class Connection:
         self._stream.close()
 
     def transact(self, operations: Sequence[Json]) -> list[Json]:
-        """The results of one transaction. Raises `TransactionError` where OVSDB refuses it, `Unavailable` where it is silent."""
+        """The results of one transaction.
+
+        Raises `TransactionError` where OVSDB refuses it, `Unavailable` where it is silent.
+        """
         return self._results(self._call(wire.transact(self._next(), operations)))
 
     def transact_if_vswitchd_runs(self, operations: Sequence[Json]) -> list[Json]:
         """As `transact`, but `VswitchdStopped` where no ovs-vswitchd is connected to this OVSDB.
 
-        The daemon holds a lock of the server while it runs. To ask for that lock and to give it back at once
-        costs no round trip of its own: all three calls leave in one write.
+        The daemon holds a lock of the server while it runs. To ask for that lock and to give it
+        back at once costs no round trip of its own: all three calls leave in one write.
         """
         lock = self._next()
         calls = wire.request(lock, "lock", [wire.VSWITCHD_LOCK])

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 DATABASE = "Open_vSwitch"
 
-# ovs-vswitchd holds this lock of the server for as long as it runs (vswitchd/bridge.c, bridge_init).
+# ovs-vswitchd holds this lock of the server for as long as it runs (vswitchd/bridge.c,
+# bridge_init).
 VSWITCHD_LOCK = "ovs_vswitchd"
 
 
@@ -50,8 +51,9 @@ class Inbox:
     def feed(self, data: bytes) -> Iterator[Json]:
         """The messages that `data` completes.
 
-        They have no delimiter, so a message can only be complete where a piece ends in a brace; a second,
-        incomplete one behind it is kept. Raises `ProtocolError` for a message that is no object.
+        They have no delimiter, so a message can only be complete where a piece ends in a brace; a
+        second, incomplete one behind it is kept. Raises `ProtocolError` for a message that is no
+        object.
         """
         self._pieces.append(data)
         if data[-1:] != b"}":

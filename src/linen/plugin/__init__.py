@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The `linen` CNI plugin: executed once for each pod, so each import and each system call counts."""
+"""The `linen` CNI plugin: executed once for each pod, so each import and system call counts."""

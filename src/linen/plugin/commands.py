@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the commands of CNI do, each a list of steps. A command returns what goes to standard output.
+"""What the commands of CNI do, each a list of steps.
 
-The plugin keeps nothing for a single attachment: the OVS bridge, its place on the Linux bridge and the tunnels
-belong to the node and serve all its pods. So DEL and GC have nothing to release, and must not: a node without
-pods still forwards, as the master of a star does.
+A command returns what goes to standard output.
+
+The plugin keeps nothing for a single attachment: the OVS bridge, its place on the Linux bridge
+and the tunnels belong to the node and serve all its pods. So DEL and GC have nothing to release,
+and must not: a node without pods still forwards, as the master of a star does.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ def add(request: Request, config: Config) -> str:
 
 def check(request: Request, config: Config) -> str:
     """Raises `OverlayDiffers` that names all that is not as ADD left it."""
-    from linen.core import explain  # noqa: PLC0415  (ADD does without)
+    from linen.core import explain  # ADD does without
 
     netlink = Netlink()
     bridge = links.linux_bridge(netlink, config, request.netns)
@@ -47,7 +49,7 @@ def check(request: Request, config: Config) -> str:
     return ""
 
 
-def status(request: Request, config: Config) -> str:
+def status(_request: Request, config: Config) -> str:
     """Raises `NotReady` where an ADD could not succeed."""
     try:
         finding = Overlay(config, Netlink()).look()

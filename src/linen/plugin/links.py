@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The kernel's side of an attachment: the Linux bridge that the pods hang on, and the OVS bridge's place on it."""
+"""The kernel's side: the Linux bridge that pods hang on, and the OVS bridge's place on it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 
 def linux_bridge(netlink: Netlink, config: Config, netns: str) -> Link:
-    """The Linux bridge that the plugin before us put the pod on. Raises `ConfigInvalid` where there is none."""
+    """The Linux bridge that the plugin before us put the pod on.
+
+    Raises `ConfigInvalid` where there is none.
+    """
     if config.prev_result is None:
         raise errors.ConfigInvalid(
             "prevResult is missing: linen is a chained plugin",
@@ -42,8 +45,8 @@ def linux_bridge(netlink: Netlink, config: Config, netns: str) -> Link:
 def _bridge_of_pod(netlink: Netlink, netns: str) -> Link | None:
     """The Linux bridge that holds the host's end of a pod's interface.
 
-    Results older than 0.3.0 do not name it. The kernel does: a veth tells the network namespace of its other
-    end, by an id that exists from the moment somebody has listed the link.
+    Results older than 0.3.0 do not name it. The kernel does: a veth tells the network namespace
+    of its other end, by an id that exists from the moment somebody has listed the link.
     """
     try:
         descriptor = posix.open(netns, posix.O_RDONLY | posix.O_CLOEXEC)
@@ -70,7 +73,10 @@ def attach(netlink: Netlink, config: Config, observed: Observed, bridge: Link) -
 
 
 def internal_port(netlink: Netlink, config: Config) -> Link:
-    """The device of the OVS bridge. Raises `Unavailable` where ovs-vswitchd hasn't made it (again) yet."""
+    """The device of the OVS bridge.
+
+    Raises `Unavailable` where ovs-vswitchd hasn't made it (again) yet.
+    """
     name = config.options.ovs_bridge
     link = netlink.find_link(name)
     if link is None:
@@ -81,18 +87,20 @@ def internal_port(netlink: Netlink, config: Config) -> Link:
     return link
 
 
-def _refuse_other_master(
-    netlink: Netlink, config: Config, observed: Observed, master: int
-) -> None:
-    """Our own OVS bridge may move when its network's Linux bridge changes. Anybody else's stays where it is."""
+def _refuse_other_master(netlink: Netlink, config: Config, observed: Observed, master: int) -> None:
+    """Our own OVS bridge may move when its network's Linux bridge changes.
+
+    Anybody else's stays where it is.
+    """
     name = config.options.ovs_bridge
     if observed.bridge is not None and observed.bridge.network == config.name:
         return
     other = netlink.find_link_at(master)
     raise errors.Conflict(
-        f"OVS bridge {name} hangs on {other.name if other else 'another bridge'} and is not of network"
-        f" {config.name!r}",
-        f"give the network an ovs.ovsBridge of its own, or take it off: `ip link set {name} nomaster`",
+        f"OVS bridge {name} hangs on {other.name if other else 'another bridge'} and is not of"
+        f" network {config.name!r}",
+        "give the network an ovs.ovsBridge of its own, or take this one off:"
+        f" `ip link set {name} nomaster`",
     )
 
 

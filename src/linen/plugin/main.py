@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One call of the plugin: environment and standard input in, one JSON document and an exit status out.
+"""One call of the plugin: environment and standard input in, JSON and an exit status out.
 
-Whatever arrives, the answer is a result or a CNI error object on standard output, never a traceback.
+Whatever arrives, the answer is a result or a CNI error object on standard output, never a
+traceback.
 """
 
 from __future__ import annotations
@@ -11,13 +12,14 @@ import posix
 from linen import __version__
 from linen.cni import config, request, result, versions
 from linen.core import errors
+from linen.light import sock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from linen.light.json import Json
 
 INPUT_LIMIT = 16 << 20  # bytes; a configuration with 10,000 VTEPs has 200 KB
-VERSION_PATIENCE = 500  # milliseconds that VERSION waits for an input, which it can do without
+VERSION_PATIENCE = 0.5  # seconds that VERSION waits for an input, which it can do without
 
 
 def run() -> int:
@@ -59,7 +61,7 @@ class Call:
 
 
 def _carry_out(asked: request.Request, conf: dict[str, Json]) -> str:
-    from linen.plugin import commands  # noqa: PLC0415  (DEL and VERSION do without)
+    from linen.plugin import commands  # DEL and VERSION do without
 
     parsed = config.parse(conf)
     _refuse_own_netns(asked)
@@ -71,7 +73,7 @@ def _carry_out(asked: request.Request, conf: dict[str, Json]) -> str:
 
 
 def _refuse_own_netns(asked: request.Request) -> None:
-    """A pod in the host's network namespace would be a mistake of the runtime (CNI's reference library: code 8)."""
+    """A pod in the host's network namespace is a mistake of the runtime (code 8 in CNI's library)."""
     if not asked.netns or asked.own_netns_allowed:
         return
     try:
@@ -87,7 +89,7 @@ def _refuse_own_netns(asked: request.Request) -> None:
 
 def read_input() -> bytes:
     """All of standard input. Raises `InputUnreadable`."""
-    pieces = []
+    pieces: list[bytes] = []
     size = 0
     while size <= INPUT_LIMIT:
         try:
@@ -107,12 +109,11 @@ def read_input() -> bytes:
 
 
 def _asked_version() -> str:
-    """The version that a VERSION request names, else our newest. Never waits for a terminal or an idle pipe."""
-    from select import POLLIN, poll  # noqa: PLC0415
+    """The version that a VERSION request names, else our newest.
 
-    waiting = poll()
-    waiting.register(0, POLLIN)
-    if posix.isatty(0) or not waiting.poll(VERSION_PATIENCE):
+    Never waits for a terminal or an idle pipe.
+    """
+    if posix.isatty(0) or not sock.is_readable(0, VERSION_PATIENCE):
         return versions.NEWEST
     try:
         return config.version_of(config.decode(read_input()))
@@ -138,5 +139,6 @@ def _bug(error: Exception) -> errors.LinenError:
         where = f"{code.co_filename}:{trace.tb_lineno} in {code.co_name}"
         trace = trace.tb_next
     return errors.LinenError(
-        f"{type(error).__name__}: {error}", f"a bug in linen {__version__}, at {where}; please report it"
+        f"{type(error).__name__}: {error}",
+        f"a bug in linen {__version__}, at {where}; please report it",
     )

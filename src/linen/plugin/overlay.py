@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """One network's part of this node's Open vSwitch: looked at, and made to be as it should.
 
-Many ADDs may run at once, on a host where nothing exists yet, so `ensure` never holds a lock and never sleeps:
-it looks, writes one guarded transaction, and looks again, until there is nothing left to do.
-Who loses a race sees the winner's work and goes on from there.
+Many ADDs may run at once, on a host where nothing exists yet, so `ensure` never holds a lock and
+never sleeps: it looks, writes one guarded transaction, and looks again, until there is nothing
+left to do. Who loses a race sees the winner's work and goes on from there.
 """
 
 from __future__ import annotations
 
 from linen.core import desired, errors, model, naming, neighbours, observed, plan
-from linen.netlink.blocking import has_generic_family
 from linen.light.sock import Deadline
+from linen.netlink.blocking import has_generic_family
 from linen.ovsdb.blocking import Connection, TransactionError
 from linen.plugin import underlay
 
@@ -57,7 +57,10 @@ class Finding:
 
 
 class Overlay:
-    """The overlay of one call's network. Opening it raises `Unavailable` where OVSDB is not there."""
+    """The overlay of one call's network.
+
+    Opening it raises `Unavailable` where OVSDB is not there.
+    """
 
     def __init__(self, config: Config, netlink: Netlink, mtu: int | None = None) -> None:
         self._config = config
@@ -87,9 +90,10 @@ class Overlay:
         return Finding(spec, seen, plan.difference(spec, seen, around))
 
     def ensure(self) -> tuple[Finding, bool]:
-        """Make the overlay as it should be: what is there in the end, and whether anything had to be done.
+        """Make the overlay as it should be: what there is in the end, and whether it was changed.
 
-        Raises `Unavailable`, `Conflict` or `OvsRefused`; what this call had made by then is taken back.
+        Raises `Unavailable`, `Conflict` or `OvsRefused`; what this call had made by then is taken
+        back.
         """
         made: set[str] = set()
         try:
@@ -120,7 +124,7 @@ class Overlay:
 
     def _commit(self, finding: Finding) -> set[str]:
         """Carry out the steps. The names of what was made; none where somebody else was quicker."""
-        from linen.core import transaction  # noqa: PLC0415  (an ADD that changes nothing does without)
+        from linen.core import transaction  # an ADD that changes nothing does without
 
         operations = transaction.operations(finding.spec, finding.seen, finding.steps)
         try:
@@ -136,11 +140,11 @@ class Overlay:
         }
 
     def _is_served(self, finding: Finding) -> bool:
-        """Whether ovs-vswitchd has dealt with all interfaces of ours; if not, it has by the time of the answer."""
+        """Whether ovs-vswitchd had dealt with all interfaces of ours. If not, it has by now."""
         pending = [row.uuid for _, row in finding.interfaces() if row.ofport is None]
         if not pending:
             return True
-        from linen.core import transaction  # noqa: PLC0415
+        from linen.core import transaction
 
         milliseconds = int(self._connection.deadline.remaining() * 900)
         try:
@@ -170,10 +174,13 @@ class Overlay:
             refuse_absent_kernel_datapath()
 
     def _take_back(self, made: set[str]) -> None:
-        """Remove what this call made. What it cannot remove the next ADD mends, so its own errors don't count."""
+        """Remove what this call made.
+
+        What it cannot remove the next ADD mends, so its own errors don't count.
+        """
         if not made:
             return
-        from linen.core import transaction  # noqa: PLC0415
+        from linen.core import transaction
 
         try:
             seen = self.look().seen

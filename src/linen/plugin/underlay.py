@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the node's own network says about tunnels: which addresses are this node's, and how large a packet may be."""
+"""What the underlay says about tunnels: which peers are this node, how large a packet may be."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def own_addresses(netlink: Netlink, tunnels: Iterable[TunnelSpec]) -> set[str]:
-    """Those peers of `tunnels` that are this node itself, so that all nodes can share one list of VTEPs."""
+    """The peers that are this node itself, so that all nodes can share one list of VTEPs."""
     own = set()
     for tunnel in tunnels:
         route = netlink.find_route(tunnel.remote)
@@ -36,8 +36,8 @@ def mtu_warnings(netlink: Netlink, tunnels: Iterable[TunnelSpec], bridge: Link) 
         link = netlink.find_link_at(index)
         if link is not None and bridge.mtu > link.mtu - overhead:
             warnings.append(
-                f"MTU {bridge.mtu} of {bridge.name} is too large: {link.name} carries {link.mtu} bytes, of which"
-                f" VXLAN takes {overhead}; set \"mtu\": {link.mtu - overhead} in the bridge plugin's"
-                " configuration, or full packets between nodes are fragmented or lost"
+                f"MTU {bridge.mtu} of {bridge.name} is too large: {link.name} carries {link.mtu}"
+                f" bytes, of which VXLAN takes {overhead}; set mtu {link.mtu - overhead} in the"
+                " bridge plugin's configuration, or full packets between nodes are cut up or lost"
             )
     return warnings
