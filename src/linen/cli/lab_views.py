@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What `linenctl lab` prints: tables for people, JSON values for scripts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from linen.lab.cluster import Lab
+    from linen.lab.node import Node
+    from linen.lab.ping import PingMatrix
+    from linen.lab.pods import Pod
+    from linen.lab.runtime import Addition
+    from linen.lab.store import Record
+
+_UNREACHABLE = "[bold red]lost[/]"
+
+
+def render_labs(records: dict[str, Record | None]) -> list[dict[str, Any]]:
+    """Render the labs, those that failed to come up included."""
+    return [
+        {
+            "name": name,
+            "up": record is not None,
+            "nodes": len(record.nodes) if record else 0,
+            "topology": record.description.topology if record else None,
+            "datapath": record.description.datapath if record else None,
+        }
+        for name, record in records.items()
+    ]
+
+
+def labs_table(records: dict[str, Record | None]) -> Table:
+    """Tabulate the labs."""
+    table = _table("Lab", "Up", "Nodes", "Topology", "Datapath")
+    for lab in render_labs(records):
+        up = "yes" if lab["up"] else "no"
+        table.add_row(
+            lab["name"], up, str(lab["nodes"]), lab["topology"] or "", lab["datapath"] or ""
+        )
+    return table
+
+
+def render_lab(lab: Lab) -> dict[str, Any]:
+    """Render a lab's nodes and pods."""
+    pods = lab.pods()
+    return {
+        "name": lab.description.name,
+        "topology": lab.description.topology,
+        "datapath": lab.description.datapath,
+        "nodes": [
+            {
+                "name": node.name,
+                "vtep": str(node.description.vtep),
+                "pid": node.process.pid,
+                "root": str(node.root),
+                "pods": [_render_pod(pod) for pod in pods if pod.node is node],
+                "ovs": _switch_of(node),
+            }
+            for node in lab.nodes.values()
+        ],
+    }
+
+
+def print_lab(console: Console, lab: Lab) -> None:
+    """Print a lab's nodes and pods, and the switch of each node as Open vSwitch shows it."""
+    rendered = render_lab(lab)
+    table = _table("Node", "VTEP", "Pods", "Files")
+    for node in rendered["nodes"]:
+        pods = "\n".join(f"{pod['name']} {' '.join(pod['addresses'])}" for pod in node["pods"])
+        table.add_row(node["name"], node["vtep"], pods, node["root"])
+    console.print(table)
+    for node in rendered["nodes"]:
+        console.print(f"\n[bold]{node['name']}[/]: ovs-vsctl show", highlight=False)
+        console.out(node["ovs"].rstrip(), highlight=False)
+
+
+def render_addition(addition: Addition) -> dict[str, Any]:
+    """Render what an ADD returned, and how long each plugin took (milliseconds)."""
+    return {
+        "network": addition.attachment.network,
+        "ifname": addition.attachment.ifname,
+        "netns": addition.attachment.netns,
+        "containerID": addition.attachment.container_id,
+        "result": addition.attachment.result,
+        "milliseconds": {call.plugin: _milliseconds(call.seconds) for call in addition.calls},
+    }
+
+
+def print_addition(console: Console, addition: Addition) -> None:
+    """Print one line about an ADD, and what the plugins had to say."""
+    for call in addition.calls:
+        for line in call.stderr.splitlines():
+            console.out(f"{call.plugin}: {line}", highlight=False)
+    attachment = addition.attachment
+    pod = attachment.netns.rpartition("/")[2]
+    times = " + ".join(f"{call.plugin} {_milliseconds(call.seconds)}" for call in addition.calls)
+    addresses = " ".join(attachment.addresses())
+    console.print(
+        f"{pod} {attachment.ifname}: {addresses} in {attachment.network}: "
+        f"{_milliseconds(addition.seconds)} ms ({times})",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def render_matrix(matrix: PingMatrix) -> dict[str, Any]:
+    """Render round-trip times in milliseconds by source and target; null is a loss."""
+    return {
+        "complete": matrix.complete,
+        "milliseconds": {
+            source: {
+                target: None if seconds is None else _milliseconds(seconds)
+                for (other, target), seconds in matrix.times.items()
+                if other == source
+            }
+            for source in matrix.pods
+        },
+    }
+
+
+def matrix_table(matrix: PingMatrix) -> Table:
+    """Tabulate round-trip times in milliseconds, one row per source."""
+    table = _table("ms from \\ to", *matrix.pods)
+    for source, times in render_matrix(matrix)["milliseconds"].items():
+        cells = (
+            "-" if target == source else _UNREACHABLE if times[target] is None else f"{times[target]:.2f}"
+            for target in matrix.pods
+        )  # fmt: skip
+        table.add_row(source, *cells)
+    return table
+
+
+def _render_pod(pod: Pod) -> dict[str, Any]:
+    return {"name": pod.name, "addresses": [str(address) for address in pod.addresses]}
+
+
+def _switch_of(node: Node) -> str:
+    return node.run(["ovs-vsctl", "show"]).stdout
+
+
+def _milliseconds(seconds: float) -> float:
+    return round(seconds * 1000, 2)
+
+
+def _table(*columns: str) -> Table:
+    return Table(*columns, box=None, pad_edge=False, header_style="bold")

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The conflist of a node: rendered from the description, or adapted from one that was given.
+
+Pure, except for `read_conflists`, which reads a folder.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+from linen.lab.description import (
+    LINUX_BRIDGE,
+    NETWORK_NAME,
+    OVS_BRIDGE,
+    POD_MTU,
+    POD_NETWORK,
+    Conflist,
+    LabDescription,
+    NodeDescription,
+)
+from linen.lab.errors import LabError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def conflist_of(
+    description: LabDescription, node: NodeDescription, cni_version: str
+) -> Conflist:
+    """Give the node's conflist: the one that was given, or a rendered one of `cni_version`."""
+    if description.conflists:
+        conflist = description.conflists[node.index - 1]
+    else:
+        conflist = render_conflist(description, node, cni_version)
+    return with_datapath(conflist, "netdev") if description.datapath == "netdev" else conflist
+
+
+def render_conflist(
+    description: LabDescription, node: NodeDescription, cni_version: str
+) -> Conflist:
+    """Render bridge, then linen, then portmap, for one node of the lab."""
+    first, last = node.pod_range
+    return {
+        "cniVersion": cni_version,
+        "name": NETWORK_NAME,
+        "plugins": [
+            {
+                "type": "bridge",
+                "bridge": LINUX_BRIDGE,
+                "isGateway": True,
+                "isDefaultGateway": True,
+                "ipMasq": True,
+                "hairpinMode": False,
+                "mtu": POD_MTU,
+                "ipam": {
+                    "type": "host-local",
+                    "subnet": str(POD_NETWORK),
+                    "rangeStart": str(first),
+                    "rangeEnd": str(last),
+                    "gateway": str(node.gateway),
+                },
+            },
+            {
+                "type": "linen",
+                "ovs": {
+                    "isMaster": description.topology == "star" and node.index == 1,
+                    "ovsBridge": OVS_BRIDGE,
+                    "topology": description.topology,
+                    "vtepIPs": [str(address) for address in description.tunnel_ends(node)],
+                },
+            },
+            {"type": "portmap", "capabilities": {"portMappings": True}},
+        ],
+    }
+
+
+def render_json(conflist: Conflist) -> str:
+    """Turn a conflist into the content of a file that people read."""
+    return json.dumps(conflist, indent=2) + "\n"
+
+
+def with_datapath(conflist: Conflist, datapath: str) -> Conflist:
+    """Copy a conflist, with `datapathType` set in the options of each linen plugin.
+
+    Options are at the top level of the plugin's object, or, in the form of 2017, below
+    `runtimeConfig`; a conflist that names a datapath already is left alone.
+    """
+    adapted = copy.deepcopy(conflist)
+    for plugin in adapted["plugins"]:
+        if plugin["type"] == "linen":
+            legacy = plugin.get("runtimeConfig", {}).get("ovs")
+            options = legacy if legacy and "ovs" not in plugin else plugin.setdefault("ovs", {})
+            options.setdefault("datapathType", datapath)
+    return adapted
+
+
+def read_conflists(folder: Path) -> tuple[Conflist, ...]:
+    """Read the folder's `*.conflist` files, the first for node1, in the order a person counts.
+
+    So master comes before minion1, and minion2 before minion10.
+    """
+    paths = sorted(folder.glob("*.conflist"), key=_natural_order)
+    if not paths:
+        raise LabError(f"{folder}: no file named *.conflist")
+    return tuple(_read_conflist(path) for path in paths)
+
+
+def _read_conflist(path: Path) -> Conflist:
+    try:
+        conflist = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise LabError(f"{path}: {error}") from error
+    check_conflist(conflist, str(path))
+    return dict(conflist)
+
+
+def check_conflist(conflist: Any, where: str) -> None:  # noqa: ANN401 (any JSON value)
+    """Raise LabError unless this has the shape that every CNI runtime asks for."""
+    plugins = conflist.get("plugins") if isinstance(conflist, dict) else None
+    named = isinstance(plugins, list) and all(
+        isinstance(plugin, dict) and isinstance(plugin.get("type"), str) for plugin in plugins
+    )
+    if not (plugins and named and isinstance(conflist.get("name"), str)):
+        raise LabError(
+            f"{where}: a conflist is an object with a name and a list of plugins, "
+            "each of which has a type"
+        )
+
+
+def _natural_order(path: Path) -> list[tuple[int, str]]:
+    """Compare runs of digits as numbers."""
+    parts = re.findall(r"\d+|\D+", path.name)
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in parts]

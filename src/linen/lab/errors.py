@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What can go wrong in a lab, as the few classes that somebody catches.
+
+Every message is meant for the person at the terminal: what, where, and what would be right.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+
+class LabError(Exception):
+    """The lab cannot do what was asked; the message is the whole story."""
+
+
+class ProgramFailed(LabError):
+    """A program in a node ended with a status other than 0."""
+
+    def __init__(self, node: str, argv: list[str], status: int, output: str) -> None:
+        """Keep the program's own words: `output` is its stderr, or stdout if that is empty."""
+        super().__init__(f"{node}: {' '.join(argv)}: exit status {status}: {output.strip()}")
+        self.status = status
+
+
+class DaemonFailed(LabError):
+    """An Open vSwitch daemon of a node did not start; the message ends with its log's tail."""
+
+    def __init__(self, node: str, daemon: str, reason: str, log_tail: str) -> None:
+        """Name the daemon and quote the last lines that it logged."""
+        log = f"; last lines of its log:\n{log_tail}" if log_tail else "; it logged nothing"
+        super().__init__(f"{node}: {daemon} did not start: {reason}{log}")
+
+
+class PluginFailed(LabError):
+    """A CNI plugin answered with an error, or with something that is no CNI answer."""
+
+    def __init__(self, plugin: str, command: str, status: int, answer: str, stderr: str) -> None:
+        """`answer` is the plugin's stdout; it is shown as it is."""
+        shown = answer.strip() or stderr.strip() or "nothing on stdout or stderr"
+        super().__init__(f"plugin {plugin} failed {command} (exit status {status}):\n{shown}")
+        self.plugin = plugin
+        self.command = command
+        self.answer = answer
+        self.stderr = stderr
+
+    @property
+    def error(self) -> dict[str, Any]:
+        """The CNI error object of the answer; empty when the answer is none."""
+        try:
+            parsed = json.loads(self.answer)
+        except ValueError:
+            return {}
+        return parsed if isinstance(parsed, dict) else {}

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Links and addresses of the underlay, by netlink and ethtool ioctls.
+
+Each function acts on the network namespace that its thread is in (see `namespaces`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pyroute2 import IPRoute
+from pyroute2.ethtool.ioctl import IoctlEthtool, NotSupportedError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from ipaddress import IPv4Interface
+
+FABRIC = "fabric"
+UPLINK = "eth0"
+
+# Userspace OVS reads frames from AF_PACKET sockets, where a checksum that was left to the
+# hardware is simply missing, and where segments larger than the MTU arrive whole.
+_OFFLOADS = (
+    "tx-checksumming",
+    "tcp-segmentation-offload",
+    "generic-segmentation-offload",
+    "generic-receive-offload",
+)
+
+
+def build_fabric() -> None:
+    """Make the Linux bridge that joins the nodes, a plain learning switch."""
+    for scope in ("all", "default"):
+        Path(f"/proc/sys/net/ipv6/conf/{scope}/disable_ipv6").write_text("1")
+    with IPRoute() as route:
+        route.link("add", ifname=FABRIC, kind="bridge", br_mcast_snooping=0)
+        set_link_state(FABRIC, up=True)
+
+
+def plug_cables(ends: Iterable[tuple[str, int]]) -> None:
+    """Give each node a cable: `eth0` in the node, a port with the node's name in the fabric.
+
+    `ends` are pairs of the node's name and a file descriptor of its network namespace.
+    """
+    with IPRoute() as route:
+        (fabric,) = route.link_lookup(ifname=FABRIC)
+        for name, namespace in ends:
+            peer = {"ifname": UPLINK, "net_ns_fd": namespace}
+            route.link("add", ifname=name, kind="veth", peer=peer)
+            (port,) = route.link_lookup(ifname=name)
+            route.link("set", index=port, master=fabric, state="up")
+
+
+def set_link_state(name: str, *, up: bool) -> None:
+    """Set a link administratively up or down."""
+    with IPRoute() as route:
+        (index,) = route.link_lookup(ifname=name)
+        route.link("set", index=index, state="up" if up else "down")
+
+
+def add_address(name: str, address: IPv4Interface) -> None:
+    """Add an address to a link and set the link up."""
+    with IPRoute() as route:
+        (index,) = route.link_lookup(ifname=name)
+        route.addr("add", index=index, address=str(address.ip), prefixlen=address.network.prefixlen)
+        route.link("set", index=index, state="up")
+
+
+def disable_offloads(names: Iterable[str]) -> None:
+    """Make the kernel finish each frame before it leaves by one of these links."""
+    for name in names:
+        device = IoctlEthtool(name)
+        for offload in _OFFLOADS:
+            # Not supported: then the device never leaves this work to hardware.
+            with contextlib.suppress(NotSupportedError):
+                device.set_offload_flag(offload, data=0)
+        device.close()

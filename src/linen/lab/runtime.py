@@ -1,0 +1,244 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A small CNI runtime, for one node of a lab.
+
+It runs a conflist as the CNI specification and libcni say: plugins in order for ADD and CHECK,
+in reverse for DEL, each with the network's name and version and the result before it; a failed
+ADD is followed by a DEL; results are kept in libcni's cache.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from linen.lab import cache
+from linen.lab.cache import Attachment
+from linen.lab.errors import LabError, PluginFailed
+from linen.lab.programs import search_path
+
+if TYPE_CHECKING:
+    from linen.lab.description import Conflist
+    from linen.lab.node import Node
+
+PLUGIN_FOLDER = "/opt/cni/bin"
+CONFLIST_FOLDER = "etc/cni/net.d"
+_PLUGIN_DEADLINE = 60  # seconds
+
+CapabilityArgs = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class PluginCall:
+    """One run of a plugin: its wall time in seconds, and what it said on stderr."""
+
+    plugin: str
+    seconds: float
+    stderr: str
+
+
+@dataclass(frozen=True)
+class Addition:
+    """A successful ADD."""
+
+    attachment: Attachment
+    calls: tuple[PluginCall, ...]
+
+    @property
+    def seconds(self) -> float:
+        """The wall time of all plugins together."""
+        return sum(call.seconds for call in self.calls)
+
+
+@dataclass(frozen=True)
+class _Target:
+    """What CNI_* variables name: an interface in a container's network namespace."""
+
+    container_id: str = ""
+    netns: str = ""
+    ifname: str = ""
+
+
+class Runtime:
+    """Runs conflists in a node."""
+
+    def __init__(self, node: Node) -> None:
+        """Only remember the node."""
+        self._node = node
+
+    def networks(self) -> dict[str, Conflist]:
+        """Read the node's conflists by network name; the first is a pod's default network."""
+        paths = sorted((self._node.root / CONFLIST_FOLDER).glob("*.conflist"))
+        conflists = [json.loads(path.read_text()) for path in paths]
+        return {conflist["name"]: conflist for conflist in conflists}
+
+    def attachments(self) -> list[Attachment]:
+        """List what has been added and not deleted."""
+        return cache.read_attachments(self._node.root)
+
+    def add(
+        self, conflist: Conflist, netns: str, ifname: str, capability_args: CapabilityArgs
+    ) -> Addition:
+        """ADD an interface; PluginFailed, after a DEL, if a plugin fails."""
+        _require_capabilities(conflist, capability_args)
+        target = _Target(cache.container_id_of(netns), netns, ifname)
+        calls = []
+        result: dict[str, Any] | None = None
+        for plugin in conflist["plugins"]:
+            config = build_config(conflist, plugin, result, capability_args)
+            try:
+                answer, call = self._run("ADD", plugin["type"], config, target)
+                result = _parse_result(plugin["type"], answer, call)
+            except PluginFailed as error:
+                self._undo(conflist, target, capability_args, error)
+                raise
+            calls.append(call)
+        attachment = Attachment(
+            network=conflist["name"],
+            container_id=target.container_id,
+            ifname=ifname,
+            netns=netns,
+            conflist=conflist,
+            result=result or {},
+            capability_args=capability_args,
+        )
+        self._remember(attachment)
+        return Addition(attachment, tuple(calls))
+
+    def delete(self, attachment: Attachment) -> None:
+        """DEL an interface, with the conflist that it was added with."""
+        conflist, args = attachment.conflist, attachment.capability_args
+        target = _Target(attachment.container_id, attachment.netns, attachment.ifname)
+        result = attachment.result if version_of(conflist) >= (0, 4, 0) else None
+        for plugin in reversed(conflist["plugins"]):
+            config = build_config(conflist, plugin, result, args)
+            self._run("DEL", plugin["type"], config, target)
+        (self._node.root / cache.RESULTS / attachment.file_name).unlink(missing_ok=True)
+
+    def check(self, attachment: Attachment) -> None:
+        """CHECK an interface; PluginFailed quotes what is wrong. The version must be >= 0.4.0."""
+        conflist, args = attachment.conflist, attachment.capability_args
+        if version_of(conflist) < (0, 4, 0):
+            raise LabError(
+                f"network {conflist['name']} has cniVersion {conflist.get('cniVersion')!r}; "
+                "CHECK exists from 0.4.0 on"
+            )
+        if conflist.get("disableCheck"):
+            return
+        target = _Target(attachment.container_id, attachment.netns, attachment.ifname)
+        for plugin in conflist["plugins"]:
+            config = build_config(conflist, plugin, attachment.result, args)
+            self._run("CHECK", plugin["type"], config, target)
+
+    def collect_garbage(self, conflist: Conflist, valid: list[Attachment]) -> None:
+        """DEL what is added but not `valid`, then let each plugin clean up by GC (from 1.1.0)."""
+        if conflist.get("disableGC"):
+            return
+        keep = {attachment.file_name for attachment in valid}
+        for attachment in self.attachments():
+            if attachment.network == conflist["name"] and attachment.file_name not in keep:
+                self.delete(attachment)
+        if version_of(conflist) >= (1, 1, 0):
+            pairs = [{"containerID": one.container_id, "ifname": one.ifname} for one in valid]
+            # Older drafts of the specification had the second name; libcni sends both.
+            injected = {"cni.dev/valid-attachments": pairs, "cni.dev/attachments": pairs}
+            for plugin in conflist["plugins"]:
+                config = build_config(conflist, plugin, None, {}) | injected
+                self._run("GC", plugin["type"], config, _Target())
+
+    def status(self, conflist: Conflist) -> None:
+        """Ask each plugin whether it can serve an ADD (from 1.1.0); PluginFailed if not."""
+        if version_of(conflist) >= (1, 1, 0):
+            for plugin in conflist["plugins"]:
+                config = build_config(conflist, plugin, None, {})
+                self._run("STATUS", plugin["type"], config, _Target())
+
+    def _undo(
+        self, conflist: Conflist, target: _Target, args: CapabilityArgs, cause: PluginFailed
+    ) -> None:
+        """DEL after a failed ADD; should that fail as well, tell it with the cause."""
+        for plugin in reversed(conflist["plugins"]):
+            try:
+                config = build_config(conflist, plugin, None, args)
+                self._run("DEL", plugin["type"], config, target)
+            except PluginFailed as error:
+                cause.add_note(f"and the DEL that followed: {error}")
+                return
+
+    def _remember(self, attachment: Attachment) -> None:
+        (self._node.root / cache.RESULTS).mkdir(mode=0o700, parents=True, exist_ok=True)
+        content = cache.render_attachment(attachment)
+        self._node.write_file(f"/{cache.RESULTS}/{attachment.file_name}", content)
+
+    def _run(
+        self, command: str, plugin: str, config: dict[str, Any], target: _Target
+    ) -> tuple[str, PluginCall]:
+        """Run one plugin; PluginFailed for any exit status but 0."""
+        variables = {
+            "CNI_COMMAND": command,
+            "CNI_CONTAINERID": target.container_id,
+            "CNI_NETNS": target.netns,
+            "CNI_IFNAME": target.ifname,
+            "CNI_PATH": PLUGIN_FOLDER,
+            "PATH": search_path(),
+        }
+        began = time.perf_counter()
+        done = self._node.run(
+            [f"{PLUGIN_FOLDER}/{plugin}"],
+            input=json.dumps(config),
+            env={name: value for name, value in variables.items() if value},
+            check=False,
+            timeout=_PLUGIN_DEADLINE,
+        )
+        seconds = time.perf_counter() - began
+        if done.returncode:
+            raise PluginFailed(plugin, command, done.returncode, done.stdout, done.stderr)
+        return done.stdout, PluginCall(plugin, seconds, done.stderr)
+
+
+def build_config(
+    conflist: Conflist,
+    plugin: dict[str, Any],
+    result: dict[str, Any] | None,
+    capability_args: CapabilityArgs,
+) -> dict[str, Any]:
+    """Build a plugin's stdin from its part of the conflist.
+
+    As libcni does: capability arguments replace the whole `runtimeConfig`, and it stays as it
+    is when the plugin has no capability that is asked for.
+    """
+    config = {**plugin, "name": conflist["name"], "cniVersion": conflist.get("cniVersion", "")}
+    if result is not None:
+        config["prevResult"] = result
+    declared = plugin.get("capabilities", {})
+    granted = {name: value for name, value in capability_args.items() if declared.get(name)}
+    if granted:
+        config["runtimeConfig"] = granted
+    return config
+
+
+def version_of(conflist: Conflist) -> tuple[int, ...]:
+    """Give the conflist's version as numbers; none at all means 0.1.0, as for libcni."""
+    return tuple(int(part) for part in (conflist.get("cniVersion") or "0.1.0").split("."))
+
+
+def _require_capabilities(conflist: Conflist, capability_args: CapabilityArgs) -> None:
+    declared = {
+        name
+        for plugin in conflist["plugins"]
+        for name, wanted in plugin.get("capabilities", {}).items()
+        if wanted
+    }
+    if missing := sorted(set(capability_args) - declared):
+        raise LabError(
+            f"no plugin of network {conflist['name']} has the capability {', '.join(missing)}"
+        )
+
+
+def _parse_result(plugin: str, answer: str, call: PluginCall) -> dict[str, Any]:
+    try:
+        result = json.loads(answer)
+    except ValueError as error:
+        raise PluginFailed(plugin, "ADD", 0, answer, call.stderr) from error
+    return dict(result)
