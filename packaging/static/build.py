@@ -22,7 +22,15 @@ SRC = ROOT / "src"
 # CPython's internal tables and start-up phases differ from release to release; those of
 # Debian 12, Ubuntu 24.04 and Debian 13 are known to work.
 RELEASES = {(3, 11), (3, 12), (3, 13)}
-CFLAGS = ("-O2", "-Wall", "-Wextra", "-Wno-missing-field-initializers", "-Wno-unused-parameter")
+CFLAGS = (
+    "-O2",
+    f"-ffile-prefix-map={ROOT}=.",
+    "-DNDEBUG",  # as the library was built; an assertion would also carry its file name
+    "-Wall",
+    "-Wextra",
+    "-Wno-missing-field-initializers",
+    "-Wno-unused-parameter",
+)
 LDFLAGS = ("-static", "-no-pie", "-s", "-Wl,--build-id=none")
 
 

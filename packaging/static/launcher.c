@@ -13,7 +13,9 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
+#include <ucontext.h>
 #include <unistd.h>
 
 enum { STACK_BYTES = 8 << 20 };
@@ -28,21 +30,6 @@ static void occupy_standard_descriptors(void)
     for (int fd = 0; fd <= 2; fd++)
         if (fcntl(fd, F_GETFD) == -1 && open("/", O_PATH) != fd)
             _exit(1);
-}
-
-/* CPython's recursion limits assume the usual 8 MiB of stack; with less, deeply
- * nested JSON would end in SIGSEGV before the limit is met. The kernel looks at
- * the limit when the stack grows, so it can still be raised here. */
-static void ensure_stack(void)
-{
-    struct rlimit limit;
-
-    if (getrlimit(RLIMIT_STACK, &limit) == -1 || limit.rlim_cur >= STACK_BYTES)
-        return;
-    limit.rlim_cur = STACK_BYTES;
-    if (limit.rlim_max < STACK_BYTES)
-        limit.rlim_max = STACK_BYTES; /* works for root, as which runtimes run us */
-    setrlimit(RLIMIT_STACK, &limit);
 }
 
 /* The answer when Python itself could not do its part, e.g. for lack of memory.
@@ -89,21 +76,50 @@ static PyStatus start_interpreter(void)
     return Py_InitializeFromConfig(&config); /* config's strings live until _exit */
 }
 
-int main(void)
+static int run_plugin(void)
 {
-    PyStatus status;
+    PyStatus status = start_interpreter();
 
-    occupy_standard_descriptors();
-    ensure_stack();
-    signal(SIGPIPE, SIG_IGN); /* a peer that hangs up is an error to report */
-
-    status = start_interpreter();
     if (PyStatus_Exception(status))
         return fail(status.err_msg ? status.err_msg : "Python did not start");
+    PyGC_Disable(); /* the process ends before cyclic garbage matters */
+    if (!PyImport_ImportModule("linen.plugin.__main__")) /* ends in posix._exit() */
+        return fail_with_exception();
+    return fail("linen.plugin.__main__ returned");
+}
 
-    /* The plugin is gone before cyclic garbage matters. It ends in posix._exit(). */
-    PyGC_Disable();
-    if (PyImport_ImportModule("linen.plugin.__main__"))
-        return fail("linen.plugin.__main__ returned");
-    return fail_with_exception();
+static void run_plugin_and_exit(void)
+{
+    _exit(run_plugin());
+}
+
+/* CPython's limits of recursion assume a stack of 8 MiB; on a smaller one, deeply
+ * nested JSON would end in SIGSEGV before a limit is met. */
+static int has_small_stack(void)
+{
+    struct rlimit limit;
+
+    return getrlimit(RLIMIT_STACK, &limit) == 0 && limit.rlim_cur < STACK_BYTES;
+}
+
+static int run_plugin_on_own_stack(void)
+{
+    static ucontext_t context;
+
+    getcontext(&context);
+    context.uc_stack.ss_size = STACK_BYTES;
+    context.uc_stack.ss_sp = mmap(NULL, STACK_BYTES, PROT_READ | PROT_WRITE,
+                                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+    if (context.uc_stack.ss_sp == MAP_FAILED)
+        return fail("no memory for a stack");
+    makecontext(&context, run_plugin_and_exit, 0);
+    setcontext(&context);
+    return fail("no context for a stack");
+}
+
+int main(void)
+{
+    occupy_standard_descriptors();
+    signal(SIGPIPE, SIG_IGN); /* a peer that hangs up is an error to report */
+    return has_small_stack() ? run_plugin_on_own_stack() : run_plugin();
 }
