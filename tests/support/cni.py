@@ -8,12 +8,12 @@ of DEL), but swallows what it prints; a direct call shows the answer itself, byt
 from __future__ import annotations
 
 import json
+import subprocess
 from typing import TYPE_CHECKING, Any
 
 from support.paths import CNITOOL
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Mapping
     from pathlib import Path
 
@@ -30,6 +30,13 @@ class Answer:
         self.stdout = done.stdout
         self.stderr = done.stderr
 
+    @classmethod
+    def of(cls, process: subprocess.Popen[bytes], timeout: float = 60) -> Answer:
+        """The answer of a program that `Host.start` started, once it has ended."""
+        out, err = process.communicate(timeout=timeout)
+        text = (out.decode(), err.decode())
+        return cls(subprocess.CompletedProcess(process.args, process.returncode, *text))
+
     def __repr__(self) -> str:
         return f"status {self.status}\nstdout: {self.stdout}\nstderr: {self.stderr}"
 
@@ -44,6 +51,10 @@ class Answer:
         """The JSON of a success."""
         assert self.status == 0, self
         return self.json
+
+    def assert_empty_success(self) -> None:
+        """A success of a command that has no result: nothing is printed."""
+        assert (self.status, self.stdout) == (0, ""), self
 
     def error(self, code: int) -> str:
         """The text of the one well-formed error with this code: `msg` and `details`."""
@@ -69,18 +80,18 @@ class Chain:
     def __init__(self, host: Host, conflist: Json, cni_path: Path) -> None:
         self.host = host
         self.cni_path = cni_path
-        self._conf_dir = host.folder / "net.d"
-        self._conf_dir.mkdir(exist_ok=True)
+        self.folder = host.folder / "net.d"
+        self.folder.mkdir(exist_ok=True)
         self.write(conflist)
 
     def write(self, conflist: Json) -> None:
         """Put `conflist` in the place of the one before."""
         self.conflist = conflist
-        (self._conf_dir / "linen.conflist").write_text(json.dumps(conflist, indent=2))
+        (self.folder / "linen.conflist").write_text(json.dumps(conflist, indent=2))
 
     def run(self, command: str, pod: str, env: Mapping[str, str] | None = None) -> Answer:
         """Run `cnitool COMMAND` for the pod's namespace."""
-        variables = {"CNI_PATH": str(self.cni_path), "NETCONFPATH": str(self._conf_dir)}
+        variables = {"CNI_PATH": str(self.cni_path), "NETCONFPATH": str(self.folder)}
         network = self.conflist["name"]
         argv = (CNITOOL, command, network, f"/run/netns/{pod}")
         return Answer(self.host.run(*argv, env=variables | dict(env or {}), check=False))

@@ -107,6 +107,14 @@ class Host:
         text = self.run("ip", *where, "-details", "-json", "link", "show").stdout
         return {link["ifname"]: link for link in json.loads(text)}
 
+    def add_underlay(self, address: str, mtu: int = 1500) -> None:
+        """Make a link that leads nowhere, with the node's address, e.g. "10.245.2.9/24", on it."""
+        peer = ("peer", "name", "fabric", "mtu", str(mtu))
+        self.run("ip", "link", "add", "underlay", "mtu", str(mtu), "type", "veth", *peer)
+        for link in ("underlay", "fabric"):
+            self.run("ip", "link", "set", link, "up")
+        self.run("ip", "address", "add", address, "dev", "underlay")
+
     def add_namespace(self, name: str) -> str:
         """Make a pod's network namespace; its path."""
         self.run("ip", "netns", "add", name)

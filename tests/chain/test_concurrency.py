@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A node that starts gets many pods at once, and the first of them find nothing prepared."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from support.cni import Answer
+from support.paths import CNITOOL
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from chain.conftest import Attached
+    from support.cni import Chain
+    from support.host import Host
+
+PODS = [f"pod{number}" for number in range(20)]
+
+
+def assert_one_of_each(host: Host) -> None:
+    """There is one OVS bridge with one tunnel to each peer and one controller."""
+    assert host.vsctl("list-br") == "br0"
+    rows = host.records("Interface", "name", "type", "options")
+    remotes = sorted(row["options"]["remote_ip"] for row in rows if row["type"] == "vxlan")
+    assert remotes == ["10.245.2.2", "10.245.2.3", "10.245.2.4"]
+    assert len(host.records("Controller")) == 1
+    assert host.links()["br0"]["master"] == "kbr0"
+
+
+def test_twenty_at_once_on_a_fresh_host(attached: Attached) -> None:
+    """Twenty ADDs that all find nothing all succeed, and together make one of each thing."""
+    conf = json.dumps(attached.conf())
+    variables = {"CNI_COMMAND": "ADD", "CNI_IFNAME": "eth0", "CNI_PATH": "/nowhere"}
+
+    running = [
+        attached.host.start(
+            attached.plugin,
+            env={**variables, "CNI_CONTAINERID": pod, "CNI_NETNS": "/run/netns/pod"},
+        )
+        for pod in PODS
+    ]
+    for process in running:  # none goes on before it has its configuration: now all start
+        assert process.stdin is not None
+        process.stdin.write(conf.encode())
+        process.stdin.close()
+        process.stdin = None
+    ended = [Answer.of(process) for process in running]
+
+    assert [answer.result() for answer in ended] == [attached.prev_result] * len(PODS)
+    assert_one_of_each(attached.host)
+
+
+def test_twenty_pods_through_the_whole_chain(chain: Chain, cni_path: Path) -> None:
+    """Twenty pods at once by the real runtime each get an address, and the overlay is whole."""
+    for pod in PODS:
+        chain.host.add_namespace(pod)
+    env = {"CNI_PATH": str(cni_path), "NETCONFPATH": str(chain.folder)}
+
+    running = [
+        chain.host.start(CNITOOL, "add", "linen-network", f"/run/netns/{pod}", env=env)
+        for pod in PODS
+    ]
+    ended = [Answer.of(process) for process in running]
+
+    addresses = {answer.result()["ips"][0]["address"] for answer in ended}
+    assert len(addresses) == len(PODS)
+    assert_one_of_each(chain.host)
