@@ -23,7 +23,8 @@ from linen.lab.cluster import Lab
 from linen.lab.conflists import read_conflists
 from linen.lab.description import DATAPATHS, MAX_NODES, TOPOLOGIES, Datapath, Topology, describe
 from linen.lab.errors import LabError
-from linen.lab.programs import Toolkit
+from linen.lab.ping import DEADLINE
+from linen.lab.programs import Toolkit, require_root
 from linen.lab.starting import take_down
 
 if TYPE_CHECKING:
@@ -68,9 +69,7 @@ def command() -> None:
 
 
 @command.command()
-@click.option(
-    "--nodes", type=click.IntRange(1, MAX_NODES), help="How many nodes.  [default: 3]"
-)
+@click.option("--nodes", type=click.IntRange(1, MAX_NODES), help="How many nodes.  [default: 3]")
 @click.option(
     "--topology", type=click.Choice(TOPOLOGIES), default="star", show_default=True,
     help="Who has a tunnel to whom.",
@@ -86,7 +85,7 @@ def command() -> None:
     "--datapath", type=click.Choice(DATAPATHS), default="auto", show_default=True,
     help="Open vSwitch in userspace (netdev) or in the kernel (system).",
 )  # fmt: skip
-def up(
+def up(  # noqa: PLR0913, PLR0917 (one parameter for each option)
     nodes: int | None,
     topology: Topology,
     name: str,
@@ -100,7 +99,7 @@ def up(
     description = describe(
         nodes or len(given) or 3, topology, name=name, datapath=datapath, conflists=given
     )
-    toolkit = Toolkit.find(plugin=plugin, cni_path=cni_path)
+    toolkit = Toolkit.find(plugin=plugin, cni_path=cni_path, conflists=given)
     with _progress() as report:
         lab = Lab.start(description, toolkit=toolkit, report=report)
     _stderr.print(
@@ -124,6 +123,7 @@ def down(name: str) -> None:
 @_as_json
 def list_labs(*, as_json: bool) -> None:
     """List the labs."""
+    require_root()
     records = {name: store.find_record(name) for name in store.names()}
     if as_json:
         click.echo(json.dumps(lab_views.render_labs(records)))
@@ -201,15 +201,13 @@ def check_pod(pod: str, name: str) -> None:
 
 @command.command(
     "exec",
-    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+    context_settings={"ignore_unknown_options": True},
 )
 @_named
 @click.argument("where", metavar="NODE|POD")
 @click.argument("argv", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- CMD [ARG]...")
 def execute(name: str, where: str, argv: tuple[str, ...]) -> None:
     """Run a command in a node or a pod; its exit status becomes ours."""
-    if argv[0] == "--":
-        argv = argv[1:]  # click leaves it in place behind a positional argument
     lab = Lab.attach(name)
     if where in lab.nodes:
         node, pod = lab.nodes[where], None
@@ -225,11 +223,16 @@ def execute(name: str, where: str, argv: tuple[str, ...]) -> None:
 
 @command.command("ping-matrix")
 @_named
-@click.option("--deadline", type=float, default=5.0, show_default=True, help="Seconds for all.")
+@click.option(
+    "--deadline", type=float, default=DEADLINE, show_default=True, help="Seconds for all."
+)
 @_as_json
 def ping_matrix(name: str, deadline: float, *, as_json: bool) -> None:
     """Ping every pod from every other; exit status 1 if any pair gets no answer."""
-    matrix = Lab.attach(name).ping_matrix(deadline)
+    lab = Lab.attach(name)
+    with _progress() as report:
+        report(f"pinging, for at most {deadline:g} s")
+        matrix = lab.ping_matrix(deadline)
     if as_json:
         click.echo(json.dumps(lab_views.render_matrix(matrix)))
     else:
@@ -272,8 +275,8 @@ def _parse_published(text: str) -> dict[str, Any]:
     """Turn HOST:POD[/PROTOCOL] into an entry of the capability portMappings."""
     ports, _, protocol = text.partition("/")
     host, _, pod = ports.partition(":")
-    numbers = [int(port) for port in (host, pod) if port.isdecimal() and int(port) < 65536]  # noqa: PLR2004
-    if len(numbers) != 2 or protocol not in ("", "tcp", "udp", "sctp"):  # noqa: PLR2004
+    numbers = [int(port) for port in (host, pod) if port.isdecimal() and int(port) < 65536]
+    if len(numbers) != 2 or protocol not in ("", "tcp", "udp", "sctp"):
         raise LabError(f"--publish {text}: write HOST:POD or HOST:POD/udp, for example 8080:80")
     return {"hostPort": numbers[0], "containerPort": numbers[1], "protocol": protocol or "tcp"}
 
@@ -281,8 +284,11 @@ def _parse_published(text: str) -> dict[str, Any]:
 def _wait_for(process: subprocess.Popen[bytes]) -> int:
     """Wait for a command that owns the terminal; give the exit status as a shell does.
 
-    Ctrl-C reaches it by itself, being meant for it and not for us.
+    Ctrl-C reaches it by itself, being in the same process group; other signals that mean the
+    end are passed on.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda received, _frame: process.send_signal(received))
     status = process.wait()
     return 128 - status if status < 0 else status

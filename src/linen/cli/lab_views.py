@@ -127,12 +127,15 @@ def matrix_table(matrix: PingMatrix) -> Table:
     """Tabulate round-trip times in milliseconds, one row per source."""
     table = _table("ms from \\ to", *matrix.pods)
     for source, times in render_matrix(matrix)["milliseconds"].items():
-        cells = (
-            "-" if target == source else _UNREACHABLE if times[target] is None else f"{times[target]:.2f}"
-            for target in matrix.pods
-        )  # fmt: skip
-        table.add_row(source, *cells)
+        table.add_row(source, *(_render_cell(times, target) for target in matrix.pods))
     return table
+
+
+def _render_cell(times: dict[str, float | None], target: str) -> str:
+    if target not in times:
+        return "-"  # a pod does not ping itself
+    milliseconds = times[target]
+    return _UNREACHABLE if milliseconds is None else f"{milliseconds:.2f}"
 
 
 def _render_pod(pod: Pod) -> dict[str, Any]:

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A running lab.
 
-    with Lab.started(describe(nodes=3, topology="mesh")) as lab:
-        lab.add_pod("node1", "a")
-        lab.add_pod("node2", "b")
-        assert lab.ping_matrix().complete
+with Lab.started(describe(nodes=3, topology="mesh")) as lab:
+    lab.add_pod("node1", "a")
+    lab.add_pod("node2", "b")
+    assert lab.ping_matrix().complete
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 from linen.lab import links, pods, starting, store
 from linen.lab.description import check_name
 from linen.lab.errors import LabError
+from linen.lab.interruption import signals_put_off
 from linen.lab.keepers import Keepers
 from linen.lab.namespaces import CLONE_NEWNET, call_inside, join
 from linen.lab.node import Node
 from linen.lab.ping import DEADLINE, PingMatrix, ping_all
-from linen.lab.programs import Toolkit
+from linen.lab.programs import Toolkit, require_root
 from linen.lab.runtime import Addition, Runtime
 
 if TYPE_CHECKING:
@@ -60,14 +61,13 @@ class Lab:
 
         Should this program die, however it dies, the lab's processes die with it.
         """
-        keepers = Keepers()
-        toolkit = toolkit or Toolkit.find()
-        lab = cls(starting.bring_up(description, toolkit, report, keepers, keep=False))
-        try:
-            yield lab
-        finally:
-            lab.stop()
-            keepers.close()
+        toolkit = toolkit or Toolkit.find(conflists=description.conflists)
+        with Keepers() as keepers:
+            lab = cls(starting.bring_up(description, toolkit, report, keepers, keep=False))
+            try:
+                yield lab
+            finally:
+                lab.stop()
 
     @classmethod
     def start(
@@ -78,15 +78,14 @@ class Lab:
         report: Report = _silent,
     ) -> Lab:
         """Start a lab that outlives this program. `report` is told what has been done."""
-        keepers = Keepers()
-        toolkit = toolkit or Toolkit.find()
-        lab = cls(starting.bring_up(description, toolkit, report, keepers, keep=True))
-        keepers.close()
-        return lab
+        toolkit = toolkit or Toolkit.find(conflists=description.conflists)
+        with Keepers() as keepers:
+            return cls(starting.bring_up(description, toolkit, report, keepers, keep=True))
 
     @classmethod
     def attach(cls, name: str) -> Lab:
         """Get hold of a lab that is up; LabError names those that are."""
+        require_root()
         record = store.find_record(name)
         if record is None:
             running = [other for other in store.names() if store.find_record(other)]
@@ -134,27 +133,21 @@ class Lab:
         name = name or _free_name(everything)
         self._require_free(name, everything)
         conflists = _choose_networks(chosen, networks)
-        pods.make_namespace(chosen, name)
-        additions: list[Addition] = []
-        try:
-            for index, conflist in enumerate(conflists):
-                ifname = f"net{index}" if index else "eth0"
-                netns = pods.netns_path(name)
-                args = capability_args or {}
-                additions.append(Runtime(chosen).add(conflist, netns, ifname, args))
-        except LabError:
-            for addition in reversed(additions):
-                Runtime(chosen).delete(addition.attachment)
-            pods.remove_namespace(chosen, name)
-            raise
-        return additions
+        with signals_put_off():
+            pods.make_namespace(chosen, name)
+            try:
+                return _attach(chosen, name, conflists, capability_args or {})
+            except LabError:
+                pods.remove_namespace(chosen, name)
+                raise
 
     def del_pod(self, name: str) -> None:
         """Detach a pod from its networks, in reverse, and remove it."""
         pod = self.pod(name)
-        for attachment in reversed(pod.attachments):
-            Runtime(pod.node).delete(attachment)
-        pods.remove_namespace(pod.node, pod.name)
+        with signals_put_off():
+            for attachment in reversed(pod.attachments):
+                Runtime(pod.node).delete(attachment)
+            pods.remove_namespace(pod.node, pod.name)
 
     def check_pod(self, name: str) -> None:
         """CHECK each attachment of a pod; PluginFailed quotes what is wrong."""
@@ -182,7 +175,7 @@ class Lab:
             )
 
     def _emptiest_node(self, everything: list[Pod]) -> Node:
-        counts = {name: 0 for name in self.nodes}
+        counts = dict.fromkeys(self.nodes, 0)
         for pod in everything:
             counts[pod.node.name] += 1
         return self.nodes[min(counts, key=counts.__getitem__)]
@@ -199,6 +192,23 @@ class Lab:
 def _free_name(everything: list[Pod]) -> str:
     taken = {pod.name for pod in everything}
     return next(name for n in itertools.count(1) if (name := f"pod{n}") not in taken)
+
+
+def _attach(
+    node: Node, pod: str, conflists: list[Conflist], capability_args: dict[str, Any]
+) -> list[Addition]:
+    """ADD the pod to each network in turn; should one fail, DEL those before it."""
+    runtime, netns = Runtime(node), pods.netns_path(pod)
+    additions: list[Addition] = []
+    try:
+        for index, conflist in enumerate(conflists):
+            ifname = f"net{index}" if index else "eth0"
+            additions.append(runtime.add(conflist, netns, ifname, capability_args))
+    except LabError:
+        for addition in reversed(additions):
+            runtime.delete(addition.attachment)
+        raise
+    return additions
 
 
 def _choose_networks(node: Node, names: Sequence[str]) -> list[Conflist]:

@@ -27,9 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def conflist_of(
-    description: LabDescription, node: NodeDescription, cni_version: str
-) -> Conflist:
+def conflist_of(description: LabDescription, node: NodeDescription, cni_version: str) -> Conflist:
     """Give the node's conflist: the one that was given, or a rendered one of `cni_version`."""
     if description.conflists:
         conflist = description.conflists[node.index - 1]
@@ -80,6 +78,12 @@ def render_conflist(
 def render_json(conflist: Conflist) -> str:
     """Turn a conflist into the content of a file that people read."""
     return json.dumps(conflist, indent=2) + "\n"
+
+
+def plugin_types(conflist: Conflist) -> set[str]:
+    """Name the plugins that a conflist runs, those for address management included."""
+    ipams = (plugin.get("ipam", {}).get("type") for plugin in conflist["plugins"])
+    return {plugin["type"] for plugin in conflist["plugins"]} | set(filter(None, ipams))
 
 
 def with_datapath(conflist: Conflist, datapath: str) -> Conflist:

@@ -15,12 +15,11 @@ class LabError(Exception):
 
 
 class ProgramFailed(LabError):
-    """A program in a node ended with a status other than 0."""
+    """A program in a node did not do what it was started for."""
 
-    def __init__(self, node: str, argv: list[str], status: int, output: str) -> None:
-        """Keep the program's own words: `output` is its stderr, or stdout if that is empty."""
-        super().__init__(f"{node}: {' '.join(argv)}: exit status {status}: {output.strip()}")
-        self.status = status
+    def __init__(self, node: str, argv: list[str], reason: str) -> None:
+        """Name node and command line; `reason` has the program's own words."""
+        super().__init__(f"{node}: {' '.join(argv)}: {reason}")
 
 
 class DaemonFailed(LabError):
@@ -35,14 +34,12 @@ class DaemonFailed(LabError):
 class PluginFailed(LabError):
     """A CNI plugin answered with an error, or with something that is no CNI answer."""
 
-    def __init__(self, plugin: str, command: str, status: int, answer: str, stderr: str) -> None:
-        """`answer` is the plugin's stdout; it is shown as it is."""
-        shown = answer.strip() or stderr.strip() or "nothing on stdout or stderr"
-        super().__init__(f"plugin {plugin} failed {command} (exit status {status}):\n{shown}")
+    def __init__(self, plugin: str, command: str, answer: str, otherwise: str = "") -> None:
+        """Show `answer`, the plugin's stdout, as it is; `otherwise` if it said nothing there."""
+        super().__init__(f"plugin {plugin} failed {command}:\n{answer.strip() or otherwise}")
         self.plugin = plugin
         self.command = command
         self.answer = answer
-        self.stderr = stderr
 
     @property
     def error(self) -> dict[str, Any]:

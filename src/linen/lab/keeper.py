@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The processes that hold a lab's namespaces, and nothing else.
 
-Run as `python -m linen.lab.keeper FD`, where FD is one end of a socket pair.
+Run as `python -m linen.lab.keeper FD NAME`, where FD is one end of a socket pair and NAME, for
+those who look at `ps`, the lab's.
 The lab's keeper is process 1 of a PID namespace that encloses the whole lab, and its network
 namespace is the underlay fabric; each node has a keeper too, process 1 of the node's own
 namespaces.
@@ -101,14 +102,14 @@ def _build_file_system(plugins: dict[str, str]) -> None:
     _mount_over("/sys", "sysfs")
     for target in OVERLAID:
         upper, work = f"{layers}/.upper{target}", f"{layers}/.work{target}"
-        os.makedirs(upper)
-        os.makedirs(work)
+        Path(upper).mkdir(parents=True)
+        Path(work).mkdir(parents=True)
         _mount_over(target, "overlay", f"lowerdir={target},upperdir={upper},workdir={work}")
     for folder in PRIVATE:
-        os.makedirs(folder, exist_ok=True)
+        Path(folder).mkdir(parents=True, exist_ok=True)
         mount("tmpfs", folder, "tmpfs", options="mode=0755")
     for folder in ("lock", "netns", "openvswitch"):
-        os.mkdir(f"/run/{folder}")
+        Path("/run", folder).mkdir()
     for name, descriptor in sources.items():
         (PLUGINS / name).touch()
         mount(f"/proc/self/fd/{descriptor}", str(PLUGINS / name), flags=MS_BIND)
@@ -136,8 +137,11 @@ def _failures_sent_to(control: socket.socket) -> Iterator[None]:
     """Report what goes wrong to the program that started us, then end."""
     try:
         yield
+    except OSError as error:
+        _send(control, error=str(error), number=error.errno)
+        os._exit(1)
     except Exception:  # noqa: BLE001 (whatever it is, it goes to the one who can show it)
-        _send(control, error=traceback.format_exc())
+        _send(control, error=traceback.format_exc(), number=0)
         os._exit(1)
 
 

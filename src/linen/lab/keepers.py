@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
@@ -11,7 +12,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import linen
 from linen.lab.errors import LabError
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 
 _MAX_MESSAGE = 65536
 _START_DEADLINE = 60  # seconds, for all nodes of a large lab
+_ADVICE = {
+    errno.EPERM: " (inside a container it takes one with all privileges: docker run --privileged)",
+    errno.ENODEV: " (the kernel lacks this file system: modprobe overlay)",
+}
 _UCRED = struct.Struct("3i")  # pid, uid, gid: unix(7)
 
 
@@ -39,7 +44,15 @@ class Keepers:
         # The kernel then tells who sent each message, with a process id that is valid here.
         self._control.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
 
-    def start(self, node_names: Sequence[str], plugins: dict[str, Path]) -> Process:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the lab, unless `keep` was called before."""
+        self._control.close()
+        self._far_end.close()
+
+    def start(self, name: str, node_names: Sequence[str], plugins: dict[str, Path]) -> Process:
         """Start all keepers and wait until they hold their namespaces; return the lab's.
 
         LabError tells why it did not work.
@@ -52,10 +65,12 @@ class Keepers:
                 }
             ).encode()
         )
+        descriptor = self._far_end.fileno()
         with self._far_end:
-            starter = subprocess.Popen(
-                [sys.executable, "-S", "-m", "linen.lab.keeper", str(self._far_end.fileno())],
-                pass_fds=[self._far_end.fileno()],
+            subprocess.run(
+                [sys.executable, "-S", "-m", "linen.lab.keeper", str(descriptor), name],
+                check=False,  # it tells its failure by the socket
+                pass_fds=[descriptor],
                 env={"PYTHONPATH": str(Path(linen.__file__).resolve().parents[1])},
                 cwd="/",
                 start_new_session=True,
@@ -67,12 +82,12 @@ class Keepers:
         while self.lab is None or len(self.nodes) < len(node_names):
             message, sender = self._receive(deadline)
             if "error" in message:
-                raise LabError(f"the lab's namespaces cannot be made: {message['error']}")
+                advice = _ADVICE.get(message["number"], "")
+                raise LabError(f"the lab's namespaces cannot be made: {message['error']}{advice}")
             if message["ready"]:
-                self.nodes[message["ready"]] = sender
+                self.nodes[message["ready"]] = Process.of(sender)
             else:
-                self.lab = sender
-        starter.wait()
+                self.lab = Process.of(sender)
         return self.lab
 
     def keep(self) -> None:
@@ -80,11 +95,7 @@ class Keepers:
         self._control.send(b"keep")
         self._receive(time.monotonic() + _START_DEADLINE)
 
-    def close(self) -> None:
-        """End the lab, unless `keep` was called before."""
-        self._control.close()
-
-    def _receive(self, deadline: float) -> tuple[dict[str, Any], Process]:
+    def _receive(self, deadline: float) -> tuple[dict[str, Any], int]:
         self._control.settimeout(max(0.0, deadline - time.monotonic()))
         space = socket.CMSG_SPACE(_UCRED.size)
         try:
@@ -94,7 +105,7 @@ class Keepers:
         if not data:
             raise LabError("the lab's keeper ended without a word")
         pid, _, _ = _UCRED.unpack(ancillary[0][2])
-        return json.loads(data), Process.of(pid)
+        return json.loads(data), pid
 
 
 def open_network_namespace(process: Process) -> int:

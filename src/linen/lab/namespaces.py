@@ -55,7 +55,7 @@ def join(fd: int, kinds: int) -> None:
 
 
 def mount(source: str, target: str, kind: str = "", flags: int = 0, options: str = "") -> None:
-    """mount(2); raises OSError naming the target."""
+    """Mount a file system, or bind a path; OSError names the target."""
     status = _libc.mount(
         source.encode(), target.encode(), kind.encode(), flags, options.encode() or None
     )

@@ -64,7 +64,11 @@ class Node:
         return self.call(function, namespaces.CLONE_NEWNET)
 
     def popen(
-        self, argv: Sequence[str], *, pod: str | None = None, **options: Any  # noqa: ANN401
+        self,
+        argv: Sequence[str],
+        *,
+        pod: str | None = None,
+        **options: Any,  # noqa: ANN401
     ) -> subprocess.Popen[Any]:
         """Start a program in the node, or in one of its pods; `options` as for subprocess.Popen.
 
@@ -96,22 +100,25 @@ class Node:
         """Run a program to its end and return its output as text.
 
         `options` are those of subprocess.run; `timeout` is in seconds.
-        ProgramFailed for another exit status than 0, unless `check` is false.
+        ProgramFailed for another exit status than 0, unless `check` is false, and when the time
+        is up.
         """
         command = self._command(argv, pod)
         options.setdefault("env", {**os.environ, "PATH": search_path()})
-        done = self.call(
-            lambda: subprocess.run(
-                command, check=False, timeout=timeout, capture_output=True, text=True, **options
+        try:
+            done = self.call(
+                lambda: subprocess.run(
+                    command, check=False, timeout=timeout, capture_output=True, text=True, **options
+                )
             )
-        )
+        except subprocess.TimeoutExpired as error:
+            raise ProgramFailed(self.name, command, f"has not ended after {timeout} s") from error
         if check and done.returncode:
-            raise ProgramFailed(self.name, command, done.returncode, done.stderr or done.stdout)
+            output = (done.stderr or done.stdout).strip()
+            raise ProgramFailed(self.name, command, f"exit status {done.returncode}: {output}")
         return done
 
-    def open_pod_socket(
-        self, pod: str, family: int, kind: int, protocol: int = 0
-    ) -> socket.socket:
+    def open_pod_socket(self, pod: str, family: int, kind: int, protocol: int = 0) -> socket.socket:
         """Open a socket in a pod's network namespace; it stays there, wherever it is used."""
 
         def open_it() -> socket.socket:
@@ -126,7 +133,7 @@ class Node:
 
     def pods(self) -> list[str]:
         """Name the pods of the node."""
-        return sorted(os.listdir(self.root / "run/netns"))
+        return sorted(path.name for path in (self.root / "run/netns").iterdir())
 
     def write_file(self, path: str, content: str, mode: int = 0o600) -> None:
         """Write a file in the node whole or not at all; its folder must exist."""

@@ -14,9 +14,16 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import linen
+from linen.lab.conflists import plugin_types
 from linen.lab.errors import LabError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+    from linen.lab.description import Conflist, Datapath
 
 # Program -> the Debian and Ubuntu package that has it.
 _PACKAGES = {
@@ -46,17 +53,25 @@ class Toolkit:
     cni_version: str
 
     @classmethod
-    def find(cls, *, plugin: Path | None = None, cni_path: Path | None = None) -> Toolkit:
+    def find(
+        cls,
+        *,
+        plugin: Path | None = None,
+        cni_path: Path | None = None,
+        conflists: Iterable[Conflist] = (),
+    ) -> Toolkit:
         """Look for everything; one LabError names all that is missing.
 
         `plugin` is a `linen` executable; without it bin/linen of this checkout is taken, else
         /opt/cni/bin/linen, else this very interpreter with `-m linen.plugin`.
-        `cni_path` is the folder of the reference plugins.
+        `cni_path` is the folder of the other plugins: the reference plugins that a rendered
+        conflist needs, and whatever `conflists` name.
         """
-        _require_root()
+        require_root()
         folders = (cni_path,) if cni_path else _PLUGIN_FOLDERS
-        plugins = _find_reference_plugins(folders)
-        _require_everything(plugins, folders)
+        wanted = set(REFERENCE_PLUGINS).union(*map(plugin_types, conflists)) - {"linen"}
+        plugins = _find_plugins(wanted, folders)
+        _require_everything(wanted - plugins.keys(), folders)
         executable = _find_linen(plugin)
         if executable:
             plugins["linen"] = executable
@@ -72,7 +87,7 @@ def search_path() -> str:
     return f"{os.environ.get('PATH', '')}:{_SYSTEM_FOLDERS}".lstrip(":")
 
 
-def resolve_datapath(wanted: str) -> str:
+def resolve_datapath(wanted: Datapath) -> Datapath:
     """Turn `auto` into `system` where the kernel has Open vSwitch, into `netdev` elsewhere."""
     if wanted == "netdev":
         return wanted
@@ -93,33 +108,30 @@ def _load_kernel_module() -> bool:
     return subprocess.run([modprobe, "-q", "openvswitch"], check=False).returncode == 0
 
 
-def _require_root() -> None:
+def require_root() -> None:
+    """Raise LabError for anybody but root."""
     if os.geteuid() != 0:
         raise LabError("a lab makes namespaces and links: run it as root (sudo linenctl lab ...)")
 
 
-def _find_reference_plugins(folders: tuple[Path, ...]) -> dict[str, Path]:
+def _find_plugins(names: Iterable[str], folders: tuple[Path, ...]) -> dict[str, Path]:
     """Take each plugin from the first of the folders that has it."""
     return {
         name: folder / name
-        for name in REFERENCE_PLUGINS
+        for name in sorted(names)
         for folder in reversed(folders)
         if os.access(folder / name, os.X_OK)
     }
 
 
-def _require_everything(plugins: dict[str, Path], folders: tuple[Path, ...]) -> None:
+def _require_everything(missing_plugins: Collection[str], folders: tuple[Path, ...]) -> None:
     missing = {
         name: package
         for name, package in _PACKAGES.items()
         if not shutil.which(name, path=search_path())
     }
     searched = " or ".join(str(folder) for folder in folders)
-    missing |= {
-        f"{name} (in {searched})": _PLUGINS_PACKAGE
-        for name in REFERENCE_PLUGINS
-        if name not in plugins
-    }
+    missing |= {f"{name} (in {searched})": _PLUGINS_PACKAGE for name in sorted(missing_plugins)}
     if missing:
         packages = " ".join(sorted(set(missing.values())))
         raise LabError(

@@ -8,6 +8,7 @@ ADD is followed by a DEL; results are kept in libcni's cache.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from linen.lab import cache
 from linen.lab.cache import Attachment
-from linen.lab.errors import LabError, PluginFailed
+from linen.lab.errors import LabError, PluginFailed, ProgramFailed
 from linen.lab.programs import search_path
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ class Runtime:
             config = build_config(conflist, plugin, result, capability_args)
             try:
                 answer, call = self._run("ADD", plugin["type"], config, target)
-                result = _parse_result(plugin["type"], answer, call)
+                result = _parse_result(plugin["type"], answer)
             except PluginFailed as error:
                 self._undo(conflist, target, capability_args, error)
                 raise
@@ -183,17 +184,22 @@ class Runtime:
             "CNI_PATH": PLUGIN_FOLDER,
             "PATH": search_path(),
         }
+        env = {name: value for name, value in variables.items() if value}
         began = time.perf_counter()
-        done = self._node.run(
-            [f"{PLUGIN_FOLDER}/{plugin}"],
-            input=json.dumps(config),
-            env={name: value for name, value in variables.items() if value},
-            check=False,
-            timeout=_PLUGIN_DEADLINE,
-        )
+        try:
+            done = self._node.run(
+                [f"{PLUGIN_FOLDER}/{plugin}"],
+                input=json.dumps(config),
+                env=env,
+                check=False,
+                timeout=_PLUGIN_DEADLINE,
+            )
+        except (FileNotFoundError, PermissionError, ProgramFailed) as error:
+            raise PluginFailed(plugin, command, "", f"{self._node.name}: {error}") from error
         seconds = time.perf_counter() - began
         if done.returncode:
-            raise PluginFailed(plugin, command, done.returncode, done.stdout, done.stderr)
+            otherwise = f"exit status {done.returncode}, and on stderr: {done.stderr.strip()}"
+            raise PluginFailed(plugin, command, done.stdout, otherwise)
         return done.stdout, PluginCall(plugin, seconds, done.stderr)
 
 
@@ -236,9 +242,9 @@ def _require_capabilities(conflist: Conflist, capability_args: CapabilityArgs) -
         )
 
 
-def _parse_result(plugin: str, answer: str, call: PluginCall) -> dict[str, Any]:
-    try:
-        result = json.loads(answer)
-    except ValueError as error:
-        raise PluginFailed(plugin, "ADD", 0, answer, call.stderr) from error
-    return dict(result)
+def _parse_result(plugin: str, answer: str) -> dict[str, Any]:
+    """A plugin that succeeds prints a result; anything else is its failure."""
+    with contextlib.suppress(ValueError):
+        if isinstance(result := json.loads(answer), dict):
+            return result
+    raise PluginFailed(plugin, "ADD", answer, "exit status 0, but no result on stdout")

@@ -21,7 +21,7 @@ from linen.lab.interruption import Interruption, signals_put_off
 from linen.lab.keepers import open_network_namespace
 from linen.lab.namespaces import CLONE_NEWNET, call_inside, join
 from linen.lab.node import Node
-from linen.lab.programs import resolve_datapath
+from linen.lab.programs import require_root, resolve_datapath
 from linen.lab.switch import LOGS, start_switch
 
 if TYPE_CHECKING:
@@ -63,7 +63,9 @@ def bring_up(
             if keepers.lab:
                 keepers.lab.kill()
             if interruption.signal is None and (folder / "log").exists():
-                error.add_note(f"the daemons' logs are kept in {folder}/log until the next `lab up`")
+                error.add_note(
+                    f"the daemons' logs are kept in {folder}/log until the next `lab up`"
+                )
             else:
                 store.remove(name)
             raise
@@ -78,6 +80,7 @@ def take_down(name: str, nodes: list[Node]) -> bool:
 
     `nodes` are those in which this program has started processes.
     """
+    require_root()
     with signals_put_off():
         if not store.folder_of(name).exists():
             return False
@@ -101,7 +104,9 @@ def _build(
     keepers: Keepers,
     interruption: Interruption,
 ) -> Record:
-    keeper = keepers.start([node.name for node in description.nodes], toolkit.plugins)
+    keeper = keepers.start(
+        description.name, [node.name for node in description.nodes], toolkit.plugins
+    )
     interruption.react_with(keeper.kill)
     nodes = [Node(node, keepers.nodes[node.name]) for node in description.nodes]
     _lay_cables(keeper, nodes, offloads=description.datapath == "system")

@@ -54,7 +54,7 @@ def folder_of(name: str) -> Path:
 
 def names() -> list[str]:
     """Name all labs, also those that failed to come up."""
-    return sorted(os.listdir(STATE)) if STATE.exists() else []
+    return sorted(path.name for path in STATE.iterdir()) if STATE.exists() else []
 
 
 def find_record(name: str) -> Record | None:
