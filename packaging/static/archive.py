@@ -10,16 +10,12 @@ has passed apt's signature and hash checks.
 from __future__ import annotations
 
 import re
-import shutil
 import tarfile
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 
 from host import BuildError, run
-
-DISTRIBUTIONS = {"Debian", "Ubuntu"}  # as they call themselves in their Release files
-SOURCE_FILES = {"Modules/_json.c"}  # the one C module that libpython lacks
+from sources import write_sources
 
 APT_CONF = """\
 #clear APT::Update;
@@ -70,80 +66,6 @@ class Apt:
         return next(self.root.glob("*.deb"))
 
 
-@dataclass(frozen=True)
-class Source:
-    """One entry of the host's package sources, without its types and architectures."""
-
-    suffix: str  # ".list" or ".sources": the syntax of `body`
-    body: str
-    architectures: frozenset[str]  # empty: not restricted
-
-    def render(self, kind: str) -> str:
-        """Render the entry as one of `kind`: deb or deb-src."""
-        return f"{kind} {self.body}\n" if self.suffix == ".list" else f"Types: {kind}\n{self.body}\n"
-
-
-def write_sources(folder: Path, arch: str) -> None:
-    """Write the host's package sources to `folder`: all for sources, some for packages.
-
-    Packages come from the entries that name `arch` if there are any, as a distribution may
-    keep it on another server, and from all entries otherwise.
-    """
-    sources = read_sources(Path("/etc/apt"), official_uris())
-    for_packages = [source for source in sources if arch in source.architectures] or sources
-    for suffix in (".list", ".sources"):
-        entries = [s.render("deb") for s in for_packages if s.suffix == suffix]
-        entries += [s.render("deb-src") for s in sources if s.suffix == suffix]
-        (folder / f"host{suffix}").write_text("\n".join(entries), "utf-8")
-
-
-def official_uris() -> set[str]:
-    """Return the addresses of the distribution's own archives; empty before a first update."""
-    listing = run(
-        "apt-get", "indextargets", "--format", "$(ORIGIN) $(REPO_URI)", "Created-By: Packages"
-    )
-    origins = (line.partition(" ")[::2] for line in listing.splitlines())
-    return {uri.rstrip("/") for origin, uri in origins if origin in DISTRIBUTIONS}
-
-
-def read_sources(etc: Path, official: set[str]) -> list[Source]:
-    """Read the enabled sources of packages below /etc/apt, third parties' left out."""
-    sources: list[Source] = []
-    for path in [etc / "sources.list", *sorted((etc / "sources.list.d").glob("*"))]:
-        if path.suffix in PARSERS and path.is_file():
-            sources += PARSERS[path.suffix](path.read_text("utf-8"))
-    return [s for s in sources if not official or any(uri in s.body for uri in official)]
-
-
-def parse_lines(text: str) -> list[Source]:
-    """Parse one-line sources: `deb [options] URI SUITE COMPONENT...`."""
-    sources = []
-    for match in re.finditer(r"^deb[ \t]+(?:\[(.*?)\][ \t]+)?(.*)$", text, re.MULTILINE):
-        options = (match[1] or "").split()
-        archs = [option.partition("=")[2] for option in options if option.startswith("arch=")]
-        kept = " ".join(option for option in options if not option.startswith("arch"))
-        body = f"[{kept}] {match[2]}" if kept else match[2]
-        sources.append(Source(".list", body, frozenset(",".join(archs).split(",")) - {""}))
-    return sources
-
-
-def parse_stanzas(text: str) -> list[Source]:
-    """Parse deb822 sources: stanzas of `Field: value`, apart by empty lines."""
-    sources = []
-    for stanza in re.split(r"\n\s*\n", text):
-        lines = [line for line in stanza.splitlines() if not line.startswith("#")]
-        fields = {name.lower(): value.split() for name, _, value in (s.partition(":") for s in lines)}
-        if "deb" not in fields.get("types", []) or fields.get("enabled") in (["no"], ["false"]):
-            continue
-        body = [s for s in lines if not s.lower().startswith(("types:", "architectures:"))]
-        archs = frozenset(fields.get("architectures", []))
-        sources.append(Source(".sources", "\n".join(body), archs))
-    return sources
-
-
-PARSERS = {".list": parse_lines, ".sources": parse_stanzas}
-
-
 def pick_version(installed: str, offered: list[str], source: str) -> str:
     """Pick the installed version, or else one of the same upstream release.
 
@@ -162,18 +84,17 @@ def pick_version(installed: str, offered: list[str], source: str) -> str:
     return same[0]
 
 
-def unpack_source(tar: Path, folder: Path) -> None:
-    """Unpack SOURCE_FILES, and nothing else, from CPython's source into `folder`."""
-    with tempfile.TemporaryDirectory(dir=tar.parent) as temporary:
-        with tarfile.open(tar) as archive:
-            for member in archive:
-                name = member.name.partition("/")[2]
-                if name in SOURCE_FILES and (data := archive.extractfile(member)):
-                    target = Path(temporary, name)
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    target.write_bytes(data.read())
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copytree(temporary, folder)
+def unpack(tar: Path, name: str, target: Path) -> None:
+    """Unpack the one file `name` of an upstream source, whose top folder doesn't matter."""
+    with tarfile.open(tar) as archive:
+        member = next(member for member in archive if member.name.partition("/")[2] == name)
+        content = archive.extractfile(member)
+        if content is None:
+            raise BuildError(f"{name} is no file in {tar.name}")
+        unpacked = tar.with_name(target.name)
+        unpacked.write_bytes(content.read())
+    target.parent.mkdir(parents=True, exist_ok=True)
+    unpacked.replace(target)
 
 
 class CPython:
@@ -184,9 +105,9 @@ class CPython:
         self.version = version  # "3.11"
         self.root = cache / "cpython" / installed
         self.usr = self.root / arch / "usr"
-        self.source = self.root / "source"
+        self.json_c = self.root / "_json.c"  # the one C module that libpython lacks
         cache.mkdir(parents=True, exist_ok=True)
-        if not (self.usr.is_dir() and self.source.is_dir()):
+        if not (self.usr.is_dir() and self.json_c.is_file()):
             with tempfile.TemporaryDirectory(prefix="apt-", dir=cache) as private:
                 self._fetch(Apt(Path(private), arch), f"python{version}", installed)
 
@@ -203,12 +124,12 @@ class CPython:
 
     def _fetch(self, apt: Apt, source: str, installed: str) -> None:
         version = pick_version(installed, apt.versions(source), source)
-        if not self.source.is_dir():
+        if not self.json_c.is_file():
             print(f"fetching the source of {source} {version}", flush=True)
-            unpack_source(apt.upstream_tar(source, version), self.source)
+            unpack(apt.upstream_tar(source, version), "Modules/_json.c", self.json_c)
         if not self.usr.is_dir():
             print(f"fetching lib{source}-dev {version}", flush=True)
             deb = apt.deb(f"lib{source}-dev", version)
             run("dpkg-deb", "--extract", str(deb), str(apt.root / "unpacked"))
             self.usr.parent.mkdir(parents=True, exist_ok=True)
-            shutil.move(apt.root / "unpacked" / "usr", self.usr)
+            (apt.root / "unpacked" / "usr").rename(self.usr)

@@ -75,7 +75,7 @@ def link(cpython: CPython, arch: str, build: Path) -> Path:
     units = {
         "launcher.o": [*include, str(HERE / "launcher.c")],
         "tables.o": [*include, str(HERE / "tables.c")],
-        "_json.o": [*include, *internal, str(cpython.source / "Modules/_json.c")],
+        "_json.o": [*include, *internal, str(cpython.json_c)],
     }
     for name, args in units.items():
         host.run(host.compiler(arch), *CFLAGS, *args, "-c", "-o", name, cwd=build)
@@ -100,7 +100,7 @@ def build(arch: str, output: Path, cache: Path) -> None:
     executable.chmod(0o755)
     output.parent.mkdir(parents=True, exist_ok=True)
     executable.replace(output)
-    print(f"{output}: {output.stat().st_size / 1e6:.1f} MB, CPython {installed}, {arch}")
+    print(f"{output}: {output.stat().st_size / 1e6:.1f} MB, CPython {release}, {arch}")
 
 
 def main() -> int:

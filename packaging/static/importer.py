@@ -55,7 +55,7 @@ def _handle_fromlist(module: ModuleType, names: Iterable[str], import_: Import) 
 
 
 def _load_builtin(name: str) -> ModuleType:
-    module = sys.modules[name] = _imp.create_builtin(_Spec(name))
+    module = sys.modules[name] = _imp.create_builtin(_Spec(name))  # type: ignore[arg-type]
     _imp.exec_builtin(module)
     return module
 
@@ -69,7 +69,7 @@ def _load_frozen(name: str, parent: str) -> ModuleType:
         module.__package__ = name
         module.__path__ = []
     try:
-        exec(_imp.get_frozen_object(name), module.__dict__)
+        exec(_imp.get_frozen_object(name), module.__dict__)  # noqa: S102 (that is what importing is)
     except BaseException:
         del sys.modules[name]
         raise
