@@ -49,8 +49,11 @@ class Connection:
         except OSError as error:
             raise self._unavailable(error.strerror or str(error)) from None
 
-    def close(self) -> None:
-        """Hang up."""
+    def __enter__(self) -> Connection:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Hang up. The plugin does without: it ends instead."""
         self._stream.close()
 
     def transact(self, operations: Sequence[Json]) -> list[Json]:

@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Our few netlink messages against the kernel, with pyroute2 as the oracle."""
+
+from __future__ import annotations
+
+import json
+import sys
+import textwrap
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from support.host import Host
+
+SETUP = """
+ip link add kbr0 mtu 1400 type bridge
+ip link set kbr0 up
+ip link add veth0 type veth peer name eth0 netns /run/netns/pod
+ip link set veth0 master kbr0 up
+ip link add br0 type veth peer name br0-end
+ip link add far mtu 1450 type veth peer name far-end
+ip link set far-end up
+ip link set far up
+ip address add 10.245.2.2/24 dev far
+ip address add fd00::2/64 dev far nodad
+"""
+
+OURS = """
+import json, os
+from linen.netlink.blocking import Netlink
+netlink = Netlink()
+names = "index", "name", "kind", "mtu", "up", "master"
+def plain(link):
+    return link and {name: getattr(link, name) for name in names}
+"""
+
+ORACLE = """
+import json
+from pyroute2 import IPRoute
+with IPRoute() as ip:
+    links = {link.get("ifname"): link for link in ip.get_links()}
+print(json.dumps({name: {
+    "index": link["index"],
+    "name": name,
+    "kind": link.get(("linkinfo", "kind")) or "",
+    "mtu": link.get("mtu"),
+    "up": bool(link["flags"] & 1),
+    "master": link.get("master") or 0,
+} for name, link in links.items()}))
+"""
+
+
+def prepared(host: Host) -> Host:
+    """The host with some links."""
+    host.add_namespace("pod")
+    for line in SETUP.strip().splitlines():
+        host.run(*line.split())
+    return host
+
+
+def python(host: Host, program: str) -> Any:
+    """What a Python program prints on the host, as JSON."""
+    done = host.run(sys.executable, "-I", "-c", textwrap.dedent(program))
+    return json.loads(done.stdout)
+
+
+def test_links_as_pyroute2_sees_them(host: Host) -> None:
+    """Index, kind, MTU, state and master of every link are what pyroute2 reads."""
+    prepared(host)
+
+    ours = python(host, OURS + "print(json.dumps({l.name: plain(l) for l in netlink.links()}))")
+
+    assert ours == python(host, ORACLE)
+
+
+def test_one_link_by_name_and_index(host: Host) -> None:
+    """A link found by name is the one found by its index; what does not exist is None."""
+    prepared(host)
+
+    by_name, by_index, absent = python(
+        host,
+        OURS
+        + """
+link = netlink.find_link("kbr0")
+found = link, netlink.find_link_at(link.index), netlink.find_link("nobody")
+print(json.dumps([plain(one) for one in found]))
+""",
+    )
+
+    assert by_name == by_index == python(host, ORACLE)["kbr0"]
+    assert absent is None
+
+
+def test_enslaving_keeps_the_mac(host: Host) -> None:
+    """A port with a lower MAC joins the Linux bridge, and the bridge's MAC stays as it was."""
+    prepared(host)
+    host.run("ip", "link", "set", "br0", "address", "02:00:00:00:00:01")
+    before = host.links()["kbr0"]["address"]
+
+    python(
+        host,
+        OURS
+        + """
+netlink.enslave(netlink.find_link("br0"), netlink.find_link("kbr0"))
+print("null")
+""",
+    )
+
+    links = host.links()
+    assert links["br0"]["master"] == "kbr0"
+    assert "UP" in links["br0"]["flags"]
+    assert links["kbr0"]["address"] == before
+
+
+def test_routes(host: Host) -> None:
+    """A peer's route names its device, an own address is local, and no route is None."""
+    prepared(host)
+
+    peer, own, peer6, own6, nowhere = python(
+        host,
+        OURS
+        + """
+wanted = "10.245.2.3", "10.245.2.2", "fd00::3", "fd00::2", "198.51.100.1"
+routes = [netlink.find_route(address) for address in wanted]
+print(json.dumps([r and [r.is_local, r.link == netlink.find_link("far").index] for r in routes]))
+""",
+    )
+
+    assert [peer, peer6] == [[False, True]] * 2
+    assert [own[0], own6[0]] == [True, True]
+    assert nowhere is None
+
+
+def test_namespace_of_a_pods_other_end(host: Host) -> None:
+    """The host's end of a pod's link names the pod's network namespace."""
+    prepared(host)
+
+    named, asked, none = python(
+        host,
+        OURS
+        + """
+links = {link.name: link.peer_netns for link in netlink.links()}
+pod = netlink.netns_id(os.open("/run/netns/pod", os.O_RDONLY))
+print(json.dumps([links["veth0"], pod, links["kbr0"]]))
+""",
+    )
+
+    assert named == asked
+    assert named >= 0
+    assert none is None
+
+
+def test_generic_families(host: Host) -> None:
+    """A generic netlink family is found if the kernel has it."""
+    has, has_not = python(
+        host,
+        """
+import json
+from linen.netlink.blocking import has_generic_family
+print(json.dumps([has_generic_family("nlctrl"), has_generic_family("no_such_family")]))
+""",
+    )
+
+    assert (has, has_not) == (True, False)

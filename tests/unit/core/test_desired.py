@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a network wants of Open vSwitch."""
+
+from __future__ import annotations
+
+import pytest
+
+from linen.core import desired, model
+
+
+def spec_of(**options: object) -> model.OverlaySpec:
+    """The spec of a network with these options and two peers."""
+    fields: dict[str, object] = {"vteps": ["10.245.2.2", "10.245.2.3"]} | options
+    parsed = model.OverlayOptions(**fields)  # type: ignore[arg-type]
+    return desired.overlay_spec(parsed, network="blue", maker="plugin")
+
+
+@pytest.mark.parametrize(
+    ("topology", "is_master", "stp", "protected"),
+    [
+        ("star", True, "off", False),
+        ("star", False, "off", True),
+        ("mesh", True, "off", True),
+        ("mesh", False, "off", True),
+        ("star", True, "rstp", False),
+        ("star", False, "rstp", False),
+        ("star", False, "stp", False),
+    ],
+)
+def test_which_tunnels_forward_to_one_another(
+    topology: str,
+    is_master: bool,  # noqa: FBT001
+    stp: str,
+    protected: bool,  # noqa: FBT001
+) -> None:
+    """Only a star's master forwards between tunnels, unless a spanning tree guards them all."""
+    spec = spec_of(topology=topology, is_master=is_master, stp=stp)
+
+    assert [protected] * 2 == [tunnel.protected for tunnel in spec.tunnels]
+
+
+def test_original_tunnel() -> None:
+    """Without further options a tunnel has the two options of the original, and no more."""
+    first, _ = spec_of().tunnels
+
+    assert first.options == {"key": "flow", "remote_ip": "10.245.2.2"}
+
+
+def test_all_tunnel_options() -> None:
+    """The network's id, its UDP port and options for Open vSwitch go into each tunnel."""
+    first, _ = spec_of(vni=7, dst_port=8472, tunnel_options={"csum": "true"}).tunnels
+
+    expected = {"key": "7", "dst_port": "8472", "csum": "true", "remote_ip": "10.245.2.2"}
+    assert expected == first.options
+
+
+def test_no_tunnel_to_itself() -> None:
+    """All nodes can share one list of VTEPs: a node's own address is left out."""
+    options = model.OverlayOptions(vteps=["10.245.2.2", "10.245.2.3"])
+
+    spec = desired.overlay_spec(
+        options, network="blue", maker="plugin", own_addresses={"10.245.2.2"}
+    )
+
+    assert [tunnel.remote for tunnel in spec.tunnels] == ["10.245.2.3"]

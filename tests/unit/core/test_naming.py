@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Names of tunnel ports."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from linen.core import naming
+
+
+@pytest.mark.parametrize(
+    ("vtep", "name"),
+    [
+        ("10.245.2.3", "vxif10_245_2_3"),
+        ("10.245.2.33", "vxif10_245_2_33"),
+        ("192.168.100.101", "vxifc0a86465"),
+        ("192.168.100.102", "vxifc0a86466"),
+    ],
+)
+def test_original_name_where_it_fits(vtep: str, name: str) -> None:
+    """A port has the original's name where that has at most 15 bytes, else the address in hex."""
+    first, _ = naming.tunnel_names(vtep, "linen-network", "flow")
+
+    assert name == first
+
+
+@given(st.ip_addresses(), st.text(max_size=40), st.sampled_from(["flow", "7", "16777215"]))
+def test_names_fit_openflow(address: object, network: str, key: str) -> None:
+    """Both candidates have at most 15 bytes and differ, whatever the address and the network."""
+    first, second = naming.tunnel_names(str(address), network, key)
+
+    assert len(first.encode()) <= 15
+    assert len(second.encode()) <= 15
+    assert first != second
+
+
+def test_ten_thousand_peers_have_names_of_their_own() -> None:
+    """No two of 10,000 IPv4 and 10,000 IPv6 peers share a first name."""
+    peers = [f"10.{i >> 8}.{i & 255}.{i % 251}" for i in range(10_000)]
+    peers += [f"fd00:{i:x}::{i % 977:x}" for i in range(10_000)]
+
+    names = {naming.tunnel_names(peer, "n", "flow")[0] for peer in peers}
+
+    assert len(names) == len(set(peers))
+
+
+def test_networks_have_second_names_of_their_own() -> None:
+    """Two networks with a tunnel to the same peer have different second names."""
+    _, blue = naming.tunnel_names("10.245.2.3", "blue", "7")
+    _, green = naming.tunnel_names("10.245.2.3", "green", "8")
+
+    assert blue != green

@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The difference between wanted and seen, judged by the sentences that people read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from linen.core import desired, errors, explain, model, plan
+
+MASTER = model.OverlayOptions(
+    is_master=True, vteps=["10.245.2.2", "10.245.2.3"], controllers=["tcp:192.168.2.100:6653"]
+)
+
+
+def spec_of(options: model.OverlayOptions = MASTER, **more: Any) -> model.OverlaySpec:
+    """The spec of network blue."""
+    return desired.overlay_spec(options, network="blue", maker="plugin", **more)
+
+
+def bridge_of(spec: model.OverlaySpec, **changes: Any) -> model.ObservedBridge:
+    """The OVS bridge as it is once `spec` holds, but for `changes`."""
+    fields: dict[str, Any] = {
+        "uuid": "b",
+        "network": spec.network,
+        "vni": None if spec.vni is None else str(spec.vni),
+        "datapath_type": spec.datapath_type or "",
+        "fail_mode": "standalone",
+        "stp": spec.stp,
+        "controllers": [
+            model.ObservedController(uuid=f"c{target}", target=target, owned=True)
+            for target in spec.controllers
+        ],
+        "interface": interface_of({}, kind="internal", mtu_request=spec.mtu),
+    }
+    return model.ObservedBridge(**fields | changes)
+
+
+def interface_of(options: dict[str, str], kind: str = "vxlan", **changes: Any) -> Any:
+    """An interface that ovs-vswitchd has dealt with."""
+    fields: dict[str, Any] = {"uuid": "i", "options": options, "ofport": 1, "error": ""}
+    return model.ObservedInterface(type=kind, **fields | changes)
+
+
+def tunnel_of(tunnel: model.TunnelSpec, **changes: Any) -> model.ObservedTunnel:
+    """A tunnel of ours as it is once `tunnel` holds, but for `changes`."""
+    fields: dict[str, Any] = {
+        "uuid": f"p{tunnel.remote}",
+        "name": tunnel.names[0],
+        "bridge": "br0",
+        "protected": tunnel.protected,
+        "interface": interface_of(tunnel.options),
+    }
+    return model.ObservedTunnel(**fields | changes)
+
+
+def seen_as(spec: model.OverlaySpec) -> model.Observed:
+    """What is observed once `spec` holds."""
+    return model.Observed(bridge_of(spec), [tunnel_of(tunnel) for tunnel in spec.tunnels])
+
+
+def faults(spec: model.OverlaySpec, seen: model.Observed, *more: Any) -> list[str]:
+    """The plan in words."""
+    return explain.faults(spec.bridge, plan.difference(spec, seen, *more))
+
+
+def test_nothing_to_do() -> None:
+    """Where all is as wanted the plan is empty."""
+    spec = spec_of(mtu=1400)
+
+    assert faults(spec, seen_as(spec)) == []
+
+
+def test_fresh_host() -> None:
+    """On a host without the OVS bridge all of it is made."""
+    assert faults(spec_of(), model.Observed(None, [])) == [
+        "OVS bridge br0 is missing",
+        "the tunnel to 10.245.2.2 (port vxif10_245_2_2) is missing on OVS bridge br0",
+        "the tunnel to 10.245.2.3 (port vxif10_245_2_3) is missing on OVS bridge br0",
+        "controller tcp:192.168.2.100:6653 is not attached to OVS bridge br0",
+    ]
+
+
+def test_additions_before_removals() -> None:
+    """A peer that changed its address gets the new tunnel before it loses the old one."""
+    seen = seen_as(spec_of())
+    moved = model.OverlayOptions(is_master=True, vteps=["10.245.2.2", "10.245.2.9"])
+
+    assert faults(spec_of(moved), seen) == [
+        "the tunnel to 10.245.2.9 (port vxif10_245_2_9) is missing on OVS bridge br0",
+        "tunnel vxif10_245_2_3 to 10.245.2.3 is ours and not wanted (any more)",
+        "controller tcp:192.168.2.100:6653 on OVS bridge br0 is ours and not wanted (any more)",
+    ]
+
+
+def test_settings_changed_by_hand() -> None:
+    """Settings, options and protection that somebody changed are set back."""
+    spec = spec_of(mtu=1400)
+    first, second = spec.tunnels
+    bridge = bridge_of(spec, fail_mode="secure", stp="stp")
+    bridge.interface = interface_of({}, kind="internal", mtu_request=None)
+    changed = interface_of(first.options | {"key": "9"})
+    seen = model.Observed(
+        bridge, [tunnel_of(first, interface=changed), tunnel_of(second, protected=True)]
+    )
+
+    assert faults(spec, seen) == [
+        (
+            "OVS bridge br0 has fail_mode=secure, spanning tree stp instead of"
+            " fail_mode=standalone, stp_enable=false, rstp_enable=false"
+        ),
+        "OVS bridge br0 asks for no MTU where the Linux bridge has 1400",
+        (
+            "tunnel vxif10_245_2_2 on OVS bridge br0 has options {key=9, remote_ip=10.245.2.2}"
+            " instead of {key=flow, remote_ip=10.245.2.2}"
+        ),
+        "tunnel vxif10_245_2_3 on OVS bridge br0 has protected=true instead of false",
+    ]
+
+
+def test_second_controller_row() -> None:
+    """A second row for one controller, as the original left at each ADD, goes if it is ours."""
+    spec = spec_of()
+    target = spec.controllers[0]
+    rows = [
+        model.ObservedController(uuid=uuid, target=target, owned=True) for uuid in ("one", "two")
+    ]
+    seen = seen_as(spec)
+    seen.bridge = bridge_of(spec, controllers=rows)
+
+    steps = plan.difference(spec, seen)
+
+    assert [plan.RemoveController(rows[1])] == steps
+
+
+def test_foreign_bridge_keeps_its_settings() -> None:
+    """On a bridge that somebody else made, only tunnels and controllers are added."""
+    spec = spec_of(mtu=1400)
+    seen = seen_as(spec)
+    seen.bridge = bridge_of(spec, network=None, fail_mode="secure", stp="stp")
+
+    assert faults(spec, seen) == []
+
+
+def test_foreign_tunnel_serves() -> None:
+    """A peer that somebody else's tunnel on our bridge leads to gets no second one."""
+    spec = spec_of()
+    around = model.Neighbourhood(set(), {"10.245.2.2": ("vx0", "br0"), "10.245.2.3": ("x", "br0")})
+    seen = model.Observed(bridge_of(spec), [])
+
+    assert faults(spec, seen, around) == []
+
+
+def test_taken_name() -> None:
+    """Where another port has the tunnel's name, the tunnel takes its second one."""
+    spec = spec_of()
+    first, second = spec.tunnels
+    around = model.Neighbourhood({first.names[0]}, {})
+
+    steps = plan.difference(spec, model.Observed(bridge_of(spec), [tunnel_of(second)]), around)
+
+    assert [plan.AddTunnel(first.names[1], first)] == steps
+
+
+@pytest.mark.parametrize(
+    ("options", "bridge", "text"),
+    [
+        ({"vni": 8}, {"network": "green", "vni": "7"}, "belongs to network 'green' with vni 7"),
+        ({"vni": 8}, {"network": "green", "vni": None}, "belongs to network 'green' with vni none"),
+        ({"datapath_type": "netdev"}, {"datapath_type": ""}, "has datapath_type system"),
+        ({"topology": "mesh"}, {"network": None, "stp": "stp"}, "stp_enable=true"),
+    ],
+)
+def test_conflicts(options: dict[str, Any], bridge: dict[str, Any], text: str) -> None:
+    """What would touch another network or cut nodes off is refused, and the text says why."""
+    spec = spec_of(model.OverlayOptions(vteps=["10.0.0.1", "10.0.0.2"], **options))
+    seen = seen_as(spec)
+    seen.bridge = bridge_of(spec, **bridge)
+
+    with pytest.raises(errors.Conflict) as caught:
+        plan.difference(spec, seen)
+
+    assert text in caught.value.message
+    assert caught.value.details
+
+
+def test_tunnel_of_another_network() -> None:
+    """Open vSwitch has one tunnel for a peer and key: a second network is told to take a vni."""
+    around = model.Neighbourhood(set(), {"10.245.2.2": ("vxif10_245_2_2", "br1")})
+
+    with pytest.raises(errors.Conflict, match="port vxif10_245_2_2 on OVS bridge br1"):
+        plan.difference(spec_of(), model.Observed(None, []), around)
