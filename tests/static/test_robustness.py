@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The launcher's care: whatever a caller leaves out or puts in, the binary does its work."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from support.frozen import CONF, call, cni_environment, error_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NESTED = b"[" * 1_000_000
+
+
+def run_by_shell(script: str, binary: Path) -> list[str | Path]:
+    """The command line that runs the binary as `"$0"` of a shell script."""
+    return ["/bin/sh", "-c", script, binary]
+
+
+@pytest.mark.parametrize("limits", ["true", "ulimit -Ss 256", "ulimit -s 256"])
+def test_deep_nesting(binary: Path, limits: str) -> None:
+    """Nested JSON is an error even where the stack is small and can't be enlarged."""
+    done = call(run_by_shell(f'{limits}; exec "$0"', binary), "ADD", NESTED)
+    assert error_of(done)["code"] == 6
+
+
+def test_standard_input_closed(binary: Path) -> None:
+    """A closed standard input is reported as unreadable."""
+    done = call(run_by_shell('exec "$0" <&-', binary), "ADD")
+    assert error_of(done)["code"] == 5
+
+
+def test_standard_output_closed(binary: Path, tmp_path: Path) -> None:
+    """With standard output closed, the answer doesn't go to OVSDB, whose socket came next."""
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "db.sock"))
+        server.listen()
+        server.settimeout(10)
+        conf = {**CONF, "ovs": {"datapathType": "netdev", "ovsdb": f"unix:{tmp_path}/db.sock"}}
+        (tmp_path / "conf").write_text(json.dumps(conf))
+        with subprocess.Popen(
+            run_by_shell(f'exec "$0" <{tmp_path}/conf >&- 2>&-', binary),
+            env=cni_environment("STATUS"),
+        ) as process:
+            connection, _ = server.accept()
+            with connection:
+                connection.shutdown(socket.SHUT_WR)
+                received = connection.makefile("rb").read()
+            assert process.wait(timeout=10) == 1
+    assert b'"transact"' in received
+    assert b'"code"' not in received
+
+
+def test_reader_gone(binary: Path) -> None:
+    """A runtime that no longer reads the result doesn't kill the plugin by SIGPIPE."""
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        done = subprocess.run(
+            [binary],
+            check=False,
+            stdin=subprocess.DEVNULL,
+            stdout=write,
+            env=cni_environment("VERSION"),
+        )
+    finally:
+        os.close(write)
+    assert done.returncode == 0
+
+
+def test_arguments(binary: Path) -> None:
+    """Arguments are ignored, however many."""
+    assert call([binary, *["x" * 100_000] * 15], "VERSION").returncode == 0
+
+
+def test_python_variables(binary: Path, tmp_path: Path) -> None:
+    """Variables that steer a Python interpreter don't steer this one."""
+    (tmp_path / "linen").mkdir()
+    (tmp_path / "linen" / "__init__.py").write_text("raise SystemExit('not this one')\n")
+    variables = {
+        "PYTHONPATH": str(tmp_path),
+        "PYTHONHOME": str(tmp_path),
+        "PYTHONVERBOSE": "1",
+        "PYTHONMALLOC": "debug",
+        "PYTHONHASHSEED": "nonsense",
+        "LC_ALL": "xx_XX",
+    }
+    plain, steered = call([binary], "VERSION"), call([binary], "VERSION", variables=variables)
+    assert (steered.stdout, steered.stderr) == (plain.stdout, b"")
+
+
+def test_out_of_memory(binary: Path) -> None:
+    """Without memory for Python the answer is still an error object."""
+    done = call(run_by_shell('ulimit -v 6500; exec "$0"', binary), "VERSION")
+    assert error_of(done)["code"] == 999
