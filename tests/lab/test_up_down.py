@@ -1,0 +1,237 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Starting and stopping: a lab is whole or gone, whatever happens in between."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from linen.lab import store
+from linen.lab.cluster import Lab
+from linen.lab.description import describe
+from linen.lab.errors import DaemonFailed
+from linen.lab.programs import Toolkit
+from support.labs import (
+    LINENCTL,
+    host_state,
+    keepers_of,
+    linenctl,
+    namespaces_of,
+    processes_in,
+    state_folder_exists,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+DEADLINE = 20  # seconds
+NODES = 6
+# `lab up` reports the underlay and then each node.
+REPORTS = NODES + 1
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Wait for a condition that nothing tells us about."""
+    end = time.monotonic() + DEADLINE
+    while not condition():
+        assert time.monotonic() < end, f"not within {DEADLINE} s"
+        time.sleep(0.01)
+
+
+def start_up(lab: str) -> subprocess.Popen[str]:
+    """Start `linenctl lab up`."""
+    argv = [*LINENCTL, "lab", "up", "--name", lab, "--nodes", str(NODES)]
+    return subprocess.Popen(argv, stderr=subprocess.PIPE, text=True)
+
+
+def read_reports(process: subprocess.Popen[str], count: int) -> None:
+    """Wait until `lab up` has reported `count` steps."""
+    assert process.stderr
+    for _ in range(count):
+        assert process.stderr.readline()
+
+
+def finish(process: subprocess.Popen[str]) -> int:
+    """Wait for a program's end; return its exit status."""
+    process.communicate(timeout=DEADLINE)
+    return process.returncode
+
+
+def assert_nothing_is_left(lab: str) -> None:
+    """No process and no file of the lab is there."""
+    assert keepers_of(lab) == []
+    assert not state_folder_exists(lab)
+
+
+def test_down_leaves_nothing(lab_name: str) -> None:
+    """After `down` no process, mount, namespace, link or file of the lab is left."""
+    before = host_state()
+    assert linenctl("lab", "up", "--name", lab_name, "--nodes", "2").returncode == 0
+    assert linenctl("lab", "add-pod", "--name", lab_name).returncode == 0
+    during = host_state()
+    namespaces = namespaces_of(keepers_of(lab_name))
+
+    done = linenctl("lab", "down", "--name", lab_name)
+
+    assert done.returncode == 0, done
+    assert len(namespaces) == 6  # two of the lab, two of each node
+    assert processes_in(namespaces) == []
+    assert before == during == host_state()
+    assert_nothing_is_left(lab_name)
+
+
+def test_the_block_of_a_library_user(lab_name: str) -> None:
+    """`Lab.started` stops the lab at the end of its block, with what was started in it."""
+    with Lab.started(describe(1, name=lab_name)) as lab:
+        namespaces = namespaces_of(keepers_of(lab_name))
+        program = lab.node("node1").popen(["sleep", "1000"])
+        assert any("sleep 1000" in one for one in processes_in(namespaces))
+
+    assert program.returncode == -signal.SIGKILL
+    assert processes_in(namespaces) == []
+    assert_nothing_is_left(lab_name)
+
+
+@pytest.mark.parametrize("reports", [0, 1, 2, REPORTS - 1, REPORTS])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_up_interrupted(lab_name: str, reports: int, number: signal.Signals) -> None:
+    """Ctrl-C during `up` leaves nothing: wherever it strikes, the lab is gone or complete."""
+    process = start_up(lab_name)
+    read_reports(process, reports)
+
+    process.send_signal(number)
+    status = finish(process)
+
+    if status == 0:  # too late, it was up
+        assert reports == REPORTS
+        assert linenctl("lab", "down", "--name", lab_name).returncode == 0
+    assert_nothing_is_left(lab_name)
+
+
+@pytest.mark.parametrize("reports", [1, 3])
+def test_up_killed(lab_name: str, reports: int) -> None:
+    """When `up` is killed the half-made lab ends by itself, and `up` works again."""
+    process = start_up(lab_name)
+    read_reports(process, reports)
+
+    process.kill()
+    finish(process)
+
+    wait_until(lambda: not keepers_of(lab_name))
+    assert linenctl("lab", "up", "--name", lab_name, "--nodes", "1").returncode == 0
+    assert linenctl("lab", "down", "--name", lab_name).returncode == 0
+    assert_nothing_is_left(lab_name)
+
+
+def test_down_after_up_was_killed(lab_name: str) -> None:
+    """`down` tidies up what a killed `up` has left."""
+    process = start_up(lab_name)
+    read_reports(process, 2)
+    process.kill()
+    finish(process)
+
+    done = linenctl("lab", "down", "--name", lab_name)
+
+    assert done.returncode == 0, done
+    wait_until(lambda: not keepers_of(lab_name))
+    assert_nothing_is_left(lab_name)
+
+
+def test_down_interrupted(lab_name: str) -> None:
+    """Ctrl-C during `down` does not keep the lab half alive: it is gone, or untouched."""
+    assert linenctl("lab", "up", "--name", lab_name, "--nodes", "2").returncode == 0
+    with subprocess.Popen([*LINENCTL, "lab", "down", "--name", lab_name]) as process:
+        wait_until(lambda: not keepers_of(lab_name) or process.poll() is not None)
+        process.send_signal(signal.SIGINT)
+
+    assert_nothing_is_left(lab_name)
+
+
+def test_up_twice(lab_name: str) -> None:
+    """A second `up` of the same name is refused, and harms nothing."""
+    with Lab.started(describe(1, name=lab_name)) as lab:
+        again = linenctl("lab", "up", "--name", lab_name, "--nodes", "1")
+
+        assert again.returncode == 1
+        assert "is up already" in again.stderr
+        assert lab.node("node1").run(["hostname"]).stdout == "node1\n"
+
+
+def test_two_labs(lab_name: str) -> None:
+    """Two labs with the same names and addresses run side by side, unaware of each other."""
+    other_name = f"{lab_name}-other"
+    with Lab.started(describe(2, name=lab_name)) as one:
+        with Lab.started(describe(2, "mesh", name=other_name)) as other:
+            for lab in (one, other):
+                lab.add_pod("node1", "a")
+                lab.add_pod("node2", "b")
+            one.cut("node2")
+            assert len(one.ping_matrix(deadline=1).losses) == 2
+            assert other.ping_matrix().complete
+            one.heal("node2")
+
+        assert one.ping_matrix().complete
+        assert [pod.name for pod in one.pods()] == ["a", "b"]
+
+
+def test_twenty_nodes(lab_name: str, record_property: Callable[[str, object], None]) -> None:
+    """Twenty nodes come up, and all their pods reach one another; the times are reported."""
+    began = time.monotonic()
+    with Lab.started(describe(20, "mesh", name=lab_name)) as lab:
+        record_property("seconds until twenty nodes are up", round(time.monotonic() - began, 2))
+        for node in lab.nodes:
+            lab.add_pod(node)
+        began = time.monotonic()
+        matrix = lab.ping_matrix()
+        record_property("seconds for 380 pairs of pings", round(time.monotonic() - began, 2))
+
+    assert len(matrix.times) == 380
+    assert matrix.losses == []
+
+
+def test_a_daemon_that_does_not_start(
+    lab_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When a daemon fails, its log's tail is shown, all logs are kept, and nothing runs on."""
+    daemon = tmp_path / "ovs-vswitchd"
+    daemon.write_text(
+        '#!/bin/sh\necho "out of bananas" > /var/log/openvswitch/ovs-vswitchd.log; exit 3\n'
+    )
+    daemon.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+
+    with (
+        pytest.raises(DaemonFailed) as failure,
+        Lab.started(describe(2, name=lab_name)),
+    ):
+        pytest.fail("the lab came up")
+
+    assert "ovs-vswitchd did not start" in str(failure.value)
+    assert "exit status 3" in str(failure.value)
+    assert "out of bananas" in str(failure.value)
+    assert keepers_of(lab_name) == []
+    logs = store.folder_of(lab_name) / "log/node1"
+    assert "out of bananas" in (logs / "ovs-vswitchd.log").read_text()
+    assert "ovsdb-server (Open vSwitch)" in (logs / "ovsdb-server.log").read_text()
+    assert linenctl("lab", "down", "--name", lab_name).returncode == 0
+    assert_nothing_is_left(lab_name)
+
+
+def test_everything_missing_is_named(tmp_path: Path) -> None:
+    """An error about missing plugins names all of them, and the package to install."""
+    done = linenctl("lab", "up", "--cni-path", str(tmp_path))
+
+    assert done.returncode == 1
+    for word in ("bridge", "host-local", "portmap", "apt install containernetworking-plugins"):
+        assert word in done.stderr
+
+
+def test_the_version_that_all_plugins_speak() -> None:
+    """Rendered conflists have the newest version that every installed plugin speaks."""
+    assert Toolkit.find().cni_version in {"1.0.0", "1.1.0"}

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Labs in tests: `linenctl lab` as a program, and what of a lab is still there."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from linen.lab import store
+
+_numbers = itertools.count(1)
+
+LINENCTL = (sys.executable, "-m", "linen.cli.main")
+
+# Folders of the host that a node has of its own; a lab must leave the host's alone.
+_HOST_FOLDERS = ("/etc/cni", "/etc/openvswitch", "/opt/cni", "/var/lib/cni", "/var/log/openvswitch")
+
+
+def fresh_name() -> str:
+    """A lab name that nobody else on this machine has."""
+    return f"test-{os.getpid()}-{next(_numbers)}"
+
+
+def linenctl(*argv: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    """Run `linenctl ARGV` to its end."""
+    return subprocess.run(
+        [*LINENCTL, *argv], input=stdin, capture_output=True, text=True, check=False, timeout=90
+    )
+
+
+def keepers_of(lab: str) -> list[int]:
+    """The process ids of a lab's keepers, zombies not counted."""
+    return [
+        int(path.name)
+        for path in Path("/proc").iterdir()
+        if path.name.isdigit() and _command_line(path)[-3::2] == ["linen.lab.keeper", lab]
+    ]
+
+
+def namespaces_of(pids: list[int]) -> set[str]:
+    """The network and mount namespaces that processes are in."""
+    return {
+        str((Path("/proc") / str(pid) / "ns" / kind).readlink())
+        for pid in pids
+        for kind in ("net", "mnt")
+    }
+
+
+def processes_in(namespaces: set[str]) -> list[str]:
+    """The command lines of all processes that are in one of these namespaces."""
+    found = []
+    for path in Path("/proc").iterdir():
+        try:
+            here = {str((path / "ns" / kind).readlink()) for kind in ("net", "mnt")}
+        except (FileNotFoundError, NotADirectoryError, ProcessLookupError, PermissionError):
+            continue  # no process, one that has just ended, or one of the machine's own
+        if here & namespaces:
+            found.append(" ".join(_command_line(path)))
+    return found
+
+
+def host_state() -> dict[str, object]:
+    """What a lab could leave behind on the host: mounts, named namespaces, links, files."""
+    return {
+        "mounts": Path("/proc/self/mountinfo").read_text().splitlines(),
+        "namespaces": _listing("/run/netns"),
+        "links": sorted(os.listdir("/sys/class/net")),  # noqa: PTH208 (names, not paths)
+        "files": {folder: _listing(folder) for folder in _HOST_FOLDERS},
+    }
+
+
+def state_folder_exists(lab: str) -> bool:
+    """Whether a lab's folder below /run/linen-lab is there."""
+    return store.folder_of(lab).exists()
+
+
+def _listing(folder: str) -> list[str] | None:
+    path = Path(folder)
+    return sorted(str(one) for one in path.rglob("*")) if path.exists() else None
+
+
+def _command_line(process: Path) -> list[str]:
+    try:
+        return (process / "cmdline").read_text().split("\0")[:-1]
+    except (FileNotFoundError, ProcessLookupError):
+        return []
