@@ -45,10 +45,10 @@ def parse(conf: dict[str, Json], faults: list[str], warnings: list[str]) -> mode
     place, block = _find_block(conf, faults, warnings)
     fields: dict[str, Any] = {}
     for key, value in block.items():
-        if key not in _OPTIONS:
+        if key not in OPTIONS:
             faults.append(f"{place}.{_unknown(key)}")
         elif value is not None:
-            field, parse_value = _OPTIONS[key]
+            field, parse_value = OPTIONS[key]
             try:
                 fields[field] = parse_value(value)
             except Wrong as error:
@@ -102,8 +102,8 @@ def kind(value: Json) -> str:
 def _unknown(key: str) -> str:
     from linen.cni.spelling import nearest  # only a wrong configuration pays for it
 
-    close = nearest(key, _OPTIONS)
-    hint = f"did you mean {close}?" if close else f"known are {', '.join(_OPTIONS)}"
+    close = nearest(key, OPTIONS)
+    hint = f"did you mean {close}?" if close else f"known are {', '.join(OPTIONS)}"
     return f"{kind(key)[1:-1]}: unknown option; {hint}"
 
 
@@ -250,7 +250,7 @@ def _socket_path(value: Json) -> str:
 
 
 # key in the configuration → field of OverlayOptions, and what parses the value
-_OPTIONS: dict[str, tuple[str, Callable[[Json], Any]]] = {
+OPTIONS: dict[str, tuple[str, Callable[[Json], Any]]] = {
     "isMaster": ("is_master", _boolean),
     "ovsBridge": ("ovs_bridge", _bridge),
     "vtepIPs": ("vteps", _vteps),

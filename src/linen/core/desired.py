@@ -24,6 +24,7 @@ def overlay_spec(
     network: str,
     maker: str,
     mtu: int | None = None,
+    bfd: dict[str, str] | None = None,
     own_addresses: Container[str] = (),
 ) -> model.OverlaySpec:
     """What `network` wants on the node of `own_addresses`: no tunnel leads to one of these."""
@@ -36,7 +37,7 @@ def overlay_spec(
         vni=options.vni,
         mtu=mtu,
         tunnels=[
-            tunnel_spec(options, network, vtep)
+            tunnel_spec(options, network, vtep, bfd)
             for vtep in options.vteps
             if vtep not in own_addresses
         ],
@@ -44,7 +45,9 @@ def overlay_spec(
     )
 
 
-def tunnel_spec(options: model.OverlayOptions, network: str, vtep: str) -> model.TunnelSpec:
+def tunnel_spec(
+    options: model.OverlayOptions, network: str, vtep: str, bfd: dict[str, str] | None = None
+) -> model.TunnelSpec:
     """The tunnel to the node whose VTEP address is `vtep`."""
     key = model.KEY_ANY if options.vni is None else str(options.vni)
     interface_options = dict(options.tunnel_options)
@@ -56,6 +59,7 @@ def tunnel_spec(options: model.OverlayOptions, network: str, vtep: str) -> model
         naming.tunnel_names(vtep, network, key),
         interface_options,
         protected=_is_protected(options),
+        bfd=bfd,
     )
 
 

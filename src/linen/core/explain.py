@@ -54,6 +54,10 @@ def _other_tunnel(bridge: str, step: plan.ChangeTunnel) -> str:
     differences = []
     if seen != wanted:
         differences.append(f"options {_options(seen)} instead of {_options(wanted)}")
+    if step.tunnel.bfd not in (None, step.interface.bfd):
+        differences.append(
+            f"bfd {_options(step.interface.bfd)} instead of {_options(step.tunnel.bfd or {})}"
+        )
     if step.observed.protected != step.tunnel.protected:
         was, right = _plain(step.observed.protected), _plain(step.tunnel.protected)
         differences.append(f"protected={was} instead of {right}")

@@ -91,14 +91,23 @@ class TunnelSpec(Value):
 
     `options` is all of `Interface.options`, `remote_ip` and `key` included.
     `protected` ports never forward to one another (split horizon).
+    `bfd` is all of `Interface.bfd`, or None to leave that alone.
     """
 
-    __slots__ = ("names", "options", "protected")
+    __slots__ = ("bfd", "names", "options", "protected")
 
-    def __init__(self, names: tuple[str, str], options: dict[str, str], *, protected: bool) -> None:
+    def __init__(
+        self,
+        names: tuple[str, str],
+        options: dict[str, str],
+        *,
+        protected: bool,
+        bfd: dict[str, str] | None = None,
+    ) -> None:
         self.names = names
         self.options = options
         self.protected = protected
+        self.bfd = bfd
 
     @property
     def remote(self) -> str:
@@ -157,9 +166,9 @@ class ObservedInterface(Value):
     why.
     """
 
-    __slots__ = ("error", "mtu_request", "ofport", "options", "type", "uuid")
+    __slots__ = ("bfd", "error", "mtu_request", "ofport", "options", "type", "uuid")
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  (a row is its columns)
         self,
         *,
         uuid: str,
@@ -168,6 +177,7 @@ class ObservedInterface(Value):
         ofport: int | None,
         error: str,
         mtu_request: int | None = None,
+        bfd: dict[str, str] | None = None,
     ) -> None:
         self.uuid = uuid
         self.type = type
@@ -175,6 +185,7 @@ class ObservedInterface(Value):
         self.ofport = ofport
         self.error = error
         self.mtu_request = mtu_request
+        self.bfd = bfd or {}
 
 
 class ObservedTunnel(Value):

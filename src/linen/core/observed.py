@@ -25,7 +25,7 @@ BRIDGE_COLUMNS = (
     "rstp_enable",
     "controller",
 )
-INTERFACE_COLUMNS = ("_uuid", "name", "type", "options", "ofport", "error", "mtu_request")
+INTERFACE_COLUMNS = ("_uuid", "name", "type", "options", "ofport", "error", "mtu_request", "bfd")
 PORT_COLUMNS = ("_uuid", "name", "protected", "external_ids")
 CONTROLLER_COLUMNS = ("_uuid", "target", "external_ids")
 
@@ -107,4 +107,5 @@ def _interface(row: Json) -> model.ObservedInterface:
         ofport=optional(row["ofport"]),
         error=optional(row["error"]) or "",
         mtu_request=optional(row["mtu_request"]),
+        bfd=pairs(row["bfd"]),
     )

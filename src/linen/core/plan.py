@@ -163,8 +163,8 @@ def missing_tunnels(spec: model.OverlaySpec, observed: model.Observed) -> list[m
 
 
 def _kept(spec: model.OverlaySpec, observed: model.Observed) -> dict[str, model.ObservedTunnel]:
-    """By peer, the tunnels of ours that serve `spec`: sound, on its OVS bridge, one a peer."""
-    wanted = {tunnel.remote for tunnel in spec.tunnels}
+    """By peer, the tunnels of ours that serve `spec`: sound, rightly named, on its OVS bridge."""
+    names = {tunnel.remote: tunnel.names for tunnel in spec.tunnels}
     kept: dict[str, model.ObservedTunnel] = {}
     if observed.bridge is None:
         return kept
@@ -173,7 +173,7 @@ def _kept(spec: model.OverlaySpec, observed: model.Observed) -> dict[str, model.
         if interface is None or interface.type != "vxlan" or tunnel.bridge != spec.bridge:
             continue
         remote = interface.options.get("remote_ip", "")
-        if remote in wanted:
+        if tunnel.name in names.get(remote, ()):
             kept.setdefault(remote, tunnel)
     return kept
 
@@ -295,9 +295,21 @@ def _tunnel_changes(
         if interface is None:
             continue
         tunnel = wanted[interface.options["remote_ip"]]
-        if interface.options != tunnel.options or observed.protected != tunnel.protected:
+        if _differs(observed, interface, tunnel):
             steps.append(ChangeTunnel(observed, interface, tunnel))
     return steps
+
+
+def _differs(
+    observed: model.ObservedTunnel,
+    interface: model.ObservedInterface,
+    tunnel: model.TunnelSpec,
+) -> bool:
+    return (
+        interface.options != tunnel.options
+        or observed.protected != tunnel.protected
+        or tunnel.bfd not in (None, interface.bfd)
+    )
 
 
 def _controller_additions(

@@ -183,6 +183,7 @@ def _add_tunnel(batch: _Batch, step: plan.AddTunnel) -> None:
         "external_ids": marks,
         "type": "vxlan",
         "options": to_map(step.tunnel.options),
+        "bfd": to_map(step.tunnel.bfd or {}),
     }
     batch.insert_port(port, interface)
 
@@ -190,8 +191,10 @@ def _add_tunnel(batch: _Batch, step: plan.AddTunnel) -> None:
 def _change_tunnel(batch: _Batch, step: plan.ChangeTunnel) -> None:
     if step.observed.protected != step.tunnel.protected:
         batch.update("Port", step.observed.uuid, {"protected": step.tunnel.protected})
-    if step.interface.options != step.tunnel.options:
-        batch.update("Interface", step.interface.uuid, {"options": to_map(step.tunnel.options)})
+    row = {"options": to_map(step.tunnel.options)}
+    if step.tunnel.bfd is not None:
+        row["bfd"] = to_map(step.tunnel.bfd)
+    batch.update("Interface", step.interface.uuid, row)
 
 
 def _remove_tunnel(batch: _Batch, step: plan.RemoveTunnel) -> None:

@@ -53,6 +53,9 @@ class Connection:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
         """Hang up. The plugin does without: it ends instead."""
         self._stream.close()
 

@@ -174,7 +174,7 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner),
     max_leaves=6,
 )
-known = st.sampled_from([*options._OPTIONS, "name", "ovs", "prevResult", "runtimeConfig"])
+known = st.sampled_from([*options.OPTIONS, "name", "ovs", "prevResult", "runtimeConfig"])
 
 
 @given(st.dictionaries(known, json_values), json_values)
