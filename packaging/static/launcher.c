@@ -18,7 +18,7 @@
 #include <ucontext.h>
 #include <unistd.h>
 
-enum { STACK_BYTES = 8 << 20 };
+enum { STACK_BYTES = 8 << 20, DEFAULT_MAX_DIGITS = 4300 };
 
 extern const struct _frozen linen_frozen_modules[];
 
@@ -53,6 +53,28 @@ static int fail_with_exception(void)
     return fail(PyExceptionClass_Name(type));
 }
 
+/* Numbers of millions of digits would take hours to read: the limit that
+ * sys.set_int_max_str_digits() sets is left to the second phase since 3.12. */
+static int limit_digits(void)
+{
+    PyObject *set_limit = PySys_GetObject("set_int_max_str_digits");
+
+    return PyObject_CallFunction(set_limit, "i", DEFAULT_MAX_DIGITS) ? 0 : -1;
+}
+
+/* So is, since 3.13, the registry of error handlers, "strict" above all. Before, it is
+ * set up when it is first needed. */
+static PyStatus init_codec_registry(void)
+{
+#if PY_VERSION_HEX >= 0x030d0000
+    extern PyStatus _PyCodec_InitRegistry(PyInterpreterState *);
+
+    return _PyCodec_InitRegistry(PyInterpreterState_Get());
+#else
+    return PyStatus_Ok();
+#endif
+}
+
 static PyStatus start_interpreter(void)
 {
     PyPreConfig preconfig;
@@ -73,7 +95,10 @@ static PyStatus start_interpreter(void)
     config.parse_argv = 0;
     config.pathconfig_warnings = 0;
     config.site_import = 0;
-    return Py_InitializeFromConfig(&config); /* config's strings live until _exit */
+    status = Py_InitializeFromConfig(&config); /* config's strings live until _exit */
+    if (PyStatus_Exception(status))
+        return status;
+    return init_codec_registry();
 }
 
 static int run_plugin(void)
@@ -82,6 +107,8 @@ static int run_plugin(void)
 
     if (PyStatus_Exception(status))
         return fail(status.err_msg ? status.err_msg : "Python did not start");
+    if (limit_digits() == -1)
+        return fail_with_exception();
     PyGC_Disable(); /* the process ends before cyclic garbage matters */
     if (!PyImport_ImportModule("linen.plugin.__main__")) /* ends in posix._exit() */
         return fail_with_exception();

@@ -12,6 +12,15 @@
 
 #include "modules.h" /* generated: BUILTIN_MODULES, FROZEN_MODULES and code */
 
+/* Error handlers, such as "strict", are looked up in a registry that can't be set up
+ * without a package of this name. It may be empty: UTF-8 is built in. */
+static PyObject *init_encodings(void)
+{
+    static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, .m_name = "encodings"};
+
+    return PyModule_Create(&definition);
+}
+
 extern PyObject *PyInit__imp(void);
 #define DECLARE(name) extern PyObject *PyInit_##name(void);
 BUILTIN_MODULES(DECLARE)
@@ -21,6 +30,7 @@ struct _inittab _PyImport_Inittab[] = {
     BUILTIN_MODULES(BUILTIN)
     {"_imp", PyInit__imp},
     {"builtins", NULL},
+    {"encodings", init_encodings},
     {"sys", NULL},
     {NULL, NULL},
 };
@@ -47,6 +57,8 @@ const struct _frozen *_PyImport_FrozenStdlib = none;
 const struct _frozen *_PyImport_FrozenTest = none;
 const struct _module_alias *_PyImport_FrozenAliases = no_aliases;
 
-/* CPython 3.11 and 3.12 ask for these two: there are no deep-frozen modules. */
+/* There are no deep-frozen modules, for which CPython 3.11 and 3.12 ask ... */
 int _Py_Deepfreeze_Init(void) { return 0; }
 void _Py_Deepfreeze_Fini(void) { }
+/* ... and whose functions would have had the first version numbers in 3.12. */
+uint32_t _Py_next_func_version = 1;

@@ -4,13 +4,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
-from support.frozen import build
+from support.frozen import build, copy_checkout
 from support.paths import CHECKOUT
 
 if TYPE_CHECKING:
@@ -45,10 +44,7 @@ def test_no_build_path(binary: Path) -> None:
 @pytest.fixture
 def another_checkout(tmp_path: Path) -> Path:
     """The same sources elsewhere, with other times and other permissions."""
-    copy = tmp_path / "another" / "checkout"
-    for folder in ("packaging", "src/linen"):
-        shutil.copytree(CHECKOUT / folder, copy / folder, copy_function=shutil.copyfile)
-    shutil.copy(CHECKOUT / "build.sh", copy)
+    copy = copy_checkout(tmp_path / "another" / "checkout")
     for path in copy.rglob("*"):
         os.utime(path, (A_SUMMER_DAY_IN_2001, A_SUMMER_DAY_IN_2001))
     return copy

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,14 @@ CONF = {
 def build(*options: str | Path, checkout: Path = CHECKOUT, umask: int = -1) -> None:
     """Run build.sh."""
     subprocess.run([checkout / "build.sh", *options], check=True, umask=umask)
+
+
+def copy_checkout(target: Path) -> Path:
+    """Copy what the build reads to `target`, without times and permissions."""
+    for folder in ("packaging", "src/linen"):
+        shutil.copytree(CHECKOUT / folder, target / folder, copy_function=shutil.copyfile)
+    shutil.copy(CHECKOUT / "build.sh", target)
+    return target
 
 
 def cni_environment(command: str) -> dict[str, str]:
