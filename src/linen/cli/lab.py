@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable, Iterator
 
-_stdout = Console()
+# Where nobody looks on, a table is as wide as it needs to be.
+_stdout = Console(width=None if sys.stdout.isatty() else 10_000)
 _stderr = Console(stderr=True)
 
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -236,7 +237,7 @@ def ping_matrix(name: str, deadline: float, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(lab_views.render_matrix(matrix)))
     else:
-        _stdout.print(lab_views.matrix_table(matrix))
+        lab_views.print_matrix(_stdout, matrix)
     if not matrix.complete:
         sys.exit(1)
 

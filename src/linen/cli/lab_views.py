@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from linen.lab.runtime import Addition
     from linen.lab.store import Record
 
+_UNBOUNDED = 10_000  # columns
 _UNREACHABLE = "[bold red]lost[/]"
 
 
@@ -123,12 +124,32 @@ def render_matrix(matrix: PingMatrix) -> dict[str, Any]:
     }
 
 
-def matrix_table(matrix: PingMatrix) -> Table:
-    """Tabulate round-trip times in milliseconds, one row per source."""
+def print_matrix(console: Console, matrix: PingMatrix) -> None:
+    """Print round-trip times in milliseconds, one row per source, and a line that sums them up.
+
+    A table that the terminal is too narrow for is left out; the losses are named instead.
+    """
     table = _table("ms from \\ to", *matrix.pods)
     for source, times in render_matrix(matrix)["milliseconds"].items():
         table.add_row(source, *(_render_cell(times, target) for target in matrix.pods))
-    return table
+    if (
+        console.measure(table, options=console.options.update(width=_UNBOUNDED)).maximum
+        <= console.width
+    ):
+        console.print(table)
+    else:
+        for source, target in matrix.losses:
+            console.print(f"{source} to {target}: {_UNREACHABLE}", highlight=False)
+    console.print(_sum_up(matrix), highlight=False)
+
+
+def _sum_up(matrix: PingMatrix) -> str:
+    times = [seconds for seconds in matrix.times.values() if seconds is not None]
+    answers = f"{len(times)} of {len(matrix.times)} pairs answer"
+    if not times:
+        return answers
+    fastest, slowest = _milliseconds(min(times)), _milliseconds(max(times))
+    return f"{answers}, in {fastest:.2f} to {slowest:.2f} ms"
 
 
 def _render_cell(times: dict[str, float | None], target: str) -> str:

@@ -1,20 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Echo requests from every pod to every other, all at the same time.
+"""Echo requests from every pod to every other.
 
 No `ping` processes: one raw socket per pod, opened in the pod's network namespace, and one loop
 over all of them.
-A pair that does not answer is asked again, until it has answered often enough or the deadline
-has passed; so a matrix takes as long as the slowest pair, and a loss is what stays unanswered.
+First all pairs are asked at the same time, again and again, until each has answered or the
+deadline has passed: what stays unanswered is lost.
+Then each pair is timed while no other is, so that the times are those of the path and not those
+of the crowd.
 """
 
 from __future__ import annotations
 
 import contextlib
+import select
 import selectors
 import socket
 import struct
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -26,7 +29,6 @@ if TYPE_CHECKING:
 # nothing for its first 15 s (three inactivity probes), even in fail mode standalone.
 DEADLINE = 25.0
 _AGAIN_AFTER = 0.2  # seconds without an answer
-_ANSWERS_WANTED = 3  # the first includes resolving addresses, so a pair's time is the best of these
 _ECHO = struct.Struct("!BBHHH")  # type, code, checksum, identifier, sequence number: RFC 792
 _ECHO_REQUEST, _ECHO_REPLY = 8, 0
 _IDENTIFIER = 0x4C4E
@@ -34,16 +36,16 @@ _IDENTIFIER = 0x4C4E
 
 @dataclass
 class _Pair:
-    """One direction between two pods. Times are in seconds on the monotonic clock."""
+    """One direction between two pods.
+
+    `sent_at` is on the monotonic clock, `seconds` the latest round trip; None without an answer.
+    """
 
     target: str
     sent_at: float = 0.0
     sequence: int = 0
-    times: list[float] = field(default_factory=list)
-
-    @property
-    def done(self) -> bool:
-        return len(self.times) >= _ANSWERS_WANTED
+    answered: int = 0  # the sequence number of the latest answer
+    seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -69,14 +71,16 @@ def ping_all(pods: Sequence[Pod], deadline: float = DEADLINE) -> PingMatrix:
     addresses = {pod.name: _first_address(pod) for pod in pods}
     sources = [_Source(pod, addresses) for pod in pods]
     try:
-        _exchange(sources, time.monotonic() + deadline)
+        end = time.monotonic() + deadline
+        _reach(sources, end)
+        _measure(sources, end)
     finally:
         for source in sources:
             source.socket.close()
     return PingMatrix(
         pods=tuple(addresses),
         times={
-            (source.name, target): min(pair.times, default=None)
+            (source.name, target): pair.seconds
             for source in sources
             for target, pair in source.pairs.items()
         },
@@ -99,17 +103,25 @@ class _Source:
 
     @property
     def done(self) -> bool:
-        return all(pair.done for pair in self.pairs.values())
+        return all(pair.seconds is not None for pair in self.pairs.values())
 
     def ask_again(self) -> None:
         """Send to each pair that has not answered for a while."""
         now = time.monotonic()
         for pair in self.pairs.values():
-            if not pair.done and pair.target and now - pair.sent_at >= _AGAIN_AFTER:
-                self._send(pair)
+            if pair.seconds is None and pair.target and now - pair.sent_at >= _AGAIN_AFTER:
+                self.send(pair)
+
+    def send(self, pair: _Pair) -> None:
+        """Send one echo request."""
+        pair.sequence = (pair.sequence + 1) & 0xFFFF
+        pair.sent_at = time.monotonic()
+        # No route, or an unresolved neighbour, is an answer that does not come.
+        with contextlib.suppress(OSError):
+            self.socket.sendto(_render_echo_request(pair.sequence), (pair.target, 0))
 
     def receive(self) -> None:
-        """Take one packet; if it answers what was asked last, note the time and ask on."""
+        """Take one packet; if it answers what was asked last, note the time."""
         packet, (address, _) = self.socket.recvfrom(2048)
         now = time.monotonic()
         header_length = (packet[0] & 0x0F) * 4  # RFC 791: in 32-bit words
@@ -117,20 +129,13 @@ class _Source:
         pair = self._by_address.get(address)
         if pair is None or (kind, identifier) != (_ECHO_REPLY, _IDENTIFIER):
             return
-        if sequence == pair.sequence and not pair.done:
-            pair.times.append(now - pair.sent_at)
-            if not pair.done:
-                self._send(pair)
-
-    def _send(self, pair: _Pair) -> None:
-        pair.sequence = (pair.sequence + 1) & 0xFFFF
-        pair.sent_at = time.monotonic()
-        # No route, or an unresolved neighbour, is an answer that does not come.
-        with contextlib.suppress(OSError):
-            self.socket.sendto(_render_echo_request(pair.sequence), (pair.target, 0))
+        if sequence == pair.sequence:
+            pair.answered = sequence
+            pair.seconds = now - pair.sent_at
 
 
-def _exchange(sources: list[_Source], end: float) -> None:
+def _reach(sources: list[_Source], end: float) -> None:
+    """Ask all pairs until all have answered, at the latest until `end`."""
     with selectors.DefaultSelector() as selector:
         for source in sources:
             selector.register(source.socket, selectors.EVENT_READ, source)
@@ -141,6 +146,23 @@ def _exchange(sources: list[_Source], end: float) -> None:
                 next_round = now + _AGAIN_AFTER / 4
             for key, _ in selector.select(max(0.0, min(next_round, end) - now)):
                 key.data.receive()
+
+
+def _measure(sources: list[_Source], end: float) -> None:
+    """Time each pair that answers once more, one after the other, while there is time."""
+    for source in sources:
+        for pair in source.pairs.values():
+            if pair.seconds is not None and time.monotonic() < end:
+                _measure_pair(source, pair)
+
+
+def _measure_pair(source: _Source, pair: _Pair) -> None:
+    source.send(pair)
+    end = pair.sent_at + _AGAIN_AFTER
+    while pair.answered != pair.sequence and (left := end - time.monotonic()) > 0:
+        readable, _, _ = select.select([source.socket], [], [], left)
+        if readable:
+            source.receive()
 
 
 def _ask_again(sources: list[_Source]) -> None:
