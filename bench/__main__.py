@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Run benchmarks: results in build/bench, tables on standard output, progress on standard error."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from bench import concurrent, footprint, fresh, machine, plots, report, scale, startup, steady
+from support.paths import CHECKOUT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from bench.results import Goal, Outcome
+
+RESULTS = CHECKOUT / "build" / "bench"
+
+
+class Benchmark(NamedTuple):
+    """A benchmark; `rounds`: how many make it quick, and how many thorough."""
+
+    title: str
+    measure: Callable[[int], Outcome]
+    rounds: tuple[int, int]
+
+
+BENCHMARKS = {
+    "startup": Benchmark("Programs that have nothing to do", startup.measure, startup.ROUNDS),
+    "steady": Benchmark("ADD and DEL in steady state", steady.measure, steady.ROUNDS),
+    "fresh": Benchmark("The first ADD of a node", fresh.measure, fresh.ROUNDS),
+    "concurrent": Benchmark("First ADDs at once", concurrent.measure, concurrent.ROUNDS),
+    "others": Benchmark("ADD beside others' tunnels", scale.measure_others, scale.ROUNDS_OTHERS),
+    "peers": Benchmark("ADD with many peers of its own", scale.measure_peers, scale.ROUNDS_PEERS),
+    "footprint": Benchmark("Disk and memory", footprint.measure, footprint.ROUNDS),
+}
+
+
+def main() -> None:
+    """Run the benchmarks that the command line names, or all."""
+    parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"one of {', '.join(BENCHMARKS)} (default: all)"
+    )
+    parser.add_argument("--quick", action="store_true", help="few rounds: a wide interval")
+    arguments = parser.parse_args()
+    unknown = set(arguments.names) - BENCHMARKS.keys()
+    if unknown:
+        parser.error(f"no benchmark {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")
+    run(arguments.names or list(BENCHMARKS), quick=arguments.quick)
+
+
+def run(names: Sequence[str], *, quick: bool) -> None:
+    """Run benchmarks one after the other, and report."""
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    facts = machine.describe()
+    print("\n".join(f"- {label}: {value}" for label, value in facts.items()), end="\n\n")
+    goals: list[Goal] = []
+    for name in names:
+        rounds = BENCHMARKS[name].rounds[0 if quick else 1]
+        goals += run_one(name, rounds, facts)
+    if goals:
+        print("## Goals", report.goals(goals), sep="\n\n")
+    print(f"== every sample, and plots: {RESULTS.relative_to(CHECKOUT)}", file=sys.stderr)
+
+
+def run_one(name: str, rounds: int, facts: dict[str, Any]) -> list[Goal]:
+    """Run one benchmark, write its files, print its tables; its goals."""
+    title = BENCHMARKS[name].title
+    print(f"== {name}: {title}, {rounds} rounds …", file=sys.stderr, flush=True)
+    load, begin = machine.load(), time.monotonic()
+    outcome = BENCHMARKS[name].measure(rounds)
+    circumstances = {
+        "title": title,
+        "machine": facts,
+        "rounds": rounds,
+        "seconds": round(time.monotonic() - begin, 1),
+        "load average before and after": [load, machine.load()],
+    }
+    report.write_json(RESULTS / f"{name}.json", name, circumstances, outcome)
+    if outcome.series:
+        plots.draw(RESULTS / f"{name}.png", title, outcome)
+    print(f"## {title} (`{name}`)\n\n{rounds} rounds; load average {load:.1f} before\n")
+    for text in (report.times(outcome), report.facts(outcome)):
+        if text:
+            print(text, end="\n\n")
+    sys.stdout.flush()
+    return outcome.goals
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is left of a benchmark: JSON with every sample, and tables in Markdown for people."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from bench.results import Goal, Measured, Series
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from bench.results import Outcome
+
+
+def write_json(path: Path, name: str, circumstances: dict[str, Any], outcome: Outcome) -> None:
+    """Write everything that was found, and under which circumstances."""
+    document = {
+        "benchmark": name,
+        **circumstances,
+        "goals": [asdict(goal) | {"verdict": goal.verdict} for goal in outcome.goals],
+        "facts": outcome.facts,
+        "series": [_series_as_json(series) for series in outcome.series],
+    }
+    path.write_text(json.dumps(document, indent=1, default=_as_json) + "\n")
+
+
+def _series_as_json(series: Series) -> dict[str, Any]:
+    samples = series.samples
+    return {
+        "label": series.label,
+        "tunnels": series.at,
+        "wall_ms": [round(sample.wall * 1000, 3) for sample in samples],
+        "user_ms": [round(sample.user * 1000, 3) for sample in samples],
+        "system_ms": [round(sample.system * 1000, 3) for sample in samples],
+        "page_faults": [sample.faults for sample in samples],
+    }
+
+
+def _as_json(value: object) -> object:
+    if isinstance(value, Measured):
+        return asdict(value)
+    raise TypeError(f"no JSON for {value!r}")
+
+
+def times(outcome: Outcome) -> str:
+    """A table of all series. CPU is a mean, since the kernel counts it in coarse ticks."""
+    rows = [
+        (
+            _title(series),
+            str(len(series.samples)),
+            _milliseconds(series.median),
+            " - ".join(map(_milliseconds, series.quartiles)),
+            _milliseconds(statistics.fmean(s.user + s.system for s in series.samples)),
+            f"{statistics.median(s.faults for s in series.samples):.0f}",
+        )
+        for series in outcome.series
+    ]
+    head = ("call", "n", "median ms", "quartiles ms", "CPU ms", "page faults")
+    return _table(head, rows) if rows else ""
+
+
+def facts(outcome: Outcome) -> str:
+    """A list of what else was found."""
+    lines = []
+    for label, value in outcome.facts.items():
+        if isinstance(value, dict):
+            lines += [f"- {label}, {key}: {item:,}" for key, item in value.items()]
+        elif isinstance(value, Measured):
+            lines.append(f"- {label}: {_measured(value)} x")
+        else:
+            lines.append(f"- {label}: {value if value != [] else 'none'}")
+    return "\n".join(lines)
+
+
+def goals(found: Iterable[Goal]) -> str:
+    """The table of goals."""
+    rows = [
+        (
+            goal.text,
+            f"{_measured(goal.measured)} {goal.unit}".rstrip(),
+            f"≤ {goal.limit:g} {goal.unit}".rstrip(),
+            goal.verdict,
+        )
+        for goal in found
+    ]
+    return _table(("goal", "measured (95 % interval)", "limit", "verdict"), rows)
+
+
+def _title(series: Series) -> str:
+    return series.label if series.at is None else f"{series.label}, {series.at} tunnels"
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{seconds * 1000:.3g}" if seconds < 1 else f"{seconds * 1000:.0f}"
+
+
+def _measured(measured: Measured) -> str:
+    if measured.low == measured.high:
+        return f"{measured.value:.3g}"
+    return f"{measured.value:.2f} ({measured.low:.2f} - {measured.high:.2f})"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table whose columns are straight in a terminal, too."""
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    lines = [head, ["-" * width for width in widths], *rows]
+    return "\n".join(
+        "| "
+        + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        + " |"
+        for line in lines
+    )

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a benchmark finds: samples in series, and how they stand to a goal.
+
+Ratios are those of medians. Their interval is a bootstrap's: rounds are drawn again, with
+replacement, for both peers alike, so that what disturbed a whole round disturbs both.
+"""
+
+from __future__ import annotations
+
+import random
+import statistics
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from bench.process import Sample
+
+T = TypeVar("T")
+
+RESAMPLES = 2000
+CONFIDENCE = 0.95
+
+_DICE = random.Random(2017)  # noqa: S311  (order and resampling, no secrets)
+
+
+def shuffled(items: Iterable[T]) -> list[T]:
+    """The items in random order: who comes first in a round must not always be the same."""
+    chosen = list(items)
+    _DICE.shuffle(chosen)
+    return chosen
+
+
+@dataclass
+class Series:
+    """One program doing one thing, once a round. `at`: the number of tunnels, where it varies."""
+
+    label: str
+    at: int | None = None
+    samples: list[Sample] = field(default_factory=list)
+
+    @property
+    def walls(self) -> list[float]:
+        """Seconds from start to end."""
+        return [sample.wall for sample in self.samples]
+
+    @property
+    def median(self) -> float:
+        """Seconds."""
+        return statistics.median(self.walls)
+
+    @property
+    def quartiles(self) -> tuple[float, float]:
+        """The lower and the upper one, in seconds."""
+        low, _, high = statistics.quantiles(self.walls, n=4, method="inclusive")
+        return low, high
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A number, and the interval in which it lies with 95 % confidence."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What was to be reached: at most `limit`, in `unit`."""
+
+    text: str
+    measured: Measured
+    limit: float
+    unit: str = "x"
+
+    @property
+    def verdict(self) -> str:
+        """Reached or not, or that the noise forbids an answer."""
+        if self.measured.high <= self.limit:
+            return "reached"
+        return "missed" if self.measured.low > self.limit else "unclear"
+
+
+@dataclass
+class Outcome:
+    """All that one benchmark found. `facts`: what is no time."""
+
+    series: list[Series]
+    goals: list[Goal] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def exactly(value: float) -> Measured:
+    """A number without spread."""
+    return Measured(value, value, value)
+
+
+def ratio(ours: Series, peers: Series) -> Measured:
+    """How many times as long ours takes, of series that were measured in the same rounds."""
+    pairs = list(zip(ours.walls, peers.walls, strict=True))
+    drawn = sorted(_ratio(_DICE.choices(pairs, k=len(pairs))) for _ in range(RESAMPLES))
+    tail = round((1 - CONFIDENCE) / 2 * RESAMPLES)
+    return Measured(_ratio(pairs), drawn[tail], drawn[-1 - tail])
+
+
+def _ratio(pairs: Sequence[tuple[float, float]]) -> float:
+    return statistics.median(pair[0] for pair in pairs) / statistics.median(
+        pair[1] for pair in pairs
+    )
