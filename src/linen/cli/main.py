@@ -19,8 +19,15 @@ if TYPE_CHECKING:
 
 # Sub-command -> what `linenctl --help` says of it, without importing it.
 _COMMANDS: Mapping[str, str] = {
+    "check": "What is wrong with conflists or this node, why, and what to do.",
+    "doctor": "The same as check.",
+    "install": "Put plugins and conflist where the container runtime looks.",
     "lab": "Overlays of N nodes on this machine, to try things.",
+    "plan": "What the next ADD would change on this node.",
+    "show": "This node's OVS bridges, tunnels, controllers and counters.",
+    "uninstall": "Take all of it away again, and nothing of others.",
 }
+_MODULES = {"doctor": "check"}  # where it is not the command's own name
 
 
 class _LazyGroup(click.Group):
@@ -32,7 +39,8 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in _COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f"linen.cli.{cmd_name}").command
+        module = _MODULES.get(cmd_name, cmd_name)
+        command: click.Command = importlib.import_module(f"linen.cli.{module}").command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002

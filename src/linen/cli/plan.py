@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`linenctl plan`: what the next ADD would change on this node, without doing it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import click
+
+from linen.cli.console import NodeCommand, conf_dir_option, json_option, say
+from linen.host.checks.folder import read_folder
+from linen.host.conflists import ConflistUnreadable, Network, networks_of, read_conflist
+from linen.host.errors import HostError
+from linen.host.intentions import attachment_intentions, intentions
+from linen.host.node import Node
+from linen.host.programs import BIN_DIR
+
+SOMETHING_TO_DO = 2
+
+
+@click.command(cls=NodeCommand)
+@click.argument("file", required=False, type=click.Path(exists=True, path_type=Path))
+@conf_dir_option
+@json_option
+def command(file: Path | None, conf_dir: Path, *, as_json: bool) -> None:
+    """Tell what the next pod's ADD would change on this node, without doing it.
+
+    FILE is a conflist; without it all of the runtime's folder are taken.
+    Exit status 0 if nothing is to do, 2 if something is, 1 for an error.
+    """
+    plans = _plans(_networks(file, conf_dir))
+    if as_json:
+        click.echo(json.dumps(plans, indent=2))
+    else:
+        for name, sentences in plans.items():
+            say(f"network {name}: " + ("the next ADD will" if sentences else "nothing to do"))
+            for sentence in sentences:
+                say(f"  {sentence}")
+    sys.exit(SOMETHING_TO_DO if any(plans.values()) else 0)
+
+
+def _networks(file: Path | None, conf_dir: Path) -> list[Network]:
+    source = file or conf_dir
+    try:
+        conflists = [read_conflist(file)] if file else read_folder(conf_dir).ours
+    except ConflistUnreadable as fault:
+        raise HostError(
+            f"{fault.finding.where}: {fault.finding.what}", fault.finding.cure
+        ) from None
+    networks = networks_of(conflists)
+    if len(networks) < max(len(conflists), 1):
+        raise HostError(
+            f"{source} has no network of Linen, or one with errors",
+            f"`linenctl check {source}` tells what is wrong with it",
+        )
+    return networks
+
+
+def _plans(networks: list[Network]) -> dict[str, list[str]]:
+    """By network, what the next ADD would do."""
+    with closing(Node(networks, Path(BIN_DIR))) as node:
+        return {network.name: _plan(node, network) for network in networks}
+
+
+def _plan(node: Node, network: Network) -> list[str]:
+    look = node.look(network)
+    return intentions(network.options.ovs_bridge, look.steps) + attachment_intentions(
+        network,
+        node.links.get(network.options.ovs_bridge),
+        node.links.get(network.linux_bridge),
+    )

@@ -1,0 +1,295 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Checks of this node's kernel: its Linux bridges, the way to the other nodes, the firewall."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from typing import TYPE_CHECKING
+
+from pyroute2 import IPRoute
+
+from linen.core import addresses
+from linen.host.conflists import BRIDGE
+from linen.host.findings import Check, error, note, warning
+from linen.host.inventory import USERSPACE, Inventory
+from linen.host.node import read_setting
+from linen.host.pod_ranges import parse_ranges
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from linen.host.conflists import Network
+    from linen.host.findings import Finding
+    from linen.host.inventory import Bridge
+    from linen.host.node import Node
+    from linen.netlink.codec import Link
+
+KERNEL_MTU = 1500  # bytes; what a Linux bridge has that nobody told otherwise
+VXLAN_PORT = 4789  # IANA, service name vxlan
+ADDRESS_SET = "3"  # NET_ADDR_SET, linux/netdevice.h
+BRIDGE_NETFILTER = "/proc/sys/net/bridge/bridge-nf-call-iptables"
+SYSTEM_FOLDERS = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin"
+OWN_DEVICE = "vxlan_sys_"  # the kernel's VXLAN devices that ovs-vswitchd makes
+
+
+def attachment(node: Node) -> Iterator[Finding]:
+    """The OVS bridge hangs on its network's Linux bridge, and both are up."""
+    for network in node.networks:
+        ovs_bridge = node.find_bridge(network)
+        if ovs_bridge is None:
+            continue
+        port = node.links.get(ovs_bridge.name)
+        linux_bridge = node.links.get(network.linux_bridge)
+        if port is None:
+            yield error(
+                network.where,
+                f"device {ovs_bridge.name} of the OVS bridge does not exist",
+                cause="ovs-vswitchd makes it; it is stopped, failed, or runs in another network"
+                " namespace",
+                cure="see what the checks above say of ovs-vswitchd; else ovs-vswitchd.log",
+            )
+        elif linux_bridge is None:
+            yield note(
+                network.where,
+                f"Linux bridge {network.linux_bridge} does not exist",
+                cause="no pod has been started on this node since it booted",
+            )
+        else:
+            yield from _hanging(node, network, port, linux_bridge)
+
+
+def _hanging(node: Node, network: Network, port: Link, bridge: Link) -> Iterator[Finding]:
+    if bridge.kind != BRIDGE:
+        yield error(
+            network.where,
+            f"device {bridge.name} is {bridge.kind or 'a plain device'}, not a Linux bridge",
+            cure="name another `bridge` in the bridge plugin's entry, or remove that device",
+        )
+        return
+    if port.master != bridge.index:
+        other = node.link_at(port.master)
+        seen = f"hangs on {other.name}" if other else "hangs on no Linux bridge"
+        yield error(
+            network.where,
+            f"device {port.name} {seen} instead of {bridge.name}",
+            cause="pods reach no other node: this is the way between them and the tunnels",
+            cure=f"the next pod's ADD mends it, or `ip link set {port.name} master {bridge.name}"
+            " up`",
+        )
+    for link in (port, bridge):
+        if not link.up:
+            yield error(
+                network.where,
+                f"device {link.name} is down",
+                cause="nothing passes from pods into the tunnels",
+                cure=f"`ip link set {link.name} up`; see what sets it down (a network manager?)",
+            )
+
+
+def pinned_mac(node: Node) -> Iterator[Finding]:
+    """The Linux bridge's MAC address stays when its ports change."""
+    for network in node.networks:
+        link = node.links.get(network.linux_bridge)
+        if link is None or link.kind != BRIDGE or node.find_bridge(network) is None:
+            continue
+        kind = read_setting(f"/sys/class/net/{link.name}/addr_assign_type")
+        if kind not in (None, ADDRESS_SET):
+            mac = link.mac.hex(":")
+            yield warning(
+                f"Linux bridge {link.name}",
+                f"its MAC address {mac} is not pinned",
+                cause="a Linux bridge takes the lowest MAC of its ports until one is set; when it"
+                " changes, pods lose their gateway for half a minute",
+                cure=f"`ip link set {link.name} address {mac}`; every ADD that attaches the OVS"
+                " bridge does it too",
+            )
+
+
+def underlay_mtu(node: Node) -> Iterator[Finding]:
+    """The pods' largest packet fits into the underlay with VXLAN's headers."""
+    for network in node.networks:
+        mtu = node.mtu(network) or KERNEL_MTU
+        for name, (link, overhead) in _underlay(node, network).items():
+            room = link.mtu - overhead
+            if mtu > room:
+                yield warning(
+                    network.where,
+                    f"pods send packets of up to {mtu} bytes; {name} carries {link.mtu}, of which"
+                    f" VXLAN takes {overhead}",
+                    cause="larger packets are cut up or lost: connections open and then hang",
+                    cure=f"set mtu to {room} or less in the bridge plugin's entry; pods that run"
+                    f" keep theirs until they are started anew. `ip link set {network.linux_bridge}"
+                    f" mtu {room}`",
+                )
+
+
+def _underlay(node: Node, network: Network) -> dict[str, tuple[Link, int]]:
+    """The devices that tunnels leave by, each with the largest overhead of VXLAN through it."""
+    found: dict[str, tuple[Link, int]] = {}
+    for vtep in network.options.vteps:
+        route = node.route(vtep)
+        link = node.link_at(route.link) if route and not route.is_local else None
+        if link is not None:
+            known = found.get(link.name, (link, 0))[1]
+            found[link.name] = (link, max(known, addresses.overhead(vtep)))
+    return found
+
+
+def own_vtep(node: Node) -> Iterator[Finding]:
+    """Which of the VTEPs is this node."""
+    for network in node.networks:
+        for vtep in network.options.vteps:
+            route = node.route(vtep)
+            if route is not None and route.is_local:
+                yield note(
+                    network.where,
+                    f"vtepIPs has {vtep}, which is this node itself; it is left out",
+                    cause="so all nodes can share one list",
+                )
+
+
+def reachable_vteps(node: Node) -> Iterator[Finding]:
+    """There is a route to every other node."""
+    for network in node.networks:
+        lost = [vtep for vtep in network.options.vteps if node.route(vtep) is None]
+        if lost:
+            yield warning(
+                network.where,
+                f"no route leads to {', '.join(lost)}",
+                cause="VXLAN packets to these nodes have nowhere to go",
+                cure="`ip route get ADDRESS`; correct vtepIPs or the underlay's routes",
+            )
+
+
+def userspace_underlay(node: Node) -> Iterator[Finding]:
+    """Userspace tunnels leave through an OVS bridge that has the underlay's address.
+
+    ovs-vswitchd encapsulates by itself then, and sends by its own ports alone ("Connecting VMs
+    Using Tunnels (Userspace)" in the Open vSwitch documentation).
+    """
+    for network in node.networks:
+        bridge, inventory = node.find_bridge(network), node.read(network.options.ovsdb)
+        if not isinstance(inventory, Inventory) or not _in_userspace(network, bridge):
+            continue
+        for name in _underlay(node, network):
+            carrier = inventory.bridge_of_device(name)
+            if carrier is None or carrier.datapath_type != USERSPACE:
+                yield error(
+                    network.where,
+                    f"tunnels of the userspace datapath cannot leave by {name}",
+                    cause="ovs-vswitchd sends VXLAN by its own netdev bridges alone, so the"
+                    " underlay's address has to be on one of them",
+                    cure=f"make an OVS bridge with datapath_type=netdev, add {name} to it, and move"
+                    f" the addresses of {name} to it; or use ovs.datapathType system",
+                )
+
+
+def _in_userspace(network: Network, bridge: Bridge | None) -> bool:
+    chosen = bridge.datapath_type if bridge else network.options.datapath_type
+    return chosen == USERSPACE
+
+
+def vxlan_port(node: Node) -> Iterator[Finding]:
+    """No other VXLAN device of the kernel holds the tunnels' UDP port."""
+    kernel = [one for one in node.networks if not _in_userspace(one, node.find_bridge(one))]
+    if not kernel:
+        return
+    holders = _vxlan_devices()
+    for network in kernel:
+        port = network.options.dst_port or VXLAN_PORT
+        if port in holders:
+            yield error(
+                network.where,
+                f"the kernel's VXLAN device {holders[port]} holds UDP port {port} already",
+                cause="two VXLAN devices share a port only if both are set up alike; Open"
+                " vSwitch's never is like that of another network plugin",
+                cure=f"remove it if nothing uses it (`ip link del {holders[port]}`), or set"
+                " ovs.dstPort to another port, the same on all nodes",
+            )
+
+
+def _vxlan_devices() -> dict[int, str]:
+    """By UDP port, the VXLAN devices that are not Open vSwitch's own."""
+    found = {}
+    with IPRoute() as kernel:
+        for link in kernel.get_links():
+            info = link.get_attr("IFLA_LINKINFO")
+            if info is None or info.get_attr("IFLA_INFO_KIND") != "vxlan":
+                continue
+            name = link.get_attr("IFLA_IFNAME")
+            data = info.get_attr("IFLA_INFO_DATA")
+            if not name.startswith(OWN_DEVICE) and data is not None:
+                found[int(data.get_attr("IFLA_VXLAN_PORT") or 0)] = name
+    return found
+
+
+def dropped_forwarding(node: Node) -> Iterator[Finding]:
+    """The firewall's chain FORWARD lets the pods' packets pass."""
+    if read_setting(BRIDGE_NETFILTER) != "1":
+        return
+    rules = _forward_rules()
+    if "-P FORWARD DROP" not in rules:
+        return
+    accepting = [rule.split() for rule in rules if rule.endswith("-j ACCEPT")]
+    for network in node.networks:
+        subnets = [str(pods.subnet) for pods in parse_ranges(network.bridge_entry, "")[0]]
+        names = {network.linux_bridge, *subnets}
+        if not any(names & set(rule) for rule in accepting):
+            yield warning(
+                network.where,
+                "iptables drops what it is to forward (policy DROP), and no rule accepts"
+                f" {network.linux_bridge} or {', '.join(subnets) or 'its subnet'}",
+                cause="bridge-nf-call-iptables=1 sends packets between pods of one Linux bridge"
+                " through that chain too; Docker sets this policy",
+                cure=f"`iptables -I FORWARD -i {network.linux_bridge} -j ACCEPT` and the same with"
+                " -o, made to last; or let the runtime's `firewall` plugin do it",
+            )
+
+
+def _forward_rules() -> list[str]:
+    iptables = shutil.which("iptables", path=SYSTEM_FOLDERS)
+    if iptables is None:
+        return []
+    done = subprocess.run(
+        [iptables, "-w", "5", "-S", "FORWARD"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=10,
+    )
+    return done.stdout.splitlines()
+
+
+def masquerade(node: Node) -> Iterator[Finding]:
+    """Answers of a service come back through the node that translated its address."""
+    if read_setting(BRIDGE_NETFILTER) != "1":
+        return
+    for network in node.networks:
+        if not network.bridge_entry.get("ipMasq"):
+            yield note(
+                network.where,
+                "ipMasq is off while bridge-nf-call-iptables=1",
+                cause="a pod that calls a NodePort of a second node whose pod is on a third gets"
+                " its answer straight from that pod, past the node that has to translate it"
+                " back: measured, 6 of 8 such calls time out",
+                cure='if services are used (kube-proxy): "ipMasq": true in the bridge plugin\'s'
+                " entry, or `sysctl net.bridge.bridge-nf-call-iptables=0`",
+            )
+
+
+# These need an OVSDB that answers.
+OVS_CHECKS: tuple[Check[Node], ...] = (
+    Check("attachment", "every OVS bridge hangs on its Linux bridge, both up", attachment),
+    Check("pinned-mac", "the Linux bridges keep their MAC addresses", pinned_mac),
+    Check("userspace-underlay", "userspace tunnels have a way out", userspace_underlay),
+)
+
+CHECKS: tuple[Check[Node], ...] = (
+    Check("underlay-mtu", "the pods' packets fit into the underlay", underlay_mtu),
+    Check("own-vtep", "every VTEP is another node", own_vtep),
+    Check("vtep-route", "a route leads to every VTEP", reachable_vteps),
+    Check("vxlan-port", "the tunnels' UDP port is free", vxlan_port),
+    Check("forward-drop", "the firewall forwards the pods' packets", dropped_forwarding),
+    Check("masquerade", "answers of services come back the same way", masquerade),
+)

@@ -1,0 +1,247 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Linen on this host: the plugin, the reference plugins that its conflist names, the conflist.
+
+`prepare` looks at everything and raises before anything is written; `Installation.apply` writes,
+the conflist last, since a node is ready for pods from the moment that the runtime finds it.
+Files of others stay as they are.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from linen.core import errors
+from linen.host.conflists import (
+    LINEN,
+    Conflist,
+    ConflistUnreadable,
+    conflist_files,
+    networks_of,
+    parse_conflist,
+    read_conflist,
+)
+from linen.host.diagnosis import diagnose_conflist
+from linen.host.errors import ConflistRefused, HostError
+from linen.host.files import PROGRAM, SECRET, digest, find_digest, write_whole
+from linen.host.findings import has_errors
+from linen.host.node import Node
+from linen.host.programs import (
+    PACKAGE,
+    REFERENCE_FOLDERS,
+    ask_versions,
+    find_linen,
+    find_reference,
+    is_program,
+    version_key,
+)
+from linen.host.record import Record
+
+if TYPE_CHECKING:
+    from linen.host.findings import Finding
+
+CONFLIST_NAME = "linen.conflist"
+
+
+@dataclass(frozen=True)
+class Order:
+    """What somebody asked for. `conflist`, `plugin`: files to install from, None for none, ours."""
+
+    conflist: Path | None
+    plugin: Path | None
+    bin_dir: Path
+    conf_dir: Path
+    state_dir: Path
+    offline: bool = False
+
+
+@dataclass(frozen=True)
+class Placement:
+    """One file in its place. `source`: where its content comes from, for people."""
+
+    path: Path
+    content: bytes
+    mode: int
+    source: str
+    state: Literal["new", "changed", "right"]
+
+    @classmethod
+    def of(cls, path: Path, content: bytes, mode: int, source: str) -> Placement:
+        """Compare what should be with what is there."""
+        seen = find_digest(path)
+        if seen is None:
+            return cls(path, content, mode, source, "new")
+        same = seen == digest(content) and not path.is_symlink()
+        right = same and path.stat().st_mode & 0o777 == mode
+        return cls(path, content, mode, source, "right" if right else "changed")
+
+
+@dataclass(frozen=True)
+class Installation:
+    """All that is to be there in the end.
+
+    `kept`: reference plugins that are there already. `remarks`: what whoever installs should know.
+    """
+
+    placements: tuple[Placement, ...]
+    kept: tuple[Path, ...]
+    findings: tuple[Finding, ...]
+    remarks: tuple[str, ...]
+    record: Record
+
+    def apply(self) -> None:
+        """Write what is new or changed, in the order of `placements`: the conflist is the last."""
+        for placement in self.placements:
+            self.record.files[str(placement.path)] = digest(placement.content)
+        self.record.write()
+        for placement in self.placements:
+            if placement.state != "right":
+                placement.path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+                write_whole(placement.path, placement.content, placement.mode)
+
+
+def prepare(order: Order) -> Installation:
+    """Look at everything that `order` needs.
+
+    Raises `ConflistRefused` for a wrong conflist, `HostError` for what else is in the way.
+    """
+    record = Record.read(order.state_dir)
+    plugin = find_linen(order.plugin)
+    sources = {LINEN: plugin}
+    placements = [
+        Placement.of(order.bin_dir / LINEN, plugin.read_bytes(), PROGRAM, str(plugin)),
+    ]
+    if order.conflist is None:
+        ask_versions(plugin)
+        return Installation(tuple(placements), (), (), (), record)
+    conflist = _read_sound(order.conflist)
+    findings = tuple(diagnose_conflist(conflist))
+    if has_errors(findings):
+        raise ConflistRefused(f"{order.conflist} has errors", findings)
+    copies, kept = _reference_plugins(conflist, order, record)
+    sources |= copies | {path.name: path for path in kept}
+    conflist, remarks = _fit_version(conflist, sources)
+    if not order.offline:
+        _require_open_vswitch(conflist)
+    placements += [
+        Placement.of(order.bin_dir / name, source.read_bytes(), PROGRAM, str(source))
+        for name, source in sorted(copies.items())
+    ]
+    placements.append(_conflist_placement(conflist, order))
+    remarks += _rivals(order.conf_dir)
+    return Installation(tuple(placements), tuple(kept), findings, tuple(remarks), record)
+
+
+def _read_sound(path: Path) -> Conflist:
+    try:
+        return read_conflist(path)
+    except ConflistUnreadable as fault:
+        raise ConflistRefused(f"{path} has errors", [fault.finding]) from None
+
+
+def _reference_plugins(
+    conflist: Conflist, order: Order, record: Record
+) -> tuple[dict[str, Path], list[Path]]:
+    """Which of the chain's other plugins have to be copied from where, and which are there.
+
+    One that we copied earlier is copied anew, so that it follows its package.
+    """
+    copies: dict[str, Path] = {}
+    kept: list[Path] = []
+    missing: list[str] = []
+    for name in sorted(conflist.programs() - {LINEN}):
+        path, source = order.bin_dir / name, find_reference(name)
+        if is_program(path) and not (source and record.owns(path)):
+            kept.append(path)
+        elif source is None:
+            missing.append(name)
+        elif path.exists() and not record.owns(path):
+            raise HostError(f"{path} is there, but not executable", "it is not ours to replace")
+        else:
+            copies[name] = source
+    if missing:
+        folders = " or ".join(map(str, (order.bin_dir, *REFERENCE_FOLDERS)))
+        raise HostError(
+            f"{', '.join(missing)}: named by the conflist, and not in {folders}",
+            f"reference plugins are in the package {PACKAGE} (apt install {PACKAGE})",
+        )
+    return copies, kept
+
+
+def _fit_version(conflist: Conflist, sources: dict[str, Path]) -> tuple[Conflist, list[str]]:
+    """The conflist in a version of CNI that all of its plugins speak: its own, or an older one."""
+    wanted = conflist.version
+    if not wanted:
+        return conflist, []
+    spoken = {name: ask_versions(path) for name, path in sources.items()}
+    mute = sorted(name for name, versions in spoken.items() if wanted not in versions)
+    if not mute:
+        return conflist, []
+    common = set.intersection(*(set(versions) for versions in spoken.values()))
+    older = [one for one in common if version_key(one) < version_key(wanted)]
+    told = ", ".join(f"{name} ({sources[name]})" for name in mute)
+    if not older:
+        raise HostError(
+            f"cniVersion {wanted} is not spoken by {told}, nor is an older one by all plugins",
+            "update that plugin, or write the conflist in another version",
+        )
+    version = max(older, key=version_key)
+    document = conflist.document | {"cniVersion": version}
+    document.pop("cniVersions", None)  # the runtime would choose the newest of these
+    remark = f"cniVersion {wanted} becomes {version}, since {told} does not speak it"
+    return Conflist(conflist.path, document), [remark]
+
+
+def _require_open_vswitch(conflist: Conflist) -> None:
+    """A runtime that finds a conflist takes the node for ready, so its overlay has to work."""
+    node = Node(networks_of([conflist]), Path())
+    try:
+        for path in node.databases:
+            answer = node.read(path)
+            if isinstance(answer, errors.LinenError):
+                raise HostError(
+                    answer.message, f"{answer.details}; --offline installs all the same"
+                )
+            if answer.stopped:
+                raise HostError(
+                    answer.stopped,
+                    "`systemctl start openvswitch-switch`; --offline installs all the same",
+                )
+    finally:
+        node.close()
+
+
+def _conflist_placement(conflist: Conflist, order: Order) -> Placement:
+    """The conflist in the runtime's folder. Raises `HostError` where its name is another's."""
+    path = order.conf_dir / CONFLIST_NAME
+    if path.exists() and not _names_linen(path):
+        raise HostError(
+            f"{path} is there, and not a conflist of linen",
+            "it is not ours to replace: move it away",
+        )
+    text = conflist.path.read_text(encoding="utf-8")
+    if parse_conflist(text, path).document != conflist.document:
+        text = json.dumps(conflist.document, indent=2) + "\n"  # its version was lowered
+    return Placement.of(path, text.encode(), SECRET, str(order.conflist))
+
+
+def _names_linen(path: Path) -> bool:
+    try:
+        return bool(read_conflist(path).of_type(LINEN))
+    except ConflistUnreadable:
+        return False
+
+
+def _rivals(conf_dir: Path) -> list[str]:
+    """A remark where another file comes first: the runtime takes that one."""
+    files = conflist_files(conf_dir) if conf_dir.is_dir() else []
+    before = [path.name for path in files if path.name < CONFLIST_NAME]
+    if not before:
+        return []
+    remark = (
+        f"{conf_dir / before[0]} comes before {CONFLIST_NAME} in alphabetical order: containerd and"
+        " CRI-O take the first file alone, so pods get that network"
+    )
+    return [remark]

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""This node, read when it is asked about and then remembered: what the live checks look at."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from linen.core import errors
+from linen.core.model import OverlayOptions
+from linen.host.inventory import read_inventory
+from linen.host.overlay import look_at
+from linen.light.sock import Deadline
+from linen.netlink.blocking import Netlink
+from linen.ovsdb.blocking import Connection, TransactionError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from linen.host.conflists import Network
+    from linen.host.inventory import Bridge, Inventory
+    from linen.host.overlay import Look
+    from linen.netlink.codec import Link, Route
+
+PATIENCE = 5.0  # seconds for one talk with OVSDB
+DEFAULT_OVSDB = OverlayOptions().ovsdb
+
+
+class Node:
+    """The networks that this node's conflists define, and what is really there."""
+
+    def __init__(self, networks: Sequence[Network], bin_dir: Path) -> None:
+        self.networks = networks
+        self.bin_dir = bin_dir
+        self._netlink = Netlink()
+        self._read: dict[str, Inventory | errors.LinenError] = {}
+
+    def close(self) -> None:
+        """Hang up on the kernel."""
+        self._netlink.close()
+
+    @property
+    def databases(self) -> list[str]:
+        """The sockets of the OVSDBs that the networks name; the usual one if there are none."""
+        named = {network.options.ovsdb for network in self.networks}
+        return sorted(named) or [DEFAULT_OVSDB]
+
+    def read(self, path: str) -> Inventory | errors.LinenError:
+        """One OVSDB, or why it could not be read."""
+        if path not in self._read:
+            try:
+                self._read[path] = self._read_database(path)
+            except errors.LinenError as error:
+                self._read[path] = error
+        return self._read[path]
+
+    def _read_database(self, path: str) -> Inventory:
+        connection = Connection(path, Deadline(PATIENCE))
+        try:
+            return read_inventory(connection)
+        except TransactionError as error:
+            raise errors.Unavailable(
+                f"OVSDB at {path} refuses to be read: {error}",
+                "Open vSwitch 2.13 or newer is needed",
+            ) from None
+        finally:
+            connection.close()
+
+    def inventories(self) -> list[Inventory]:
+        """The OVSDBs that could be read."""
+        found = (self.read(path) for path in self.databases)
+        return [one for one in found if not isinstance(one, errors.LinenError)]
+
+    def bridges(self) -> list[Bridge]:
+        """The OVS bridges of all of them."""
+        return [bridge for inventory in self.inventories() for bridge in inventory.bridges]
+
+    def find_bridge(self, network: Network) -> Bridge | None:
+        """A network's OVS bridge, None where there is none or its OVSDB could not be read."""
+        inventory = self.read(network.options.ovsdb)
+        if isinstance(inventory, errors.LinenError):
+            return None
+        return inventory.find_bridge(network.options.ovs_bridge)
+
+    def look(self, network: Network) -> Look:
+        """Compare a network with what is there. Raises `Unavailable` or `Conflict`."""
+        connection = Connection(network.options.ovsdb, Deadline(PATIENCE))
+        try:
+            return look_at(network, connection, self._netlink, self.mtu(network))
+        finally:
+            connection.close()
+
+    def mtu(self, network: Network) -> int | None:
+        """The MTU of a network's Linux bridge, in bytes: the real one, else the configured one."""
+        link = self.links.get(network.linux_bridge)
+        return link.mtu if link else network.mtu
+
+    @cached_property
+    def links(self) -> dict[str, Link]:
+        """All network devices by name."""
+        return {link.name: link for link in self._netlink.links()}
+
+    def link_at(self, index: int) -> Link | None:
+        """The network device with this index."""
+        return next((link for link in self.links.values() if link.index == index), None)
+
+    def route(self, vtep: str) -> Route | None:
+        """Where packets to a VTEP go, None where there is no route."""
+        return self._netlink.find_route(vtep)
+
+
+def read_setting(path: str) -> str | None:
+    """The text of a file below /proc/sys or /sys, None where the kernel has none."""
+    try:
+        return Path(path).read_text(encoding="ascii").strip()
+    except OSError:
+        return None

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the next ADD would find and change: the plugin's own core, asked without writing.
+
+The same questions and the same plan as in `linen.plugin.overlay`; tests/cli holds one against the
+other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from linen.core import desired, model, naming, neighbours, observed, plan
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from linen.host.conflists import Network
+    from linen.netlink.blocking import Netlink
+    from linen.ovsdb.blocking import Connection
+
+
+@dataclass(frozen=True)
+class Look:
+    """What is wanted, what is there, and the steps from one to the other."""
+
+    spec: model.OverlaySpec
+    seen: model.Observed
+    steps: Sequence[plan.Step]
+
+
+def look_at(network: Network, connection: Connection, netlink: Netlink, mtu: int | None) -> Look:
+    """Compare one network with its OVSDB. Raises `Unavailable` or `Conflict`."""
+    options = network.options
+    questions = observed.questions(options.ovs_bridge, network.name, naming.MAKER_PLUGIN)
+    seen = observed.answers(connection.transact(questions), network.name)
+    spec = desired.overlay_spec(
+        options,
+        network=network.name,
+        maker=naming.MAKER_PLUGIN,
+        mtu=mtu,
+        own_addresses=own_addresses(options.vteps, netlink),
+    )
+    missing = plan.missing_tunnels(spec, seen)
+    if not missing:
+        return Look(spec, seen, plan.difference(spec, seen))
+    own_names = {tunnel.name for tunnel in seen.tunnels}
+    around = connection.converse(neighbours.look_around(missing, own_names))
+    return Look(spec, seen, plan.difference(spec, seen, around))
+
+
+def own_addresses(vteps: Sequence[str], netlink: Netlink) -> set[str]:
+    """Those of the VTEPs that are this node itself."""
+    own = set()
+    for vtep in vteps:
+        route = netlink.find_route(vtep)
+        if route is not None and route.is_local:
+            own.add(vtep)
+    return own

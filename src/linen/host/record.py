@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What `linenctl install` has put where, so that `uninstall` takes that away and nothing else.
+
+A JSON file: path → SHA-256 of what was written there.
+It is written before the files themselves, so that an interrupted install can be undone; a path
+whose content is another one is not ours, whatever the record says.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from linen.host.errors import HostError
+from linen.host.files import find_digest, remove_file, write_whole
+
+STATE_DIR = "/var/lib/linen"
+FILE = "installed.json"
+RECORD_MODE = 0o644
+
+
+@dataclass
+class Record:
+    """The record of one host."""
+
+    path: Path
+    files: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, folder: Path) -> Record:
+        """The record in a folder; an empty one where nothing was installed. Raises `HostError`."""
+        path = folder / FILE
+        try:
+            files = json.loads(path.read_text(encoding="utf-8"))["files"]
+            return cls(path, {str(name): str(value) for name, value in files.items()})
+        except FileNotFoundError:
+            return cls(path)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise HostError(
+                f"{path} is not readable as the record of what was installed ({error})",
+                "remove it; files that were installed then stay, and `linenctl uninstall` says"
+                " which",
+            ) from None
+
+    def owns(self, path: Path) -> bool:
+        """Whether a file was installed by us and is as we left it."""
+        recorded = self.files.get(str(path))
+        return recorded is not None and recorded == find_digest(path)
+
+    def write(self) -> None:
+        """Keep the record; one of nothing is no file."""
+        if not self.files:
+            remove_file(self.path)
+            return
+        self.path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        text = json.dumps({"files": self.files}, indent=2, sort_keys=True) + "\n"
+        write_whole(self.path, text.encode(), RECORD_MODE)
