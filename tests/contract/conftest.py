@@ -17,18 +17,49 @@ if TYPE_CHECKING:
 SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
 
 
+class OvsdbServer:
+    """A real ovsdb-server on a database of its own, that serves nobody else."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.socket = folder / "db.sock"
+        self.process: subprocess.Popen[bytes] | None = None
+        subprocess.run(["ovsdb-tool", "create", folder / "conf.db", SCHEMA], check=True)
+
+    def start(self) -> None:
+        """Start the server, on what is in the database."""
+        command = ["ovsdb-server", str(self.folder / "conf.db"), f"--remote=punix:{self.socket}"]
+        command += [f"--unixctl={self.folder}/ctl", f"--log-file={self.folder}/log"]
+        self.process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        wait_until(self.socket.exists, "ovsdb-server's socket")
+
+    def signal(self, number: int) -> None:
+        """Send the server a signal."""
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    def kill(self) -> None:
+        """End the server as a crash would; its socket's file is gone, as after a reboot."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+        self.socket.unlink()
+
+
 @pytest.fixture
-def ovsdb(short_folder: Path) -> Iterator[str]:
-    """The socket of a real ovsdb-server that serves nobody else: rows stay as they were written."""
-    database, socket = short_folder / "conf.db", short_folder / "db.sock"
-    subprocess.run(["ovsdb-tool", "create", database, SCHEMA], check=True)
-    command = ["ovsdb-server", str(database), f"--remote=punix:{socket}"]
-    command += [f"--unixctl={short_folder}/ctl", f"--log-file={short_folder}/log"]
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as server:
-        try:
-            wait_until(socket.exists, "ovsdb-server's socket")
-            vsctl = ["ovs-vsctl", f"--db=unix:{socket}", "--no-wait", "init"]
-            subprocess.run(vsctl, check=True)
-            yield str(socket)
-        finally:
-            server.terminate()
+def ovsdb_server(short_folder: Path) -> Iterator[OvsdbServer]:
+    """A running server whose rows stay as they were written."""
+    server = OvsdbServer(short_folder)
+    server.start()
+    try:
+        vsctl = ["ovs-vsctl", f"--db=unix:{server.socket}", "--no-wait", "init"]
+        subprocess.run(vsctl, check=True)
+        yield server
+    finally:
+        server.kill()
+
+
+@pytest.fixture
+def ovsdb(ovsdb_server: OvsdbServer) -> str:
+    """The socket of a running server."""
+    return str(ovsdb_server.socket)

@@ -33,6 +33,14 @@ class TransactionError(Exception):
         self.kind = kind
 
 
+def checked(results: list[Json]) -> list[Json]:
+    """`results`, unless OVSDB refused one of the operations: then `TransactionError`."""
+    for result in results:
+        if result and "error" in result:
+            raise TransactionError(result["error"], result.get("details", ""))
+    return results
+
+
 class Connection:
     """One connection to the server that listens on the unix socket `path`."""
 
@@ -123,11 +131,7 @@ class Connection:
     def _results(self, reply: Json) -> list[Json]:
         if reply.get("error") is not None:
             raise self._unavailable(f"it answers {reply['error']}")
-        results: list[Json] = reply["result"]
-        for result in results:
-            if result and "error" in result:
-                raise TransactionError(result["error"], result.get("details", ""))
-        return results
+        return checked(reply["result"])
 
     def _no_answer(self) -> errors.Unavailable:
         return self._unavailable("no answer in time")

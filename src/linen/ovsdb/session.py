@@ -1,0 +1,305 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A connection to OVSDB for a program that lives for months: kept up, with a replica, in asyncio.
+
+`run` connects, copies the columns that were asked for, follows the server's updates, and starts
+again whenever the connection is lost or the server falls silent. Meanwhile `transact` fails at
+once, or at its deadline at the latest, with an `Unavailable` that names the socket's path.
+ovsdb-server sends the update that a transaction causes before the transaction's results
+(ovsdb-server(7), 4.1.6), so whoever has awaited `transact` finds its effect in the replica.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import random
+from typing import TYPE_CHECKING
+
+from linen.core import errors
+from linen.ovsdb import wire
+from linen.ovsdb.blocking import START_OVS, checked
+from linen.ovsdb.replica import Replica
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping, Sequence
+    from typing import NoReturn
+
+    from linen.light.json import Json
+
+SILENCE = 5.0  # seconds, see `Session`
+PATIENCE = 5.0  # seconds that a caller waits for results, unless it says otherwise
+SHORTEST_PAUSE, LONGEST_PAUSE = 0.02, 0.8  # seconds between two attempts to connect
+STEADY = 1.0  # seconds after which a connection counts as one that worked
+PIECE = 1 << 18  # bytes: as much as asyncio reads at once
+
+# How to ask for updates, the best first. A third form, monitor_cond_since, resumes where an earlier
+# connection ended, but only clustered databases keep the history that it takes.
+MONITORS = ("monitor_cond", "monitor")
+UPDATES = ("update", "update2")
+UNKNOWN_METHOD = "unknown method"
+NO_SERVER = "what answers is no OVSDB server"
+
+
+class Session:
+    """One connection at a time to the server at the unix socket `path`, while `run` runs.
+
+    `columns`: for each table those that the replica copies, see `replica.columns_read_by`.
+    `on_change`: called when the replica is complete after a new connection, after each batch of
+    updates to it, and when the connection is lost or can't be made for a new reason. It should do
+    no more than set an event.
+    `silence`: seconds without a message before the server is asked for an echo, and as many again
+    before it is given up.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        columns: Mapping[str, Collection[str]],
+        on_change: Callable[[], None],
+        *,
+        silence: float = SILENCE,
+    ) -> None:
+        self.path = path
+        self.replica = Replica(columns)
+        self.generation = 0  # grows with each call of `on_change`
+        self.problem = "not connected yet"  # why there is no connection, or why the last one ended
+        self._on_change = on_change
+        self._silence = silence
+        self._connection: _Connection | None = None
+
+    @property
+    def connected(self) -> bool:
+        """Whether the server answers, so that the replica is what the server has.
+
+        Otherwise the replica is what it was when the connection was lost.
+        """
+        return self._connection is not None and self._connection.synchronized
+
+    async def run(self) -> NoReturn:
+        """Keep the connection up until cancelled."""
+        clock = asyncio.get_running_loop().time
+        failures = 0
+        while True:
+            started = clock()
+            was_connected, reason = await self._serve_one_connection()
+            if was_connected or reason != self.problem:
+                self.problem = reason
+                self._announce()
+            failures = 0 if was_connected and clock() - started > STEADY else failures + 1
+            await asyncio.sleep(_pause(failures))
+
+    async def transact(
+        self, operations: Sequence[Json], *, seconds: float = PATIENCE
+    ) -> list[Json]:
+        """The results of one transaction, whose effects the replica has by then.
+
+        Raises `TransactionError` where OVSDB refuses it, and `Unavailable` where there is no
+        connection, it is lost, or no answer comes within `seconds`. In the last two cases the
+        transaction may have taken place, or may yet: look at the replica of the next connection.
+        """
+        (results,) = await self._ask([("transact", [wire.DATABASE, *operations])], seconds)
+        if not isinstance(results, list):
+            raise self._unavailable(NO_SERVER)
+        return checked(results)
+
+    async def vswitchd_runs(self, *, seconds: float = PATIENCE) -> bool:
+        """Whether an ovs-vswitchd is connected to this OVSDB. Raises `Unavailable`.
+
+        The daemon holds a lock of the server while it runs. Lock and unlock leave in one write, so
+        the lock is not ours for longer than the server takes to read on.
+        """
+        calls = [("lock", [wire.VSWITCHD_LOCK]), ("unlock", [wire.VSWITCHD_LOCK])]
+        lock, _ = await self._ask(calls, seconds)
+        return not (lock or {}).get("locked")
+
+    async def _ask(self, calls: list[tuple[str, list[Json]]], seconds: float) -> list[Json]:
+        """The results of these calls, sent at once."""
+        connection = self._connection
+        if connection is None or not connection.synchronized:
+            raise self._unavailable(self.problem)
+        try:
+            async with asyncio.timeout(seconds):
+                replies = await connection.ask(calls)
+        except TimeoutError:
+            raise self._unavailable("no answer in time") from None
+        except _LostError as lost:
+            raise self._unavailable(f"no answer: {lost}") from None
+        for reply in replies:
+            if reply.get("error") is not None:
+                raise self._unavailable(f"it answers {reply['error']}")
+        return [reply.get("result") for reply in replies]
+
+    async def _serve_one_connection(self) -> tuple[bool, str]:
+        """Connect and follow the server while it is there; whether that worked, why it ended."""
+        try:
+            async with asyncio.timeout(self._silence):
+                reader, writer = await asyncio.open_unix_connection(self.path, limit=PIECE)
+        except TimeoutError:
+            return False, "no answer in time"
+        except OSError as error:
+            return False, error.strerror or str(error)
+        connection = self._connection = _Connection(writer, self.replica, self._announce)
+        reason = "the session was ended"
+        try:
+            await connection.follow(reader, self._silence)
+        except _LostError as lost:
+            reason = str(lost)
+        finally:
+            self._connection = None
+            writer.transport.abort()
+            connection.give_up(reason)
+        return connection.synchronized, reason
+
+    def _announce(self) -> None:
+        self.generation += 1
+        self._on_change()
+
+    def _unavailable(self, reason: str) -> errors.Unavailable:
+        return errors.Unavailable(f"OVSDB at {self.path} is not available: {reason}", START_OVS)
+
+
+def _pause(failures: int) -> float:
+    """Seconds until the next attempt: none at first, then longer and longer, and never in step."""
+    if not failures:
+        return 0.0
+    longest = min(LONGEST_PAUSE, SHORTEST_PAUSE * 2.0 ** min(failures, 16))
+    return longest * random.uniform(0.5, 1)  # noqa: S311  (spreads load, guards nothing)
+
+
+class _LostError(Exception):
+    """The connection is of no more use, for this reason."""
+
+
+class _Connection:
+    """One connection, from its first byte to its last.
+
+    The server's messages are dealt with in their order and at once: what comes behind the first
+    rows, in the same piece, already refers to them.
+    """
+
+    def __init__(
+        self, writer: asyncio.StreamWriter, replica: Replica, on_change: Callable[[], None]
+    ) -> None:
+        self.synchronized = False
+        self._writer = writer
+        self._replica = replica
+        self._on_change = on_change
+        self._inbox = wire.Inbox()
+        self._sent = 0
+        self._steps: dict[int, Callable[[Json], None]] = {}
+        self._calls: dict[int, asyncio.Future[Json]] = {}
+
+    async def follow(self, reader: asyncio.StreamReader, silence: float) -> NoReturn:
+        """Ask for the rows, and deal with all that comes. Raises `_LostError` at the end."""
+        clock = asyncio.get_running_loop().time
+        self._step("get_schema", [wire.DATABASE], self._learn_schema)
+        probed, deadline = False, clock() + silence
+        while True:
+            try:
+                async with asyncio.timeout_at(deadline):
+                    data = await reader.read(PIECE)
+            except TimeoutError:
+                if probed:
+                    raise _LostError("no answer in time") from None
+                self._writer.write(wire.request(self._next(), "echo", []))
+                probed, deadline = True, clock() + silence
+                continue
+            except OSError as error:
+                raise _LostError(error.strerror or str(error)) from None
+            if not data:
+                raise _LostError("the server hung up")
+            if self._receive(data):
+                probed, deadline = False, clock() + silence
+
+    async def ask(self, calls: list[tuple[str, list[Json]]]) -> list[Json]:
+        """The replies to these calls, which leave in one write. Raises `_LostError`."""
+        loop = asyncio.get_running_loop()
+        asked = {self._next(): loop.create_future() for _ in calls}
+        self._calls.update(asked)
+        requests = (wire.request(number, *call) for number, call in zip(asked, calls, strict=True))
+        self._writer.write(b"".join(requests))
+        try:
+            return await asyncio.gather(*asked.values())
+        finally:
+            for number in asked:
+                self._calls.pop(number, None)
+
+    def give_up(self, reason: str) -> None:
+        """Tell all who still wait that no answer will come."""
+        for call in self._calls.values():
+            if not call.done():
+                call.set_exception(_LostError(reason))
+
+    def _next(self) -> int:
+        self._sent += 1
+        return self._sent
+
+    def _step(self, method: str, params: Sequence[Json], then: Callable[[Json], None]) -> None:
+        """Call `method`, and `then` with its result, before any later message is dealt with."""
+        number = self._next()
+        self._steps[number] = then
+        self._writer.write(wire.request(number, method, params))
+
+    def _learn_schema(self, reply: Json) -> None:
+        self._replica.learn(_result(reply))
+        self._monitor(*MONITORS)
+
+    def _monitor(self, method: str, *others: str) -> None:
+        """Ask for the rows and for updates, by the first of these methods that the server knows."""
+        wanted = {
+            table: [{"columns": sorted(columns)}]
+            for table, columns in self._replica.columns.items()
+        }
+        then = functools.partial(self._load, others)
+        self._step(method, [wire.DATABASE, "replica", wanted], then)
+
+    def _load(self, other_methods: tuple[str, ...], reply: Json) -> None:
+        if reply.get("error") == UNKNOWN_METHOD and other_methods:
+            self._monitor(*other_methods)
+            return
+        self._replica.replace(_result(reply))
+        self.synchronized = True
+
+    def _receive(self, data: bytes) -> int:
+        """Deal with the messages that `data` completes; how many that were."""
+        handled, changed = 0, False
+        try:
+            for message in self._inbox.feed(data):
+                changed = self._handle(message) or changed
+                handled += 1
+        except wire.ProtocolError as error:
+            raise _LostError(f"{NO_SERVER} ({error})") from None
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            raise _LostError(f"{NO_SERVER} (senseless message: {error!r})") from None
+        if changed:
+            self._on_change()
+        return handled
+
+    def _handle(self, message: Json) -> bool:
+        """Deal with one message; whether the replica has changed."""
+        method = message.get("method")
+        if method == "echo":
+            self._writer.write(wire.echo_reply(message))
+        elif method in UPDATES:
+            self._replica.apply(message["params"][1])
+            return True
+        elif method is None:
+            return self._take_reply(message)
+        return False
+
+    def _take_reply(self, message: Json) -> bool:
+        number = message.get("id")
+        if step := self._steps.pop(number, None):
+            step(message)
+            return self.synchronized
+        call = self._calls.get(number)
+        if call is not None and not call.done():
+            call.set_result(message)
+        return False
+
+
+def _result(reply: Json) -> Json:
+    """What a step asked for."""
+    if reply.get("error") is not None:
+        raise wire.ProtocolError(f"it answers {reply['error']}")
+    return reply["result"]
