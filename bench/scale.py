@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from bench.process import Invocation, Sample
     from support.cni import Json
 
-ROUNDS_OTHERS = (8, 60)  # quick, thorough
+ROUNDS_OTHERS = (8, 40)  # quick, thorough
 ROUNDS_PEERS = (5, 25)
 SIZES = (2, 10, 100, 1000, 5000)
 OTHERS_BRIDGE = "br-others"

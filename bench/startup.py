@@ -6,8 +6,9 @@ from __future__ import annotations
 import sys
 
 from bench.node import BRIDGE, HOST_LOCAL, LINEN, cni_call, program, running_node
-from bench.results import Outcome, Series, shuffled
+from bench.results import Outcome, Series, ratio, shuffled
 
+OURS = "linen VERSION"
 ROUNDS = (30, 300)  # quick, thorough
 
 
@@ -15,7 +16,7 @@ def measure(rounds: int) -> Outcome:
     """Time VERSION of each plugin, and programs that do nothing at all."""
     invocations = {
         "/bin/true": program("/bin/true"),
-        "linen VERSION": cni_call(LINEN, "VERSION"),
+        OURS: cni_call(LINEN, "VERSION"),
         "bridge VERSION (Go)": cni_call(BRIDGE, "VERSION"),
         "host-local VERSION (Go)": cni_call(HOST_LOCAL, "VERSION"),
         "python3 -I -S -c pass": program("/usr/bin/python3", "-I", "-S", "-c", "pass"),
@@ -28,4 +29,6 @@ def measure(rounds: int) -> Outcome:
         for _ in range(rounds):
             for label in shuffled(invocations):
                 series[label].samples.append(node.run(invocations[label]).sample)
-    return Outcome(list(series.values()))
+    others = [label for label in invocations if label != OURS]
+    facts = {f"{OURS} / {label}": ratio(series[OURS], series[label]) for label in others}
+    return Outcome(list(series.values()), facts=facts)
