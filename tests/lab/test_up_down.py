@@ -18,11 +18,11 @@ from linen.lab.errors import DaemonFailed
 from linen.lab.programs import Toolkit
 from support.labs import (
     LINENCTL,
+    alive,
     host_state,
     keepers_of,
     linenctl,
-    namespaces_of,
-    processes_in,
+    processes_of,
     state_folder_exists,
 )
 
@@ -47,7 +47,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
 def start_up(lab: str) -> subprocess.Popen[str]:
     """Start `linenctl lab up`."""
     argv = [*LINENCTL, "lab", "up", "--name", lab, "--nodes", str(NODES)]
-    return subprocess.Popen(argv, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(argv, stderr=subprocess.PIPE, text=True, start_new_session=True)
 
 
 def read_reports(process: subprocess.Popen[str], count: int) -> None:
@@ -75,13 +75,13 @@ def test_down_leaves_nothing(lab_name: str) -> None:
     assert linenctl("lab", "up", "--name", lab_name, "--nodes", "2").returncode == 0
     assert linenctl("lab", "add-pod", "--name", lab_name).returncode == 0
     during = host_state()
-    namespaces = namespaces_of(keepers_of(lab_name))
+    processes = processes_of(lab_name)
 
     done = linenctl("lab", "down", "--name", lab_name)
 
     assert done.returncode == 0, done
-    assert len(namespaces) == 6  # two of the lab, two of each node
-    assert processes_in(namespaces) == []
+    assert len(processes) == 7  # the lab's keeper, and in each node keeper and two daemons
+    assert alive(processes) == []
     assert before == during == host_state()
     assert_nothing_is_left(lab_name)
 
@@ -89,23 +89,30 @@ def test_down_leaves_nothing(lab_name: str) -> None:
 def test_the_block_of_a_library_user(lab_name: str) -> None:
     """`Lab.started` stops the lab at the end of its block, with what was started in it."""
     with Lab.started(describe(1, name=lab_name)) as lab:
-        namespaces = namespaces_of(keepers_of(lab_name))
         program = lab.node("node1").popen(["sleep", "1000"])
-        assert any("sleep 1000" in one for one in processes_in(namespaces))
+        processes = processes_of(lab_name)
+        assert program.pid in {process.pid for process in processes}
 
     assert program.returncode == -signal.SIGKILL
-    assert processes_in(namespaces) == []
+    assert alive(processes) == []
     assert_nothing_is_left(lab_name)
 
 
 @pytest.mark.parametrize("reports", [0, 1, 2, REPORTS - 1, REPORTS])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_up_interrupted(lab_name: str, reports: int, number: signal.Signals) -> None:
-    """Ctrl-C during `up` leaves nothing: wherever it strikes, the lab is gone or complete."""
+@pytest.mark.parametrize(
+    ("send", "number"), [(os.killpg, signal.SIGINT), (os.kill, signal.SIGTERM)]
+)
+def test_up_interrupted(
+    lab_name: str, reports: int, send: Callable[[int, int], None], number: signal.Signals
+) -> None:
+    """Ctrl-C during `up` leaves nothing: wherever it strikes, the lab is gone or complete.
+
+    A terminal sends SIGINT to the whole process group, so to the commands in the nodes as well.
+    """
     process = start_up(lab_name)
     read_reports(process, reports)
 
-    process.send_signal(number)
+    send(process.pid, number)
     status = finish(process)
 
     if status == 0:  # too late, it was up

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from linen.lab import store
+from linen.lab.process import Process
 
 _numbers = itertools.count(1)
 
@@ -40,26 +41,27 @@ def keepers_of(lab: str) -> list[int]:
     ]
 
 
-def namespaces_of(pids: list[int]) -> set[str]:
-    """The network and mount namespaces that processes are in."""
-    return {
-        str((Path("/proc") / str(pid) / "ns" / kind).readlink())
-        for pid in pids
-        for kind in ("net", "mnt")
-    }
+def processes_of(lab: str) -> list[Process]:
+    """All processes that are in a namespace of the lab now."""
+    keepers = {namespace for pid in keepers_of(lab) for namespace in _namespaces_of(pid)}
+    pids = (int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit())
+    return [Process.of(pid) for pid in pids if _namespaces_of(pid) & keepers]
 
 
-def processes_in(namespaces: set[str]) -> list[str]:
-    """The command lines of all processes that are in one of these namespaces."""
-    found = []
-    for path in Path("/proc").iterdir():
-        try:
-            here = {str((path / "ns" / kind).readlink()) for kind in ("net", "mnt")}
-        except (FileNotFoundError, NotADirectoryError, ProcessLookupError, PermissionError):
-            continue  # no process, one that has just ended, or one of the machine's own
-        if here & namespaces:
-            found.append(" ".join(_command_line(path)))
-    return found
+def alive(processes: list[Process]) -> list[Process]:
+    """Those processes that have not ended.
+
+    (Looking at namespaces again would not do: the kernel gives their numbers to new ones.)
+    """
+    return [process for process in processes if process.is_alive()]
+
+
+def _namespaces_of(pid: int) -> set[str]:
+    try:
+        folder = Path(f"/proc/{pid}/ns")
+        return {str((folder / kind).readlink()) for kind in ("net", "mnt")}
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return set()  # one that has just ended, or one of the machine's own
 
 
 def host_state() -> dict[str, object]:

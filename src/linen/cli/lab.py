@@ -23,6 +23,7 @@ from linen.lab.cluster import Lab
 from linen.lab.conflists import read_conflists
 from linen.lab.description import DATAPATHS, MAX_NODES, TOPOLOGIES, Datapath, Topology, describe
 from linen.lab.errors import LabError
+from linen.lab.interruption import signals_put_off
 from linen.lab.ping import DEADLINE
 from linen.lab.programs import Toolkit, require_root
 from linen.lab.starting import take_down
@@ -101,13 +102,18 @@ def up(  # noqa: PLR0913, PLR0917 (one parameter for each option)
         nodes or len(given) or 3, topology, name=name, datapath=datapath, conflists=given
     )
     toolkit = Toolkit.find(plugin=plugin, cni_path=cni_path, conflists=given)
-    with _progress() as report:
-        lab = Lab.start(description, toolkit=toolkit, report=report)
-    _stderr.print(
-        f"Lab {name} is up: {len(lab.nodes)} nodes, datapath {lab.description.datapath}. "
-        f"Next: linenctl lab add-pod{_name_option(name)}",
-        highlight=False,
-    )
+    with signals_put_off() as interruption:
+        with _progress() as report:
+            lab = Lab.start(description, toolkit=toolkit, report=report)
+        if interruption.signal is not None:
+            take_down(name, [])
+            return
+        _stderr.print(
+            f"Lab {name} is up: {len(lab.nodes)} nodes, datapath {lab.description.datapath}. "
+            f"Next: linenctl lab add-pod{_name_option(name)}",
+            highlight=False,
+        )
+        interruption.finish()
 
 
 @command.command()

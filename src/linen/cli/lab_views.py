@@ -99,11 +99,11 @@ def print_addition(console: Console, addition: Addition) -> None:
             console.out(f"{call.plugin}: {line}", highlight=False)
     attachment = addition.attachment
     pod = attachment.netns.rpartition("/")[2]
-    times = " + ".join(f"{call.plugin} {_milliseconds(call.seconds)}" for call in addition.calls)
+    times = " + ".join(f"{call.plugin} {call.seconds * 1000:.1f}" for call in addition.calls)
     addresses = " ".join(attachment.addresses())
     console.print(
         f"{pod} {attachment.ifname}: {addresses} in {attachment.network}: "
-        f"{_milliseconds(addition.seconds)} ms ({times})",
+        f"{addition.seconds * 1000:.1f} ms ({times})",
         highlight=False,
         soft_wrap=True,
     )

@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Callable
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from types import FrameType
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from types import FrameType
+    from collections.abc import Iterator
+
+Handler = Callable[[int, FrameType | None], Any] | int | signal.Handlers
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -27,12 +30,21 @@ class Interruption:
         """No signal yet."""
         self.signal: int | None = None
         self._reaction: Callable[[], None] | None = None
+        self._final = False
 
     def react_with(self, reaction: Callable[[], None]) -> None:
         """Call `reaction` when a signal comes; at once, if one has come already."""
         self._reaction = reaction
         if self.signal is not None:
             reaction()
+
+    def finish(self) -> None:
+        """Ignore signals from the end of the block on: all that follows is the program's end."""
+        self._final = True
+
+    def handler_after(self, before: Handler) -> Handler:
+        """Give the handler that a signal has after the block."""
+        return signal.SIG_IGN if self._final else before
 
     def note(self, number: int, _frame: FrameType | None) -> None:
         """Remember a signal (this is the handler)."""
@@ -57,6 +69,6 @@ def signals_put_off() -> Iterator[Interruption]:
         yield interruption
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            signal.signal(number, interruption.handler_after(handler))
         if interruption.signal is not None:
             signal.raise_signal(interruption.signal)

@@ -31,8 +31,9 @@ def start_switch(node: Node, datapath: str) -> None:
     _start_daemon(node, "ovsdb-server", _DATABASE, f"--remote=punix:{_SOCKET}")
     node.run(["ovs-vsctl", "--no-wait", "init"])
     _start_daemon(node, "ovs-vswitchd", f"unix:{_SOCKET}")
+    node.call_in_network(_set_links_up)
     uplink = _build_underlay_bridge(node) if datapath == "netdev" else links.UPLINK
-    node.call_in_network(lambda: _configure_links(node, uplink))
+    node.call_in_network(lambda: links.add_address(uplink, node.description.vtep))
 
 
 def log_tail(node: Node, daemon: str) -> str:
@@ -68,7 +69,6 @@ def _build_underlay_bridge(node: Node) -> str:
     return bridge
 
 
-def _configure_links(node: Node, uplink: str) -> None:
-    for name in {links.UPLINK, "lo"}:
+def _set_links_up() -> None:
+    for name in ("lo", links.UPLINK):
         links.set_link_state(name, up=True)
-    links.add_address(uplink, node.description.vtep)
