@@ -40,6 +40,33 @@ class Peer(model.Value):
         self.is_master = is_master
 
 
+class View(model.Value):
+    """The cluster as this node knows it.
+
+    `own`: this node, None while it has no address yet.
+    `complete`: whether `peers` are all there are. From a view that is not (a cache read at start)
+    nothing may be removed.
+    `faults`: what is wrong with nodes that are left out, one sentence each.
+    """
+
+    __slots__ = ("cluster_range", "complete", "faults", "own", "peers")
+
+    def __init__(
+        self,
+        own: Peer | None,
+        peers: Mapping[str, Peer],
+        *,
+        complete: bool = True,
+        cluster_range: Sequence[str] = (),
+        faults: Sequence[str] = (),
+    ) -> None:
+        self.own = own
+        self.peers = peers
+        self.complete = complete
+        self.cluster_range = tuple(cluster_range)
+        self.faults = tuple(faults)
+
+
 class Neighbours(model.Value):
     """The peers to have a tunnel to, and what is wrong with others, one sentence each."""
 

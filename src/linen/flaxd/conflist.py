@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The node's conflist: rendered from the settings and the node's own part of the pod network.
+
+A file that somebody else wrote is left alone, except that the old place of linen's options is
+moved to the new one. Ours carries `managedBy`, a key that runtimes ignore. It is written last,
+when the overlay works, since a runtime takes a node with a conflist for ready.
+"""
+
+from __future__ import annotations
+
+import copy
+import ipaddress
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from linen.cni import options, versions
+from linen.core import model
+from linen.flaxd.settings import OVERLAY_KEYS
+from linen.host import files, programs
+from linen.host.errors import HostError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from linen.flaxd.settings import Settings
+    from linen.light.json import Json
+
+Document = dict[str, Any]
+MANAGED = ("managedBy", "flaxd")
+PLUGINS = ("bridge", "host-local", "linen", "portmap")
+
+
+def render(
+    settings: Settings,
+    cluster_range: Sequence[str],
+    ranges: Sequence[str],
+    mtu: int | None,
+    version: str,
+) -> Document:
+    """The conflist of the node that owns `ranges` of `cluster_range`, both as CIDRs."""
+    bridge: Document = {
+        "type": "bridge",
+        "bridge": settings.linux_bridge,
+        "isDefaultGateway": True,
+        "ipMasq": True,
+        "hairpinMode": True,
+        "ipam": {"type": "host-local", "ranges": _ipam_ranges(cluster_range, ranges)},
+    }
+    if mtu is not None:
+        bridge["mtu"] = mtu
+    return {
+        "cniVersion": version,
+        "name": settings.network,
+        MANAGED[0]: MANAGED[1],
+        "plugins": [
+            bridge,
+            {"type": "linen", "ovs": overlay_block(settings.overlay)},
+            {"type": "portmap", "capabilities": {"portMappings": True}},
+        ],
+    }
+
+
+def _ipam_ranges(cluster: Iterable[str], ranges: Iterable[str]) -> list[list[dict[str, str]]]:
+    """One set of host-local's ranges for each IP version: the subnet is all of the segment."""
+    subnets = {net.version: net for net in map(ipaddress.ip_network, cluster)}
+    sets: dict[int, list[dict[str, str]]] = {}
+    for own in map(ipaddress.ip_network, ranges):
+        subnet = subnets[own.version]
+        gateway = own.network_address + 1
+        last = own.broadcast_address - (1 if own.version == 4 else 0)
+        part = {
+            "subnet": str(subnet),
+            "rangeStart": str(gateway + 1),
+            "rangeEnd": str(last),
+            "gateway": str(gateway),
+        }
+        sets.setdefault(own.version, []).append(part)
+    return [sets[version] for version in sorted(sets)]
+
+
+def overlay_block(overlay: model.OverlayOptions) -> dict[str, Json]:
+    """The `ovs` block by which the plugin wants what the daemon wants, but for tunnels."""
+    default = model.OverlayOptions()
+    block: dict[str, Json] = {"ovsBridge": overlay.ovs_bridge, "topology": overlay.topology}
+    optional: dict[str, Json] = {
+        "controller": list(overlay.controllers) or None,
+        "vni": overlay.vni,
+        "dstPort": overlay.dst_port,
+        "datapathType": None
+        if overlay.datapath_type is None
+        else overlay.datapath_type or "system",
+        "stp": overlay.stp if overlay.stp != default.stp else None,
+        "tunnelOptions": overlay.tunnel_options or None,
+        "ovsdb": f"unix:{overlay.ovsdb}" if overlay.ovsdb != default.ovsdb else None,
+    }
+    return block | {key: value for key, value in optional.items() if value is not None}
+
+
+def range_faults(cluster: Iterable[str], ranges: Sequence[str]) -> list[str]:
+    """Why a node's ranges cannot be parts of the cluster's."""
+    subnets = {net.version: net for net in map(ipaddress.ip_network, cluster)}
+    faults = []
+    for own in map(ipaddress.ip_network, ranges):
+        subnet: Any = subnets.get(own.version)
+        if subnet is None or not own.subnet_of(subnet):
+            known = ", ".join(map(str, subnets.values()))
+            faults.append(f"the node's range {own} is no part of the cluster's {known}")
+        elif own.num_addresses < 4:
+            faults.append(f"the node's range {own} has no room for a gateway and a pod")
+    return faults
+
+
+def fit_version(bin_dir: Path) -> str:
+    """The newest version of CNI that all installed plugins of our conflist speak.
+
+    Raises `HostError` where one of them is missing.
+    """
+    common = set(versions.SUPPORTED)
+    for name in PLUGINS:
+        common &= set(programs.ask_versions(bin_dir / name))
+    return max(common, key=programs.version_key)
+
+
+def read(path: Path) -> Document | None:
+    """The conflist that is there, None where there is none.
+
+    Raises `HostError` for a file that is no conflist: it may be somebody's work, so it stays.
+    """
+    try:
+        document = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise HostError(f"{path} cannot be used: {error}", "mend it, or remove it") from None
+    if not isinstance(document, dict) or not isinstance(document.get("plugins"), list):
+        raise HostError(f"{path} has no list of plugins", "mend it, or remove it")
+    return document
+
+
+def adopt(settings: Settings, document: Document) -> tuple[Settings, list[str]]:
+    """The settings of a network whose conflist an administrator wrote, and what contradicts it.
+
+    Plugin and daemon have to want the same, so what the file says holds, and what somebody has
+    set otherwise for the daemon is a fault.
+    """
+    faults: list[str] = []
+    entries = {e.get("type"): e for e in document["plugins"] if isinstance(e, dict)}
+    if not {"bridge", "linen"} <= entries.keys():
+        return settings, [f"{settings.conflist}: has no entry of type bridge, or none of linen"]
+    theirs = options.parse(entries["linen"], faults, [])
+    block = entries["linen"].get("ovs") or (entries["linen"].get("runtimeConfig") or {}).get("ovs")
+    agreed: dict[str, Json] = {"vteps": ()}
+    for name, key in OVERLAY_KEYS.items():
+        field = options.OPTIONS[key][0]
+        their, our = getattr(theirs, field), getattr(settings.overlay, field)
+        if name in settings.given and our != their:
+            faults.append(f"{name} is {our!r}, but {settings.conflist} says {key} {their!r}")
+        is_said = isinstance(block, dict) and key in block
+        agreed[field] = their if is_said else our
+    adopted = replace(
+        settings,
+        network=str(document.get("name")),
+        linux_bridge=str(entries["bridge"].get("bridge") or "cni0"),
+        overlay=model.OverlayOptions(**agreed),
+    )
+    return adopted, faults
+
+
+def is_managed(document: Document) -> bool:
+    """Whether the daemon rendered it."""
+    return document.get(MANAGED[0]) == MANAGED[1]
+
+
+def migrated(document: Document) -> Document | None:
+    """A conflist with linen's options moved out of `runtimeConfig`, None if they aren't there."""
+    changed = copy.deepcopy(document)
+    found = False
+    for entry in changed.get("plugins", []):
+        if not isinstance(entry, dict) or entry.get("type") != "linen":
+            continue
+        runtime = entry.get("runtimeConfig")
+        if isinstance(runtime, dict) and "ovs" in runtime:
+            legacy = runtime.pop("ovs")
+            entry.setdefault("ovs", legacy)
+            found = True
+            if not runtime:
+                del entry["runtimeConfig"]
+    return changed if found else None
+
+
+def write(path: Path, document: Document) -> bool:
+    """Put the conflist in place, whole, mode 0600. Whether that changed anything."""
+    content = (json.dumps(document, indent=2) + "\n").encode()
+    if files.find_digest(path) == files.digest(content):
+        return False
+    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    files.write_whole(path, content, files.SECRET)
+    return True

@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The daemon at work: what is known, one decision after each change, and what it orders, done.
+
+Everything that can change (the cluster's nodes, OVSDB, this node's devices and files) sets one
+event. One task waits for it, decides from all that is known, and carries the decision out; what
+that changes sets the event again, until there is nothing left to do. At rest nothing runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from linen.core import errors, transaction
+from linen.flaxd import cache, publisher, reconcile
+from linen.host import intentions
+from linen.netlink.codec import NetlinkError
+from linen.netlink.monitor import LinkMonitor
+from linen.ovsdb.blocking import TransactionError
+from linen.ovsdb.session import Session
+
+if TYPE_CHECKING:
+    from linen.core import cluster
+    from linen.flaxd.settings import Settings
+    from linen.flaxd.sources import Source
+
+log = logging.getLogger("flaxd")
+
+SHORTEST_PAUSE, LONGEST_PAUSE = 0.05, 30.0  # seconds between attempts at what keeps failing
+BURST = 20  # changes in a row, after which somebody else seems to undo ours
+CALM = 5.0  # seconds without a change after which the count starts again
+
+
+class Daemon:
+    """One node's daemon. The tunnels stay when it ends."""
+
+    def __init__(self, settings: Settings, source: Source) -> None:
+        self.settings = settings
+        self.view: cluster.View | None = cache.load(settings)
+        self.decision = reconcile.Decision()
+        self.session = Session(settings.overlay.ovsdb, publisher.monitored(settings), self._changed)
+        self.links = LinkMonitor(self._changed)
+        self._source = source
+        self._publisher = publisher.Publisher(settings)
+        self._wake = asyncio.Event()
+        self._pace = _Pace()
+        self._said: dict[str, tuple[str, ...]] = {}
+
+    async def run(self) -> None:
+        """Work until cancelled. An unexpected error in one part of the daemon ends all of it."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.session.run(), name="ovsdb")
+            tasks.create_task(self.links.run(), name="links")
+            tasks.create_task(self._source.run(self._learn), name="nodes")
+            tasks.create_task(self._publisher.watch(self._changed), name="conflist")
+            tasks.create_task(self._reconcile_for_ever(), name="reconcile")
+
+    def _changed(self) -> None:
+        self._wake.set()
+
+    def _learn(self, view: cluster.View) -> None:
+        if view == self.view:
+            return
+        self.view = view
+        if view.complete and view.own is not None:
+            try:
+                cache.store(self.settings, view)
+            except OSError as error:
+                log.warning("the nodes cannot be kept for the next start: %s", error)
+        self._changed()
+
+    async def _reconcile_for_ever(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            try:
+                await self._reconcile()
+            except (errors.Unavailable, TransactionError, NetlinkError, OSError) as error:
+                log.warning("try again: %s", error)
+                asyncio.get_running_loop().call_later(self._pace.failed(), self._changed)
+
+    async def _reconcile(self) -> None:
+        """Decide, and do what was decided."""
+        if not self.session.connected:
+            self._tell((f"OVSDB at {self.session.path}: {self.session.problem}",), ())
+            return
+        mtu = self._publisher.mtu(self.view, self.links)
+        self.decision = decision = reconcile.decide(
+            self.settings, self.view, self.session.replica, self.links.links, mtu
+        )
+        if decision.attachment is not None:
+            self._attach(decision.attachment)
+        if decision.steps:
+            await self._carry_out(decision)
+        waiting = decision.waiting or self._publisher.publish(self.view, mtu)
+        self._tell(tuple(waiting), decision.faults)
+
+    def _attach(self, attachment: reconcile.Attachment) -> None:
+        port, bridge = attachment.port, attachment.linux_bridge
+        self.links.enslave(port, bridge)
+        log.info("put device %s on Linux bridge %s", port.name, bridge.name)
+
+    async def _carry_out(self, decision: reconcile.Decision) -> None:
+        """One transaction.
+
+        Whether it came in time or another was quicker, the replica tells next.
+        """
+        spec, seen = decision.spec, decision.seen
+        if spec is None or seen is None:
+            return
+        await asyncio.sleep(self._pace.changing())
+        try:
+            await self.session.transact(transaction.operations(spec, seen, decision.steps))
+        except TransactionError as error:
+            if error.kind not in transaction.RACE_LOST:
+                raise
+            self._changed()
+            return
+        for sentence in intentions.intentions(spec.bridge, decision.steps):
+            log.info("%s", sentence)
+
+    def _tell(self, waiting: tuple[str, ...], faults: tuple[str, ...]) -> None:
+        """Log and report what has changed since the last time, and nothing else."""
+        said = {"waiting": waiting, "faults": faults}
+        if said == self._said:
+            return
+        was_waiting = self._said.get("waiting", ("",))
+        self._said = said
+        for reason in waiting:
+            log.info("waiting: %s", reason)
+        for fault in faults:
+            log.warning("%s", fault)
+        if was_waiting and not waiting:
+            log.info("the overlay works: %s tunnels", len(self.decision.neighbours.peers))
+        self._source.report(waiting, faults)
+
+
+class _Pace:
+    """How long to wait before the next attempt, and between changes that somebody undoes."""
+
+    def __init__(self) -> None:
+        self._failures = 0
+        self._changes = 0
+        self._last_change = 0.0
+
+    def failed(self) -> float:
+        """Seconds until the next attempt: doubled by each failure, up to `LONGEST_PAUSE`."""
+        self._failures += 1
+        return float(min(SHORTEST_PAUSE * 2**self._failures, LONGEST_PAUSE))
+
+    def changing(self) -> float:
+        """Seconds until the next change: none, unless many came in a row."""
+        now = asyncio.get_running_loop().time()
+        self._changes = 0 if now - self._last_change > CALM else self._changes + 1
+        self._last_change = now
+        self._failures = 0
+        return 1.0 if self._changes > BURST else 0.0

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`flaxd`: settings from everywhere, then the daemon until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+import linen
+from linen.flaxd import conflist, settings
+from linen.flaxd.daemon import Daemon
+from linen.flaxd.sources import FileSource
+from linen.host.errors import HostError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from linen.flaxd.sources import Source
+
+WRONG_SETTINGS = 2
+
+
+def _with_settings(function: Callable[..., None]) -> Callable[..., None]:
+    """One option for each setting. All are texts: `settings` parses what comes from everywhere."""
+    for name, setting in reversed(settings.SETTINGS.items()):
+        shown = f" [{setting.default}]" if isinstance(setting.default, str | int | Path) else ""
+        function = click.option(f"--{name}", metavar="TEXT", help=setting.help + shown)(function)
+    return function
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--config", type=click.Path(path_type=Path), help="YAML file with settings.")
+@_with_settings
+@click.version_option(linen.__version__, prog_name="flaxd")
+def main(config: Path | None, **given: str | None) -> None:
+    """Keep this node's tunnels in line with the cluster's nodes.
+
+    Each setting is also a key of the YAML file of --config, and LINEN_… in the environment.
+    """
+    arguments = {name.replace("_", "-"): text for name, text in given.items() if text is not None}
+    try:
+        chosen = effective(settings.load(arguments, os.environ, config))
+    except settings.SettingsInvalid as error:
+        for fault in error.faults:
+            print(f"flaxd: {fault}", file=sys.stderr)  # noqa: T201  (no logging yet)
+        sys.exit(WRONG_SETTINGS)
+    asyncio.run(_run_until_stopped(chosen))
+
+
+def effective(chosen: settings.Settings) -> settings.Settings:
+    """The settings, in line with an administrator's conflist. Raises `SettingsInvalid`."""
+    try:
+        document = conflist.read(chosen.conflist)
+    except HostError as error:
+        raise settings.SettingsInvalid([f"{error.message}; {error.details}"]) from None
+    if document is None or conflist.is_managed(document):
+        return chosen
+    adopted, faults = conflist.adopt(chosen, document)
+    if faults:
+        raise settings.SettingsInvalid(faults)
+    return adopted
+
+
+async def _run_until_stopped(chosen: settings.Settings) -> None:
+    task = asyncio.current_task()
+    if task is not None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    try:
+        await Daemon(chosen, _source(chosen)).run()
+    except asyncio.CancelledError:
+        return
+
+
+def _source(chosen: settings.Settings) -> Source:
+    if chosen.peers is not None:
+        return FileSource(chosen.peers, chosen.node)
+    raise NotImplementedError

@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The cluster's nodes from a file, for clusters without Kubernetes.
+
+JSON or YAML, this node included:
+
+    {"clusterRange": "10.244.0.0/16",
+     "nodes": [{"name": "node1", "vtep": "10.245.2.2", "ranges": ["10.244.1.0/24"], "master":
+     false}]}
+
+The file is watched and read again whenever it is written or replaced. A faulty one changes
+nothing: the daemon says what is wrong and goes on with the nodes that it knows.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import itertools
+from typing import TYPE_CHECKING
+
+import yaml
+
+from linen.cni import options
+from linen.core import cluster
+from linen.flaxd import settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from linen.light.json import Json
+
+LARGEST_FILE = 16 << 20  # bytes; 10,000 nodes have about 1 MB
+
+
+class PeersInvalid(Exception):
+    """The file cannot be used. `faults`: one sentence each, all of them."""
+
+    def __init__(self, faults: list[str]) -> None:
+        super().__init__("; ".join(faults))
+        self.faults = faults
+
+
+def read(path: Path, own: str) -> cluster.View:
+    """The cluster as the file has it, seen from node `own`. Raises `PeersInvalid`."""
+    try:
+        if path.stat().st_size > LARGEST_FILE:
+            raise PeersInvalid([f"{path} is larger than {LARGEST_FILE >> 20} MiB"])
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise PeersInvalid([f"{path} cannot be read: {error}"]) from None
+    return parse(text, str(path), own)
+
+
+def parse(text: str, place: str, own: str) -> cluster.View:
+    """The cluster as `text` has it, seen from node `own`. Raises `PeersInvalid`."""
+    try:
+        document = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
+    except yaml.YAMLError as error:
+        raise PeersInvalid([f"{place} is neither JSON nor YAML: {error}"]) from None
+    faults: list[str] = []
+    found = _Reader(faults).document(document, place)
+    if own not in found[1] and not faults:
+        faults.append(f"{place}: nodes: this node, {own}, is not among them (--node says its name)")
+    if faults:
+        raise PeersInvalid(faults)
+    cluster_range, peers = found
+    return cluster.View(peers[own], peers, cluster_range=cluster_range)
+
+
+class _Reader:
+    """Takes a document apart and notes what is wrong with it."""
+
+    def __init__(self, faults: list[str]) -> None:
+        self._faults = faults
+
+    def document(
+        self, document: Json, place: str
+    ) -> tuple[tuple[str, ...], dict[str, cluster.Peer]]:
+        """The cluster's range and its nodes."""
+        if not isinstance(document, dict):
+            self._faults.append(
+                f"{place}: must be an object with nodes, is {options.kind(document)}"
+            )
+            return (), {}
+        self._refuse_unknown(document, ("clusterRange", "nodes"), place)
+        ranges = self._value(document, "clusterRange", settings.parse_ranges, place) or ()
+        nodes = document.get("nodes")
+        if not isinstance(nodes, list):
+            self._faults.append(f"{place}: nodes: must be a list, is {options.kind(nodes)}")
+            return ranges, {}
+        peers: dict[str, cluster.Peer] = {}
+        for index, node in enumerate(nodes):
+            peer = self._node(node, f"{place}: nodes[{index}]")
+            if peer is not None and peers.setdefault(peer.name, peer) is not peer:
+                self._faults.append(f"{place}: nodes[{index}]: {peer.name} is there twice")
+        self._refuse_shared_ranges(peers, place)
+        return ranges, peers
+
+    def _node(self, node: Json, place: str) -> cluster.Peer | None:
+        if not isinstance(node, dict):
+            self._faults.append(f"{place}: must be an object, is {options.kind(node)}")
+            return None
+        self._refuse_unknown(node, ("name", "vtep", "ranges", "master"), place)
+        name = self._value(node, "name", settings.SETTINGS["node"].parse, place, required=True)
+        vtep = self._value(node, "vtep", settings.SETTINGS["vtep-ip"].parse, place, required=True)
+        ranges = self._value(node, "ranges", settings.parse_ranges, place) or ()
+        is_master = self._value(node, "master", options.OPTIONS["isMaster"][1], place) or False
+        if name is None or vtep is None:
+            return None
+        return cluster.Peer(name, vtep, ranges=ranges, is_master=is_master)
+
+    def _value(
+        self,
+        node: dict[str, Json],
+        key: str,
+        parse_value: Callable[[Json], Json],
+        place: str,
+        *,
+        required: bool = False,
+    ) -> Json:
+        if node.get(key) is None:
+            if required:
+                self._faults.append(f"{place}: {key} is missing")
+            return None
+        try:
+            return parse_value(node[key])
+        except options.Wrong as error:
+            self._faults.append(f"{place}: {key}: {error}")
+            return None
+
+    def _refuse_unknown(self, found: dict[str, Json], known: tuple[str, ...], place: str) -> None:
+        for key in found:
+            if key not in known:
+                self._faults.append(f"{place}: {key!r} is unknown; known are {', '.join(known)}")
+
+    def _refuse_shared_ranges(self, peers: dict[str, cluster.Peer], place: str) -> None:
+        """Two nodes with an address range in common would give one address to two pods."""
+        held = sorted(
+            (
+                (ipaddress.ip_network(cidr), name)
+                for name, peer in peers.items()
+                for cidr in peer.ranges
+            ),
+            key=lambda pair: (pair[0].version, int(pair[0].network_address), pair[0].prefixlen),
+        )
+        for (first, one), (second, other) in itertools.pairwise(held):
+            if first.version == second.version and first.overlaps(second):
+                self._faults.append(
+                    f"{place}: {first} of node {one} and {second} of node {other} overlap"
+                )

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What this node shows once its overlay works, its conflist, and what that needs to know."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from linen.core import addresses
+from linen.flaxd import conflist, reconcile, sources
+from linen.host.errors import HostError
+from linen.ovsdb.replica import columns_read_by
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from linen.core import cluster
+    from linen.flaxd.settings import Settings
+    from linen.netlink.monitor import LinkMonitor
+
+log = logging.getLogger("flaxd")
+
+HEALTH_COLUMNS = {"Interface": {"bfd_status"}}
+
+
+def monitored(settings: Settings) -> dict[str, set[str]]:
+    """The columns of OVSDB that the daemon follows: to decide by, and to tell health by."""
+    columns = columns_read_by(
+        reconcile.questions(settings),
+        [
+            {"table": "Port", "columns": ["name"], "where": []},
+            {"table": "Bridge", "columns": ["name", "ports"], "where": []},
+        ],
+    )
+    for table, names in HEALTH_COLUMNS.items():
+        columns[table] |= names
+    return columns
+
+
+class Publisher:
+    """Writes the conflist when the overlay works, and again when somebody has changed it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._version = ""
+
+    async def watch(self, on_change: Callable[[], None]) -> None:
+        """Notice when the conflist is changed or removed."""
+        self._settings.conflist.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        async for _ in sources.changes(self._settings.conflist):
+            on_change()
+
+    def mtu(self, view: cluster.View | None, links: LinkMonitor) -> int | None:
+        """Bytes of a pod's packet: as set, else what the underlay carries less VXLAN's overhead."""
+        if self._settings.mtu is not None or view is None or view.own is None:
+            return self._settings.mtu
+        underlay = links.link_of(view.own.vtep)
+        return None if underlay is None else underlay.mtu - addresses.overhead(view.own.vtep)
+
+    def publish(self, view: cluster.View | None, mtu: int | None) -> tuple[str, ...]:
+        """Write the conflist if it isn't there or isn't right; why it could not be written."""
+        settings = self._settings
+        if view is None or view.own is None:
+            return ("this node's tunnel address is not known yet",)
+        try:
+            present = conflist.read(settings.conflist)
+            if present is not None and not conflist.is_managed(present):
+                self._migrate(present)
+                return ()
+            if not view.own.ranges:
+                return ("this node has no part of the pod network yet",)
+            cluster_range = view.cluster_range or settings.cluster_range
+            faults = conflist.range_faults(cluster_range, view.own.ranges)
+            if faults:
+                return tuple(faults)
+            self._version = self._version or conflist.fit_version(settings.bin_dir)
+        except HostError as error:
+            return (f"{error.message}; {error.details}",)
+        document = conflist.render(settings, cluster_range, view.own.ranges, mtu, self._version)
+        if conflist.write(settings.conflist, document):
+            log.info("wrote %s", settings.conflist)
+        return ()
+
+    def _migrate(self, present: conflist.Document) -> None:
+        changed = conflist.migrated(present)
+        if changed is not None and conflist.write(self._settings.conflist, changed):
+            log.info("moved runtimeConfig.ovs to ovs in %s", self._settings.conflist)

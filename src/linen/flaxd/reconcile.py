@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What to do next, from all that is known now. Pure: the same knowledge gives the same decision.
+
+Level, not edge: every decision compares all that the cluster needs with all that this node has,
+so it does not matter what was missed while the daemon, OVSDB or Kubernetes was away.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from linen.core import cluster, desired, errors, model, neighbours, observed, plan
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from linen.flaxd.settings import Settings
+    from linen.netlink.codec import Link
+    from linen.ovsdb.replica import Replica
+
+MAKER = "flaxd"
+
+
+@dataclass(frozen=True)
+class Attachment:
+    """An order to put the OVS bridge's device on the Linux bridge."""
+
+    port: Link
+    linux_bridge: Link
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What is to be done, and what people should know.
+
+    `waiting`: why the overlay does not work yet; empty when it does.
+    `faults`: what is wrong without keeping the overlay from working.
+    """
+
+    neighbours: cluster.Neighbours = field(default_factory=lambda: cluster.Neighbours([], []))
+    spec: model.OverlaySpec | None = None
+    seen: model.Observed | None = None
+    steps: Sequence[plan.Step] = ()
+    attachment: Attachment | None = None
+    waiting: tuple[str, ...] = ()
+    faults: tuple[str, ...] = ()
+
+
+def questions(settings: Settings) -> list[object]:
+    """What is asked of the replica."""
+    return observed.questions(settings.overlay.ovs_bridge, settings.network, MAKER)
+
+
+def decide(
+    settings: Settings,
+    view: cluster.View | None,
+    replica: Replica,
+    links: Mapping[str, Link],
+    mtu: int | None,
+) -> Decision:
+    """The decision from the cluster's nodes, OVSDB's rows and this node's devices.
+
+    `mtu`: bytes of a pod's packet, for as long as there is no Linux bridge to take it from.
+    """
+    if view is None or view.own is None:
+        return Decision(waiting=("this node's tunnel address is not known yet",))
+    found = cluster.neighbours(view.own, view.peers, settings.overlay.topology)
+    linux_bridge = links.get(settings.linux_bridge)
+    spec = _spec(settings, view.own, found, linux_bridge.mtu if linux_bridge else mtu)
+    seen = observed.answers(replica.answer(questions(settings)), settings.network)
+    missing = plan.missing_tunnels(spec, seen)
+    own_names = {tunnel.name for tunnel in seen.tunnels}
+    around = (
+        replica.converse(neighbours.look_around(missing, own_names)) if missing else plan.NOBODY
+    )
+    faults = [*view.faults, *found.faults, *_refused(seen)]
+    try:
+        steps = plan.difference(spec, seen, around)
+        attachment = _attachment(settings, seen, links)
+    except errors.Conflict as conflict:
+        text = f"{conflict.message}; {conflict.details}"
+        return Decision(found, spec, seen, waiting=(text,), faults=tuple(faults))
+    if not view.complete:
+        steps = [step for step in steps if not isinstance(step, plan.RemoveTunnel)]
+    waiting = _waiting(spec, seen, steps)
+    return Decision(found, spec, seen, steps, attachment, tuple(waiting), tuple(faults))
+
+
+def _spec(
+    settings: Settings, own: cluster.Peer, found: cluster.Neighbours, mtu: int | None
+) -> model.OverlaySpec:
+    options = settings.overlay.with_peers(found.vteps(), is_master=own.is_master)
+    return desired.overlay_spec(
+        options, network=settings.network, maker=MAKER, mtu=mtu, bfd=bfd(settings.bfd_interval)
+    )
+
+
+def bfd(interval: int) -> dict[str, str]:
+    """`Interface.bfd` for packets every `interval` milliseconds; 0 turns it off."""
+    if not interval:
+        return {"enable": "false"}
+    return {"enable": "true", "min_rx": str(interval), "min_tx": str(interval)}
+
+
+def _refused(seen: model.Observed) -> list[str]:
+    """What Open vSwitch says about tunnels that it could not make."""
+    rows = [(tunnel.name, tunnel.interface) for tunnel in seen.tunnels if tunnel.interface]
+    return [
+        f"Open vSwitch refuses tunnel {name}: {interface.error or 'it gives no reason'}"
+        for name, interface in rows
+        if interface.error or interface.ofport == -1
+    ]
+
+
+def _attachment(
+    settings: Settings, seen: model.Observed, links: Mapping[str, Link]
+) -> Attachment | None:
+    """The OVS bridge's place on the Linux bridge, as soon as both exist."""
+    port = links.get(settings.overlay.ovs_bridge)
+    linux_bridge = links.get(settings.linux_bridge)
+    if port is None or linux_bridge is None or linux_bridge.kind != "bridge":
+        return None
+    if port.master == linux_bridge.index and port.up:
+        return None
+    is_ours = seen.bridge is not None and seen.bridge.network == settings.network
+    if port.master not in (0, linux_bridge.index) and not is_ours:
+        raise errors.Conflict(
+            f"device {port.name} of the OVS bridge hangs on another Linux bridge than"
+            f" {linux_bridge.name}, and is not of network {settings.network}",
+            "give the network an ovs-bridge of its own",
+        )
+    return Attachment(port, linux_bridge)
+
+
+def _waiting(
+    spec: model.OverlaySpec, seen: model.Observed, steps: Sequence[plan.Step]
+) -> list[str]:
+    """Why the overlay does not work yet: what only others can give is not among it."""
+    if steps:
+        return [f"OVS bridge {spec.bridge} and its tunnels are being changed"]
+    internal = seen.bridge.interface if seen.bridge else None
+    if internal is None or internal.ofport is None:
+        return [f"ovs-vswitchd has not made OVS bridge {spec.bridge} yet"]
+    if internal.error or internal.ofport == -1:
+        return [f"Open vSwitch cannot make {spec.bridge}: {internal.error or 'no reason given'}"]
+    pending = [t.name for t in seen.tunnels if t.interface and t.interface.ofport is None]
+    return [f"ovs-vswitchd has not made {', '.join(pending)} yet"] if pending else []

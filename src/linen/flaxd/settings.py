@@ -1,0 +1,351 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The daemon's settings: one table, four places to set them, every fault in one answer.
+
+A setting is taken from the command line (`--vtep-ip`), else from the environment
+(`LINEN_VTEP_IP`), else from the YAML file that `--config` names (`vtep-ip`), else it has a
+default. What plugin and daemon have to agree on (the OVS bridge, the VNI…) is parsed by the
+plugin's own parsers, and an administrator's conflist that says otherwise is a fault.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import re
+import socket
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import yaml
+
+from linen.cni import options, request
+from linen.cni.spelling import nearest
+from linen.core import addresses, model
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from linen.light.json import Json
+
+ENVIRONMENT_PREFIX = "LINEN_"
+SMALLEST_MTU = 576  # RFC 791: what every host must be able to receive
+IPV6_MTU = 1280  # RFC 8200
+NODE_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")  # RFC 1123, as Kubernetes has it
+
+
+class SettingsInvalid(Exception):
+    """Settings are wrong. `faults`: one sentence each, all of them."""
+
+    def __init__(self, faults: list[str]) -> None:
+        super().__init__("; ".join(faults))
+        self.faults = faults
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting: how what YAML made of a text is parsed, its default, its help."""
+
+    parse: Callable[[Json], Json]
+    default: Json
+    help: str
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings, checked.
+
+    `peers`: the file with the cluster's nodes, or None for Kubernetes.
+    `overlay`: what plugin and daemon agree on; its `vteps` are empty, for the daemon finds them.
+    `given`: the names of the settings of `overlay` that somebody set.
+    `listen`: host and port of the HTTP server. `bfd_interval`: milliseconds, 0 for no BFD.
+    `probe_interval`: seconds, 0 for no probe.
+    """
+
+    node: str
+    peers: Path | None
+    kubeconfig: Path | None
+    conflist: Path
+    bin_dir: Path
+    state_dir: Path
+    network: str
+    linux_bridge: str
+    cluster_range: tuple[str, ...]
+    mtu: int | None
+    vtep_ip: str | None
+    vtep_interface: str | None
+    bfd_interval: int
+    probe_interval: float
+    listen: tuple[str, int]
+    log_level: str
+    log_format: str
+    overlay: model.OverlayOptions
+    given: frozenset[str] = field(default_factory=frozenset)
+
+
+def _text(value: Json) -> str:
+    if isinstance(value, str) and value:
+        return value
+    raise options.Wrong(f"must be a text, is {options.kind(value)}")
+
+
+def _path(value: Json) -> Path:
+    return Path(_text(value))
+
+
+def _node(value: Json) -> str:
+    if isinstance(value, str) and NODE_NAME.fullmatch(value):
+        return value
+    raise options.Wrong(
+        f"must be a node's name (lower-case letters, digits, - and .), is {options.kind(value)}"
+    )
+
+
+def _network(value: Json) -> str:
+    text = _text(value)
+    if text[0] in request.ALPHANUMERIC and not set(text) - request.ALPHANUMERIC - set("_.-"):
+        return text
+    raise options.Wrong(f"must have letters, digits, _ . and - only, is {options.kind(value)}")
+
+
+def _interface(value: Json) -> str:
+    text = _text(value)
+    if fault := request.interface_name_fault(text):
+        raise options.Wrong(f"{options.kind(text)} is no device's name: it {fault}")
+    return text
+
+
+def _vtep(value: Json) -> str:
+    try:
+        return addresses.parse_vtep(value if isinstance(value, str) else "")
+    except ValueError as error:
+        raise options.Wrong(f"{options.kind(value)} {error}") from None
+
+
+def parse_ranges(value: Json) -> tuple[str, ...]:
+    """CIDRs, from a list or a text with commas. Raises `Wrong`."""
+    items = value.split(",") if isinstance(value, str) else value
+    if not isinstance(items, list):
+        raise options.Wrong(f"must be a CIDR or a list of CIDRs, is {options.kind(value)}")
+    ranges = []
+    for item in items:
+        try:
+            ranges.append(str(ipaddress.ip_network(item.strip() if isinstance(item, str) else "")))
+        except ValueError as error:
+            raise options.Wrong(f"{options.kind(item)} is no CIDR: {error}") from None
+    return tuple(ranges)
+
+
+def _number(smallest: float, largest: float, unit: str) -> Callable[[Json], Json]:
+    def parse_number(value: Json) -> Json:
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if is_number and (value == 0 or smallest <= value <= largest):
+            return value
+        raise options.Wrong(
+            f"must be 0 (off) or from {smallest:g} to {largest:g} {unit}, is {options.kind(value)}"
+        )
+
+    return parse_number
+
+
+def _mtu(value: Json) -> int:
+    if isinstance(value, int) and not isinstance(value, bool) and SMALLEST_MTU <= value <= 65535:
+        return value
+    raise options.Wrong(f"must be from {SMALLEST_MTU} to 65535 bytes, is {options.kind(value)}")
+
+
+def _listen(value: Json) -> tuple[str, int]:
+    host, _, port = _text(value).rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    try:
+        ipaddress.ip_address(host)
+        if 0 <= int(port) <= 65535:
+            return host, int(port)
+    except ValueError:
+        pass
+    raise options.Wrong(f"must be ADDRESS:PORT, e.g. 127.0.0.1:9474, is {options.kind(value)}")
+
+
+def _one_of(*allowed: str) -> Callable[[Json], str]:
+    def parse_choice(value: Json) -> str:
+        if value in allowed:
+            return str(value)
+        raise options.Wrong(f"must be one of {', '.join(allowed)}, is {options.kind(value)}")
+
+    return parse_choice
+
+
+# What the plugin's parsers check, by the daemon's name and the plugin's.
+OVERLAY_KEYS = {
+    "is-master": "isMaster",
+    "ovs-bridge": "ovsBridge",
+    "controller": "controller",
+    "vni": "vni",
+    "dst-port": "dstPort",
+    "datapath-type": "datapathType",
+    "stp": "stp",
+    "topology": "topology",
+    "tunnel-options": "tunnelOptions",
+    "ovsdb": "ovsdb",
+}
+
+# Settings that are no texts.
+YAML_VALUES = frozenset(
+    {
+        "mtu",
+        "bfd-interval",
+        "probe-interval",
+        "is-master",
+        "vni",
+        "dst-port",
+        "tunnel-options",
+    }
+)
+
+_HELP = {
+    "is-master": "In a star: this node has a tunnel to every other (--peers says it itself).",
+    "ovs-bridge": "The OVS bridge [br0].",
+    "controller": "OpenFlow controller of the OVS bridge, HOST:PORT, or a YAML list of them.",
+    "vni": "The network's VXLAN id [none].",
+    "dst-port": "UDP port of VXLAN [4789].",
+    "datapath-type": "system or netdev [that of an existing bridge, else system].",
+    "stp": "off, stp or rstp [off].",
+    "topology": "mesh or star [mesh].",
+    "tunnel-options": "Further OVS tunnel options, a YAML mapping.",
+    "ovsdb": "OVSDB's socket [unix:/var/run/openvswitch/db.sock].",
+}
+
+SETTINGS: dict[str, Setting] = {
+    "node": Setting(_node, None, "This node's name [the host's name]."),
+    "peers": Setting(_path, None, "File with the cluster's nodes, instead of Kubernetes."),
+    "kubeconfig": Setting(_path, None, "Kubernetes client configuration [in-cluster]."),
+    "conflist": Setting(_path, Path("/etc/cni/net.d/linen.conflist"), "The network's conflist."),
+    "bin-dir": Setting(_path, Path("/opt/cni/bin"), "Where the CNI plugins are."),
+    "state-dir": Setting(_path, Path("/var/lib/linen"), "Where the last known peers are kept."),
+    "network": Setting(_network, "linen-network", "The network's name."),
+    "linux-bridge": Setting(_interface, "kbr0", "The Linux bridge that pods hang on."),
+    "cluster-range": Setting(
+        parse_ranges, ("10.244.0.0/16",), "All pods' addresses: a CIDR, or two with a comma."
+    ),
+    "mtu": Setting(_mtu, None, "MTU of pods [that of the underlay less the overhead]."),
+    "vtep-ip": Setting(_vtep, None, "This node's tunnel address [its InternalIP]."),
+    "vtep-interface": Setting(_interface, None, "The device whose address it is."),
+    "bfd-interval": Setting(_number(50, 60_000, "ms"), 1000, "Milliseconds between BFD packets."),
+    "probe-interval": Setting(_number(1, 3600, "s"), 10, "Seconds between probes of a peer."),
+    "listen": Setting(_listen, ("127.0.0.1", 9474), "Where health and metrics are served."),
+    "log-level": Setting(_one_of("debug", "info", "warning", "error"), "info", "What is logged."),
+    "log-format": Setting(_one_of("text", "json"), "text", "How it is logged."),
+} | {
+    name: Setting(options.OPTIONS[key][1], None, _HELP[name]) for name, key in OVERLAY_KEYS.items()
+}
+
+
+def load(
+    arguments: Mapping[str, str], environment: Mapping[str, str], config: Path | None
+) -> Settings:
+    """The settings from all places. Raises `SettingsInvalid` with every fault."""
+    faults: list[str] = []
+    values = _from_file(config, faults)
+    for name in SETTINGS:
+        variable = ENVIRONMENT_PREFIX + name.upper().replace("-", "_")
+        if variable in environment:
+            values[name] = (variable, _value(name, environment[variable]))
+        if name in arguments:
+            values[name] = (f"--{name}", _value(name, arguments[name]))
+    parsed = _parsed(values, faults)
+    settings = _assembled(parsed)
+    faults += _contradictions(settings)
+    if faults:
+        raise SettingsInvalid(faults)
+    return settings
+
+
+def _value(name: str, text: str) -> Json:
+    """A setting's text as the value that it stands for.
+
+    Most are texts, also `off`, `1` or `10:20`, of which YAML would make something else.
+    """
+    if name not in YAML_VALUES and not text.startswith("["):
+        return text
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+
+
+def _from_file(path: Path | None, faults: list[str]) -> dict[str, tuple[str, Json]]:
+    if path is None:
+        return {}
+    try:
+        # All scalars as texts, so that a value means the same here and on the command line.
+        document = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        faults.append(f"--config {path} cannot be read: {error}")
+        return {}
+    if not isinstance(document, dict | None):
+        faults.append(f"{path}: must be a mapping of settings, is {options.kind(document)}")
+        return {}
+    values: dict[str, tuple[str, Json]] = {}
+    for name, value in (document or {}).items():
+        if name in SETTINGS:
+            is_text = isinstance(value, str)
+            values[name] = (f"{path}: {name}", _value(name, value) if is_text else value)
+        else:
+            close = nearest(str(name), SETTINGS)
+            hint = f"did you mean {close}?" if close else f"known are {', '.join(SETTINGS)}"
+            faults.append(f"{path}: {name}: unknown setting; {hint}")
+    return values
+
+
+def _parsed(values: Mapping[str, tuple[str, Json]], faults: list[str]) -> dict[str, Json]:
+    parsed = {}
+    for name, (place, value) in values.items():
+        if value is None:
+            continue
+        try:
+            parsed[name] = SETTINGS[name].parse(value)
+        except options.Wrong as error:
+            faults.append(f"{place}: {error}")
+    return parsed
+
+
+def _assembled(parsed: Mapping[str, Json]) -> Settings:
+    overlay = {
+        options.OPTIONS[key][0]: parsed[name]
+        for name, key in OVERLAY_KEYS.items()
+        if parsed.get(name) is not None
+    }
+    overlay.setdefault("topology", model.TOPOLOGY_MESH)
+    own = {
+        name.replace("-", "_"): parsed.get(name, setting.default)
+        for name, setting in SETTINGS.items()
+        if name not in OVERLAY_KEYS
+    }
+    own["node"] = own["node"] or socket.gethostname().lower()
+    return Settings(
+        overlay=model.OverlayOptions(**overlay),
+        given=frozenset(name for name in OVERLAY_KEYS if name in parsed),
+        **own,
+    )
+
+
+def _contradictions(settings: Settings) -> list[str]:
+    faults = []
+    overlay = settings.overlay
+    if overlay.topology == model.TOPOLOGY_MESH and overlay.stp != model.STP_OFF:
+        faults.append(f"topology mesh and stp {overlay.stp} exclude each other: leave out one")
+    if settings.peers is not None and settings.kubeconfig is not None:
+        faults.append("peers and kubeconfig exclude each other: the nodes come from one place")
+    if settings.vtep_ip is not None and settings.vtep_interface is not None:
+        faults.append("vtep-ip and vtep-interface exclude each other: leave out one")
+    versions = [ipaddress.ip_network(cidr).version for cidr in settings.cluster_range]
+    if len(versions) != len(set(versions)) or not versions:
+        faults.append("cluster-range: must be one IPv4 range, one IPv6 range, or one of each")
+    if settings.mtu is not None and settings.mtu < IPV6_MTU and 6 in versions:
+        faults.append(f"mtu {settings.mtu} is too small for IPv6, which needs {IPV6_MTU}")
+    return faults
+
+
+def log_level(settings: Settings) -> int:
+    """The level as `logging` counts it."""
+    return logging.getLevelNamesMapping()[settings.log_level.upper()]

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where the daemon learns of the cluster's nodes: a file here, Kubernetes in `kubernetes.py`."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Protocol
+
+from asyncinotify import Inotify, Mask
+
+from linen.flaxd import peers_file
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Sequence
+    from pathlib import Path
+
+    from linen.core import cluster
+
+log = logging.getLogger("flaxd.sources")
+
+# What a finished write looks like: in place, or by renaming another file to the name.
+WRITTEN = Mask.CLOSE_WRITE | Mask.MOVED_TO | Mask.DELETE | Mask.MOVED_FROM
+
+
+class Source(Protocol):
+    """Tells the cluster's nodes, and is told how this one does."""
+
+    async def run(self, on_view: Callable[[cluster.View], None]) -> None:
+        """Call `on_view` with each new view of the cluster, until cancelled."""
+
+    def report(self, waiting: Sequence[str], faults: Sequence[str]) -> None:
+        """Take note why this node's overlay does not work (nothing: it does), and of its faults."""
+
+
+class FileSource:
+    """The nodes from the file of `--peers`."""
+
+    def __init__(self, path: Path, own: str) -> None:
+        self._path = path
+        self._own = own
+        self._complaint = ""
+
+    async def run(self, on_view: Callable[[cluster.View], None]) -> None:
+        """Read the file now and whenever it has been written or replaced."""
+        async for _ in changes(self._path):
+            try:
+                view = peers_file.read(self._path, self._own)
+            except peers_file.PeersInvalid as error:
+                self._complain("; ".join(error.faults))
+                continue
+            self._complaint = ""
+            on_view(view)
+
+    def report(self, waiting: Sequence[str], faults: Sequence[str]) -> None:
+        """Nobody is there to be told."""
+
+    def _complain(self, text: str) -> None:
+        if text != self._complaint:
+            log.error("the nodes stay as they were known: %s", text)
+        self._complaint = text
+
+
+async def changes(path: Path) -> AsyncIterator[None]:
+    """Once now, and once after each time that the file at `path` was written, replaced or removed.
+
+    Its folder is watched, since a replaced file is another file; the folder has to exist.
+    """
+    with Inotify() as inotify:
+        inotify.add_watch(path.parent, WRITTEN)
+        yield None
+        while True:
+            event = await inotify.get()
+            if event.name is not None and event.name.name == path.name:
+                yield None

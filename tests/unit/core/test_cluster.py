@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which peers a node has a tunnel to."""
+
+from __future__ import annotations
+
+import pytest
+
+from linen.core import cluster
+
+
+def nodes(count: int, *masters: str) -> dict[str, cluster.Peer]:
+    """Nodes n1, n2…, some of them masters."""
+    names = [f"n{i}" for i in range(1, count + 1)]
+    return {
+        name: cluster.Peer(name, f"10.0.{i >> 8}.{i & 255}", is_master=name in masters)
+        for i, name in enumerate(names, 1)
+    }
+
+
+@pytest.mark.parametrize(
+    ("own", "topology", "peers"),
+    [
+        ("n1", "mesh", ["n2", "n3", "n4"]),
+        ("n2", "mesh", ["n1", "n3", "n4"]),
+        ("n1", "star", ["n2", "n3", "n4"]),
+        ("n2", "star", ["n1"]),
+    ],
+)
+def test_topologies(own: str, topology: str, peers: list[str]) -> None:
+    """In a mesh all are connected, in a star each to the masters and the masters to all."""
+    known = nodes(4, "n1")
+
+    found = cluster.neighbours(known[own], known, topology)
+
+    assert peers == [peer.name for peer in found.peers]
+    assert found.faults == []
+
+
+def test_star_without_master() -> None:
+    """A leaf that knows no master says so instead of being silently alone."""
+    known = nodes(2)
+
+    found = cluster.neighbours(known["n2"], known, "star")
+
+    assert found.peers == []
+    assert "no other node is a master" in found.faults[0]
+
+
+def test_stolen_address() -> None:
+    """A node that claims another's address costs itself its tunnel, and nobody else's."""
+    known = nodes(3)
+    known["thief"] = cluster.Peer("thief", known["n2"].vtep)
+    known["own-thief"] = cluster.Peer("own-thief", known["n1"].vtep)
+
+    found = cluster.neighbours(known["n1"], known, "mesh")
+
+    assert [peer.name for peer in found.peers] == ["n2", "n3"]
+    assert sorted(fault.split()[1] for fault in found.faults) == ["own-thief", "thief"]
+
+
+@pytest.mark.parametrize(("count", "word"), [(501, None), (502, "near"), (752, "too large")])
+def test_limit_of_a_mesh(count: int, word: str | None) -> None:
+    """A mesh warns beyond 500 tunnels and stops at 750, where broadcasts would get lost."""
+    known = nodes(count)
+
+    found = cluster.neighbours(known["n1"], known, "mesh")
+
+    assert len(found.peers) == min(count - 1, 750)
+    assert bool(word) == bool(found.faults)
+    assert all(word in fault for fault in found.faults if word)

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The conflist that the daemon renders, and what it makes of an administrator's."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from linen.cni import config, options
+from linen.core import model
+from linen.flaxd import conflist, settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def chosen(**arguments: str) -> settings.Settings:
+    """Settings, with underscores for dashes."""
+    given = {name.replace("_", "-"): text for name, text in arguments.items()}
+    return settings.load({"node": "node1"} | given, {}, None)
+
+
+def test_rendered() -> None:
+    """The subnet is the whole segment, the range the node's part, the gateway its first address."""
+    found = conflist.render(chosen(), ["10.244.0.0/16"], ["10.244.1.0/24"], 1450, "1.0.0")
+
+    bridge, linen, portmap = found["plugins"]
+    assert (found["name"], found["cniVersion"]) == ("linen-network", "1.0.0")
+    assert bridge["mtu"] == 1450
+    assert bridge["ipam"]["ranges"] == [
+        [
+            {
+                "subnet": "10.244.0.0/16",
+                "rangeStart": "10.244.1.2",
+                "rangeEnd": "10.244.1.254",
+                "gateway": "10.244.1.1",
+            }
+        ]
+    ]
+    assert linen == {"type": "linen", "ovs": {"ovsBridge": "br0", "topology": "mesh"}}
+    assert portmap["type"] == "portmap"
+
+
+def test_dual_stack() -> None:
+    """Each IP version has a set of ranges of its own."""
+    cluster_range = ["10.244.0.0/16", "fd00:244::/48"]
+    own = ["10.244.1.0/24", "fd00:244:0:1::/64"]
+
+    found = conflist.render(chosen(), cluster_range, own, None, "1.1.0")
+
+    ipv4, ipv6 = found["plugins"][0]["ipam"]["ranges"]
+    assert ipv4[0]["gateway"] == "10.244.1.1"
+    assert (ipv6[0]["subnet"], ipv6[0]["gateway"]) == ("fd00:244::/48", "fd00:244:0:1::1")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {},
+        {"vni": "7", "dst_port": "8472", "datapath_type": "netdev"},
+        {"topology": "star", "stp": "rstp", "controller": "[10.0.0.1:6653, 'ssl:10.0.0.2']"},
+        {"tunnel_options": "{csum: true}", "ovsdb": "unix:/x/db.sock", "ovs_bridge": "br7"},
+        {"datapath_type": "system"},
+    ],
+)
+def test_plugin_wants_what_the_daemon_wants(arguments: dict[str, str]) -> None:
+    """What the plugin parses from the rendered conflist are the daemon's own options."""
+    found = chosen(**arguments)
+    faults: list[str] = []
+
+    block = conflist.overlay_block(found.overlay)
+    parsed = options.parse({"ovs": block}, faults, [])
+
+    assert faults == []
+    assert parsed == found.overlay
+
+
+def test_ranges_outside_of_the_cluster() -> None:
+    """A node's range that is no part of the cluster's is a fault, not a broken conflist."""
+    faults = conflist.range_faults(
+        ["10.244.0.0/16"], ["10.245.1.0/24", "fd00::/64", "10.244.0.0/31"]
+    )
+
+    assert len(faults) == 3
+
+
+def administrators(**ovs: Any) -> dict[str, Any]:
+    """A conflist that somebody wrote by hand."""
+    entry = {"type": "linen", "ovs": ovs}
+    return {"name": "blue", "plugins": [{"type": "bridge", "bridge": "lb7"}, entry]}
+
+
+def test_adopts_an_administrators_conflist() -> None:
+    """The network, its bridges and its vni are taken from the file; what it leaves open is ours."""
+    adopted, faults = conflist.adopt(chosen(), administrators(ovsBridge="br7", vni=7))
+
+    assert faults == []
+    assert (adopted.network, adopted.linux_bridge) == ("blue", "lb7")
+    assert (adopted.overlay.ovs_bridge, adopted.overlay.vni) == ("br7", 7)
+    assert adopted.overlay.topology == "mesh"
+
+
+def test_contradiction() -> None:
+    """A setting that the conflist contradicts is a fault that names both."""
+    _, faults = conflist.adopt(chosen(vni="8"), administrators(vni=7))
+
+    assert faults == ["vni is 8, but /etc/cni/net.d/linen.conflist says vni 7"]
+
+
+def test_migration() -> None:
+    """Options in the old place move to the new one, and nothing else changes."""
+    document = administrators()
+    entry = document["plugins"][1]
+    entry["runtimeConfig"] = {"ovs": {"vni": 7}, "other": 1}
+    del entry["ovs"]
+
+    found = conflist.migrated(document)
+
+    assert found is not None
+    assert found["plugins"][1] == {
+        "type": "linen",
+        "runtimeConfig": {"other": 1},
+        "ovs": {"vni": 7},
+    }
+    assert conflist.migrated(found) is None
+
+
+def test_file_is_private_and_written_once(tmp_path: Path) -> None:
+    """The file has mode 0600, and writing the same again changes nothing."""
+    path = tmp_path / "net.d" / "linen.conflist"
+    document = conflist.render(chosen(), ["10.244.0.0/16"], ["10.244.1.0/24"], 1450, "1.0.0")
+
+    assert conflist.write(path, document) is True
+    assert conflist.write(path, document) is False
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert conflist.is_managed(json.loads(path.read_text()))
+    assert config.parse(document["plugins"][1] | {"name": document["name"]}).name == "linen-network"

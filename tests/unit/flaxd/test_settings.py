@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The daemon's settings: where they come from, and what is said about wrong ones."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from linen.flaxd import settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_defaults() -> None:
+    """Without any setting the daemon works for Kubernetes, as a mesh."""
+    found = settings.load({}, {}, None)
+
+    assert found.peers is None
+    assert found.overlay.topology == "mesh"
+    assert found.listen == ("127.0.0.1", 9474)
+    assert str(found.conflist) == "/etc/cni/net.d/linen.conflist"
+    assert found.given == frozenset()
+
+
+def test_order_of_places(tmp_path: Path) -> None:
+    """The command line counts more than the environment, and that more than the file."""
+    file = tmp_path / "flaxd.yaml"
+    file.write_text("vni: 1\nmtu: 1400\ntopology: star\n")
+
+    found = settings.load({"vni": "3"}, {"LINEN_VNI": "2", "LINEN_MTU": "1350"}, file)
+
+    assert (found.overlay.vni, found.mtu, found.overlay.topology) == (3, 1350, "star")
+    assert found.given == {"vni", "topology"}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("node", "Node_1", "must be a node's name"),
+        ("vtep-ip", "node1", "is not an IPv4 or IPv6 address"),
+        ("cluster-range", "10.244.0.1/16", "host bits set"),
+        ("cluster-range", "10.0.0.0/16,10.1.0.0/16", "one of each"),
+        ("mtu", "9", "must be from 576 to 65535"),
+        ("vni", "0", "must be a whole number from 1 to 16777215"),
+        ("topology", "ring", "must be one of star, mesh"),
+        ("listen", "9474", "must be ADDRESS:PORT"),
+        ("listen", "localhost:9474", "must be ADDRESS:PORT"),
+        ("bfd-interval", "10", "must be 0 (off) or from 50 to 60000 ms"),
+        ("controller", "[x", "must be HOST:PORT"),
+        ("log-level", "loud", "must be one of debug"),
+        ("network", "a b", "must have letters"),
+        ("linux-bridge", "a" * 16, "1 to 15 bytes"),
+    ],
+)
+def test_wrong_values(name: str, text: str, said: str) -> None:
+    """A wrong setting's fault says which it is and what would be right."""
+    with pytest.raises(settings.SettingsInvalid) as caught:
+        settings.load({name: text}, {}, None)
+
+    (fault,) = caught.value.faults
+    assert name in fault
+    assert said in fault
+
+
+def test_all_faults_at_once(tmp_path: Path) -> None:
+    """Faults from every place come in one answer, each with its place."""
+    file = tmp_path / "flaxd.yaml"
+    file.write_text("vnii: 1\nmtu: big\n")
+    arguments = {"vni": "-1", "topology": "mesh", "stp": "rstp"}
+
+    with pytest.raises(settings.SettingsInvalid) as caught:
+        settings.load(arguments, {"LINEN_LISTEN": "x"}, file)
+
+    text = "\n".join(caught.value.faults)
+    for part in (
+        "vnii: unknown setting; did you mean vni?",
+        f"{file}: mtu",
+        "--vni",
+        "LINEN_LISTEN",
+    ):
+        assert part in text
+    assert "exclude each other" in text
+
+
+def test_words_that_yaml_takes_for_something_else(tmp_path: Path) -> None:
+    """`off` and a node called 1 mean what they say, in the file as on the command line."""
+    file = tmp_path / "flaxd.yaml"
+    file.write_text("stp: off\nnode: 1\ncontroller: [10.0.0.1:6653]\n")
+
+    found = settings.load({}, {}, file)
+
+    assert (found.overlay.stp, found.node) == ("off", "1")
+    assert found.overlay.controllers == ["tcp:10.0.0.1:6653"]
+
+
+@pytest.mark.parametrize("content", ["[", "- a\n- b\n", "\0"])
+def test_unusable_file(tmp_path: Path, content: str) -> None:
+    """A settings file that is no mapping is a fault that names it."""
+    file = tmp_path / "flaxd.yaml"
+    file.write_text(content)
+
+    with pytest.raises(settings.SettingsInvalid, match=str(file)):
+        settings.load({}, {}, file)
