@@ -11,7 +11,9 @@ ovsdb-server sends the update that a transaction causes before the transaction's
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
+import gc
 import random
 from typing import TYPE_CHECKING
 
@@ -21,7 +23,7 @@ from linen.ovsdb.blocking import START_OVS, checked
 from linen.ovsdb.replica import Replica
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from typing import NoReturn
 
     from linen.light.json import Json
@@ -166,6 +168,21 @@ def _pause(failures: int) -> float:
     return longest * random.uniform(0.5, 1)  # noqa: S311  (spreads load, guards nothing)
 
 
+@contextlib.contextmanager
+def _no_collection() -> Iterator[None]:
+    """Spare the garbage collector from looking for cycles in rows, which have none.
+
+    The first rows of 5,000 interfaces take 65 ms of CPU time so, and 130 ms otherwise.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
 class _LostError(Exception):
     """The connection is of no more use, for this reason."""
 
@@ -204,6 +221,8 @@ class _Connection:
                 self._writer.write(wire.request(self._next(), "echo", []))
                 probed, deadline = True, clock() + silence
                 continue
+            except ConnectionError:
+                data = b""
             except OSError as error:
                 raise _LostError(error.strerror or str(error)) from None
             if not data:
@@ -264,9 +283,10 @@ class _Connection:
         """Deal with the messages that `data` completes; how many that were."""
         handled, changed = 0, False
         try:
-            for message in self._inbox.feed(data):
-                changed = self._handle(message) or changed
-                handled += 1
+            with _no_collection():
+                for message in self._inbox.feed(data):
+                    changed = self._handle(message) or changed
+                    handled += 1
         except wire.ProtocolError as error:
             raise _LostError(f"{NO_SERVER} ({error})") from None
         except (AttributeError, LookupError, TypeError, ValueError) as error:
