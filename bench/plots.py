@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import matplotlib as mpl
 from matplotlib import pyplot as plt
+from matplotlib.ticker import NullFormatter, ScalarFormatter
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from bench.results import Outcome, Series
 
-LONGEST_WHISKER = (1, 99)  # percentiles; what lies beyond is a machine that was busy elsewhere
+LONGEST_WHISKER = (5, 95)  # percentiles; what lies beyond is a machine that was busy elsewhere
 
 
 def draw(path: Path, title: str, outcome: Outcome) -> None:
@@ -56,6 +57,10 @@ def _draw_lines(axes: Axes, series: list[Series]) -> None:
         axes.fill_between(sizes, [ms * 1000 for ms in low], [ms * 1000 for ms in high], alpha=0.2)
     axes.set_xscale("log")
     axes.set_yscale("log")
+    axes.set_xticks(sorted({one.at or 0 for one in series}))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(ScalarFormatter())
     axes.set_xlabel("tunnels in OVSDB")
     axes.set_ylabel("ms (median, quartiles)")
     axes.legend()

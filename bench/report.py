@@ -55,7 +55,7 @@ def times(outcome: Outcome) -> str:
             str(len(series.samples)),
             _milliseconds(series.median),
             " - ".join(map(_milliseconds, series.quartiles)),
-            _milliseconds(statistics.fmean(s.user + s.system for s in series.samples)),
+            _milliseconds(statistics.fmean(series.cpu)),
             f"{statistics.median(s.faults for s in series.samples):.0f}",
         )
         for series in outcome.series

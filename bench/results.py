@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a benchmark finds: samples in series, and how they stand to a goal.
 
-Ratios are those of medians. Their interval is a bootstrap's: rounds are drawn again, with
+Ratios of times are those of medians. Their interval is a bootstrap's: rounds are drawn again, with
 replacement, for both peers alike, so that what disturbed a whole round disturbs both.
 """
 
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from bench.process import Sample
 
@@ -44,6 +44,11 @@ class Series:
     def walls(self) -> list[float]:
         """Seconds from start to end."""
         return [sample.wall for sample in self.samples]
+
+    @property
+    def cpu(self) -> list[float]:
+        """Seconds of computing, in user space and in the kernel."""
+        return [sample.user + sample.system for sample in self.samples]
 
     @property
     def median(self) -> float:
@@ -99,13 +104,25 @@ def exactly(value: float) -> Measured:
 
 def ratio(ours: Series, peers: Series) -> Measured:
     """How many times as long ours takes, of series that were measured in the same rounds."""
-    pairs = list(zip(ours.walls, peers.walls, strict=True))
-    drawn = sorted(_ratio(_DICE.choices(pairs, k=len(pairs))) for _ in range(RESAMPLES))
+    return _bootstrap(ours.walls, peers.walls, statistics.median)
+
+
+def cpu_ratio(ours: Series, peers: Series) -> Measured:
+    """How many times as much ours computes, which depends less on what else the machine does.
+
+    Of means, since the kernel counts this time in coarse ticks.
+    """
+    return _bootstrap(ours.cpu, peers.cpu, statistics.fmean)
+
+
+def _bootstrap(
+    ours: Sequence[float], peers: Sequence[float], middle: Callable[[Iterable[float]], float]
+) -> Measured:
+    pairs = list(zip(ours, peers, strict=True))
+
+    def ratio_of(chosen: Sequence[tuple[float, float]]) -> float:
+        return middle(pair[0] for pair in chosen) / middle(pair[1] for pair in chosen)
+
+    drawn = sorted(ratio_of(_DICE.choices(pairs, k=len(pairs))) for _ in range(RESAMPLES))
     tail = round((1 - CONFIDENCE) / 2 * RESAMPLES)
-    return Measured(_ratio(pairs), drawn[tail], drawn[-1 - tail])
-
-
-def _ratio(pairs: Sequence[tuple[float, float]]) -> float:
-    return statistics.median(pair[0] for pair in pairs) / statistics.median(
-        pair[1] for pair in pairs
-    )
+    return Measured(ratio_of(pairs), drawn[tail], drawn[-1 - tail])

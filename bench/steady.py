@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bench.node import LINEN, PEERS_BRIDGE, cni_call, program, running_node
-from bench.results import Goal, Outcome, Series, ratio, shuffled
+from bench.results import Goal, Outcome, Series, cpu_ratio, ratio, shuffled
 
 if TYPE_CHECKING:
     from bench.node import Node
@@ -82,6 +82,9 @@ def measure(rounds: int) -> Outcome:
             _goal(series, "bridge ADD", ", ipMasq"),
         ],
         {
+            "computing alone: linen ADD / bridge ADD": cpu_ratio(
+                series["linen ADD"], series["bridge ADD"]
+            ),
             "linen ADD / ovs-cni ADD": ratio(series["linen ADD"], series["ovs-cni ADD"]),
             "linen DEL / ovs-cni DEL": ratio(series["linen DEL"], series["ovs-cni DEL"]),
         },

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 from bench.process import Sample
-from bench.results import Goal, Measured, Series, exactly, ratio
+from bench.results import Goal, Measured, Series, cpu_ratio, exactly, ratio
 
 
 def series(*walls: float) -> Series:
@@ -31,6 +31,13 @@ def test_rounds_stay_together() -> None:
 def test_interval_of_equal_samples_is_a_point() -> None:
     """Where nothing varies there is no doubt."""
     assert ratio(series(1, 1, 1), series(2, 2, 2)) == exactly(0.5)
+
+
+def test_cpu_ratio_is_that_of_the_means() -> None:
+    """Computing in user space and in the kernel counts, waiting does not."""
+    ours = Series("any", samples=[Sample(90, 1, 1, 0), Sample(90, 3, 1, 0)])
+    peers = Series("any", samples=[Sample(9, 4, 2, 0), Sample(9, 4, 2, 0)])
+    assert cpu_ratio(ours, peers).value == 3 / 6
 
 
 def test_ratio_needs_the_same_rounds() -> None:
