@@ -97,7 +97,7 @@ def overlay(node: Node) -> Iterator[Finding]:
             continue
         except errors.Unavailable:
             continue  # the check `ovsdb` has told
-        if look.seen.bridge is None and network.linux_bridge not in node.links:
+        if not look.seen.tunnels and network.linux_bridge not in node.links:
             yield note(
                 network.where,
                 "nothing of it exists yet on this node",

@@ -1,0 +1,356 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`linenctl check` on a real node: silent while all is well, and each fault provoked for real."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from cli.conftest import UNDERLAY
+from support.cni import plugin_entry
+from support.paths import DEBIAN_PLUGINS, EXAMPLES
+
+if TYPE_CHECKING:
+    from cli.conftest import Node
+    from support.host import Host
+
+
+def only(node: Node, check: str, severity: str = "error") -> dict[str, str]:
+    """The one finding that is no note; it is of this check."""
+    (finding,) = (one for one in node.findings() if one["severity"] != "note")
+    assert (finding["check"], finding["severity"]) == (check, severity), finding
+    return finding
+
+
+def test_healthy_node(node: Node) -> None:
+    """A node with a pod has no error and no warning; exit status 0."""
+    done = node.linenctl("check")
+
+    assert node.faults() == []
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.splitlines()[-1].startswith("0 errors, 0 warnings")
+
+
+def test_before_the_first_pod(fresh: Node) -> None:
+    """A node without any pod yet has no error: what is missing is explained."""
+    notes = {one["check"]: one["what"] for one in fresh.findings()}
+
+    assert fresh.faults() == []
+    assert "nothing of it exists yet" in notes["overlay"]
+
+
+def test_ovsdb_away(node: Node) -> None:
+    """A stopped OVSDB is one error, that names its socket and how to start it."""
+    node.host.signal("KILL", "ovsdb-server")
+
+    finding = only(node, "ovsdb")
+
+    assert finding["where"] == "unix:/var/run/openvswitch/db.sock"
+    assert "systemctl start" in finding["cure"]
+
+
+def test_vswitchd_stopped(node: Node) -> None:
+    """A stopped ovs-vswitchd is named; what it has left behind is not taken for other faults."""
+    node.host.signal("KILL", "ovs-vswitchd")
+
+    assert ("vswitchd", "error") in node.faults()
+
+
+def test_kernel_datapath_missing(fresh: Node) -> None:
+    """The kernel's datapath without its module is an error."""
+    del fresh.ovs["datapathType"]
+    fresh.write(fresh.document)
+
+    assert "modprobe" in only(fresh, "datapath")["cure"]
+
+
+@pytest.mark.parametrize(
+    ("damage", "word"),
+    [
+        (("del-port", "vxif10_245_2_3"), "tunnel to 10.245.2.3"),
+        (("set", "Interface", "vxif10_245_2_3", "options:key=5"), "key=5"),
+        (("set", "Bridge", "br0", "fail_mode=secure"), "fail_mode=secure"),
+    ],
+    ids=["no tunnel", "other key", "fail_mode"],
+)
+def test_overlay_differs(node: Node, damage: tuple[str, ...], word: str) -> None:
+    """What somebody changed in OVSDB is an error, in the words that CHECK has for it."""
+    node.host.vsctl(*damage)
+
+    assert word in only(node, "overlay")["what"]
+
+
+def test_conflict(fresh: Node) -> None:
+    """What the plugin would refuse as a conflict is an error before any pod is lost to it."""
+    fresh.host.vsctl("add-br", "br0", "--", "set", "bridge", "br0", "datapath_type=netdev")
+    fresh.ovs["datapathType"] = "system"
+    fresh.write(fresh.document)
+
+    assert "code 102" in only(fresh, "overlay")["cause"]
+
+
+def test_interface_error(node: Node) -> None:
+    """An interface that Open vSwitch could not make is an error that quotes it."""
+    marked = "external_ids:linen-network=linen-network"
+    node.host.vsctl(
+        "add-port", "br0", "twin", "--", "set", "port", "twin", marked, "--", "set", "interface",
+        "twin", "type=vxlan", "options:remote_ip=10.245.2.3", "options:key=flow",
+    )  # fmt: skip
+
+    finding = only(node, "interface-error")
+
+    assert "twin" in finding["where"]
+    assert "File exists" in finding["what"]
+    assert "remote address and key already" in finding["cause"]
+
+
+def test_controller_unconnected(fresh: Node) -> None:
+    """A controller that does not answer is a warning, since the switch goes on without it."""
+    fresh.ovs["controller"] = "127.0.0.1:6653"
+    fresh.write(fresh.document)
+    fresh.chain.add("pod")
+
+    finding = only(fresh, "controller", "warning")
+
+    assert "tcp:127.0.0.1:6653" in finding["where"]
+    assert "standalone" in finding["cause"]
+
+
+def test_controller_unconnected_with_fail_mode_secure(fresh: Node) -> None:
+    """Where nothing is forwarded without it, an absent controller is an error."""
+    fresh.ovs["controller"] = "127.0.0.1:6653"
+    fresh.write(fresh.document)
+    fresh.chain.add("pod")
+    fresh.host.vsctl("set-fail-mode", "br0", "secure")
+
+    assert ("controller", "error") in fresh.faults()
+
+
+def test_spanning_tree_with_protected_tunnels(fresh: Node) -> None:
+    """A spanning tree over a mesh's protected tunnels is an error."""
+    fresh.ovs["topology"] = "mesh"
+    fresh.write(fresh.document)
+    fresh.chain.add("pod")
+    fresh.host.vsctl("set", "bridge", "br0", "rstp_enable=true")
+
+    findings = {one["check"]: one for one in fresh.findings()}
+
+    assert "3 protected tunnels" in findings["spanning-tree"]["what"]
+
+
+def test_rows_of_a_forgotten_network(node: Node) -> None:
+    """Rows whose network no conflist defines any more are a warning, with what removes them."""
+    node.document["name"] = "renamed"
+    node.ovs.update(ovsBridge="br1", vni=7)
+    plugin_entry(node.document, "bridge")["bridge"] = "kbr1"
+    node.write(node.document)
+
+    finding = only(node, "stray-rows", "warning")
+
+    assert "linen-network" in finding["what"]
+    assert "del-br br0" in finding["cure"]
+
+
+def test_several_bridges(node: Node) -> None:
+    """A bridge left from an earlier ovsBridge is a warning, and the one to remove is named."""
+    node.host.vsctl(
+        "add-br", "br9", "--", "set", "bridge", "br9", "datapath_type=netdev",
+        "external_ids:linen-network=linen-network", "external_ids:linen-maker=plugin",
+    )  # fmt: skip
+
+    assert "del-br br9" in only(node, "several-bridges", "warning")["cure"]
+
+
+def test_bridge_of_somebody_else(fresh: Node) -> None:
+    """An OVS bridge that Linen did not make is a note: its settings are left alone."""
+    fresh.host.vsctl("add-br", "br0", "--", "set", "bridge", "br0", "datapath_type=netdev")
+    fresh.chain.add("pod")
+
+    notes = {one["check"]: one["what"] for one in fresh.findings()}
+
+    assert "was there before" in notes["foreign-bridge"]
+    assert fresh.faults() == []
+
+
+@pytest.mark.parametrize(
+    ("device", "change", "word"),
+    [
+        ("br0", ("nomaster",), "hangs on no Linux bridge"),
+        ("br0", ("down",), "br0 is down"),
+        ("kbr0", ("down",), "kbr0 is down"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else value,
+)
+def test_cut_between_the_bridges(
+    node: Node, device: str, change: tuple[str, ...], word: str
+) -> None:
+    """An OVS bridge that is off its Linux bridge, or either being down, is an error."""
+    node.host.run("ip", "link", "set", device, *change)
+
+    assert word in only(node, "attachment")["what"]
+
+
+def test_bridge_on_another_bridge(node: Node) -> None:
+    """An OVS bridge on another Linux bridge is an error that names both."""
+    node.host.run("ip", "link", "add", "other0", "type", "bridge")
+    node.host.run("ip", "link", "set", "br0", "master", "other0")
+
+    assert "hangs on other0 instead of kbr0" in only(node, "attachment")["what"]
+
+
+def test_mac_not_pinned(fresh: Node) -> None:
+    """A Linux bridge whose MAC would follow its ports is a warning."""
+    fresh.host.run("ip", "link", "add", "kbr0", "type", "bridge")
+    fresh.host.run("ip", "link", "set", "kbr0", "up")
+    fresh.host.vsctl(
+        "add-br", "br0", "--", "set", "bridge", "br0", "datapath_type=netdev",
+        "external_ids:linen-network=linen-network",
+    )  # fmt: skip
+
+    assert ("pinned-mac", "warning") in fresh.faults()
+
+
+def test_mtu_too_large(fresh: Node) -> None:
+    """Pods whose packets do not fit into the underlay are a warning with the right number."""
+    plugin_entry(fresh.document, "bridge")["mtu"] = 1480
+    fresh.write(fresh.document)
+    fresh.chain.add("pod")
+
+    assert "mtu to 1450" in only(fresh, "underlay-mtu", "warning")["cure"]
+
+
+def test_own_address_among_vteps(node: Node) -> None:
+    """The node's own address in the list of VTEPs is a note, not a fault."""
+    node.ovs["vtepIPs"].append("10.245.2.1")
+    node.write(node.document)
+
+    notes = {one["check"]: one["what"] for one in node.findings()}
+
+    assert "10.245.2.1" in notes["own-vtep"]
+    assert node.faults() == []
+
+
+def test_no_route_to_a_vtep(node: Node) -> None:
+    """A VTEP that no route leads to is a warning."""
+    node.ovs["vtepIPs"].append("10.99.0.1")
+    node.write(node.document)
+
+    assert ("vtep-route", "warning") in node.faults()
+
+
+def test_userspace_tunnels_without_a_way_out(host: Host, fresh: Node) -> None:
+    """A userspace datapath whose underlay is no OVS bridge is an error: nothing would leave."""
+    host.vsctl("del-br", UNDERLAY)
+    host.run("ip", "link", "add", UNDERLAY, "type", "bridge")
+    host.run("ip", "address", "add", "10.245.2.1/24", "dev", UNDERLAY)
+    host.run("ip", "link", "set", UNDERLAY, "up")
+
+    assert UNDERLAY in only(fresh, "userspace-underlay")["what"]
+
+
+def test_port_taken_by_another_vxlan_device(fresh: Node) -> None:
+    """A VXLAN device of another network plugin on the tunnels' UDP port is an error."""
+    fresh.ovs["datapathType"] = "system"
+    fresh.write(fresh.document)
+    fresh.host.run(
+        "ip", "link", "add", "flannel.1", "type", "vxlan", "id", "1", "dstport", "4789",
+        "local", "10.245.2.1", "nolearning",
+    )  # fmt: skip
+
+    findings = {one["check"]: one for one in fresh.findings()}
+
+    assert "flannel.1" in findings["vxlan-port"]["what"]
+
+
+def test_firewall_drops_forwarding(node: Node) -> None:
+    """Docker's policy DROP without a rule for the pods is a warning; a rule for them cures it."""
+    node.host.run("sysctl", "-w", "net.bridge.bridge-nf-call-iptables=1")
+    node.host.run("iptables", "-P", "FORWARD", "DROP")
+    assert "kbr0" in only(node, "forward-drop", "warning")["what"]
+
+    node.host.run("iptables", "-I", "FORWARD", "-i", "kbr0", "-j", "ACCEPT")
+
+    assert node.faults() == []
+
+
+def test_no_masquerade_under_bridge_netfilter(fresh: Node) -> None:
+    """Without ipMasq and with br_netfilter there is a note, which the sysctl takes away."""
+    fresh.host.run("sysctl", "-w", "net.bridge.bridge-nf-call-iptables=1")
+    plugin_entry(fresh.document, "bridge")["ipMasq"] = False
+    fresh.write(fresh.document)
+    assert "masquerade" in {one["check"] for one in fresh.findings()}
+
+    fresh.host.run("sysctl", "-w", "net.bridge.bridge-nf-call-iptables=0")
+
+    assert "masquerade" not in {one["check"] for one in fresh.findings()}
+
+
+def test_program_missing(node: Node) -> None:
+    """A plugin that the conflist names and the runtime would not find is an error."""
+    (node.bin_dir / "host-local").unlink()
+
+    assert only(node, "programs")["where"] == str(node.bin_dir / "host-local")
+
+
+def test_program_not_working(node: Node) -> None:
+    """A plugin that does not answer VERSION is an error."""
+    path = node.bin_dir / "host-local"
+    path.unlink()
+    path.write_text("#!/bin/sh\necho broken\n")
+    path.chmod(0o755)
+
+    assert "broken" in only(node, "cni-version")["what"]
+
+
+def test_version_that_a_plugin_does_not_speak(node: Node) -> None:
+    """A cniVersion newer than a plugin of the chain is an error that names the plugin."""
+    path = node.bin_dir / "bridge"
+    path.unlink()
+    path.symlink_to(DEBIAN_PLUGINS / "bridge")
+
+    finding = only(node, "cni-version")
+
+    assert "bridge does not speak 1.1.0" in finding["what"]
+    assert "1.0.0" in finding["cure"]
+
+
+def test_default_route_twice_is_what_bridge_refuses(fresh: Node) -> None:
+    """The conflist that the check refuses is one with which ADD fails, and with that text."""
+    routes = [{"dst": "0.0.0.0/0"}]
+    plugin_entry(fresh.document, "bridge")["ipam"]["routes"] = routes
+    fresh.write(fresh.document)
+    fresh.host.add_namespace("pod")
+
+    failed = fresh.chain.run("add", "pod")
+
+    findings = {one["check"]: one for one in fresh.findings()}
+    assert "file exists" in failed.stderr
+    assert "file exists" in findings["default-route-twice"]["what"]
+
+
+def test_files_alone(host: Host) -> None:
+    """Named files are judged without asking the node; the original's have only their old place."""
+    files = sorted((EXAMPLES / "original").glob("*.conflist"))
+    host.signal("KILL", "ovsdb-server")
+
+    done = host.run(sys.executable, "-m", "linen.cli.main", "check", "--json", *files)
+
+    found = [one for one in json.loads(done.stdout) if one["severity"] != "ok"]
+    assert [(one["check"], one["severity"]) for one in found] == 3 * [("legacy-options", "warning")]
+
+
+def test_words_for_people(node: Node) -> None:
+    """A finding is printed with place, name, cause and cure, each in a line."""
+    node.host.run("ip", "link", "set", "br0", "nomaster")
+
+    done = node.linenctl("doctor")
+
+    lines = done.stdout.splitlines()
+    assert done.returncode == 1
+    assert lines[0].startswith("error    network linen-network")
+    assert lines[0].endswith("[attachment]")
+    assert lines[1].split()[0] == "cause:"
+    assert lines[2].split()[0] == "cure:"

@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`linenctl install`: the right files in the right places, or nothing and a reason."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from support.cni import Chain
+from support.conflists import example
+from support.paths import DEBIAN_PLUGINS, FROZEN_PLUGIN, GO_TOOLS
+
+if TYPE_CHECKING:
+    import subprocess
+    from pathlib import Path
+
+    from cli.conftest import Node
+
+
+class Site:
+    """A host before Linen: empty folders, a conflist to install from, and the built plugin."""
+
+    def __init__(self, node: Node, folder: Path) -> None:
+        self.node = node
+        self.bin_dir = node.bin_dir = folder / "opt" / "bin"
+        self.conf_dir = node.conf_dir = folder / "etc" / "net.d"
+        self.source = folder / "mine.conflist"
+        self.write(example("master", "1.0.0"))
+
+    def write(self, document: dict[str, Any]) -> None:
+        """Write the conflist to install from."""
+        self.source.write_text(json.dumps(document))
+
+    def install(self, *argv: str | Path) -> subprocess.CompletedProcess[str]:
+        """Run it with the conflist and the built plugin."""
+        return self.node.linenctl(
+            "install", "--conflist", self.source, "--plugin", FROZEN_PLUGIN, *argv
+        )
+
+    def files(self) -> dict[str, tuple[bytes, int]]:
+        """Content and mode of all that is installed."""
+        folders = [path for path in (self.bin_dir, self.conf_dir) if path.exists()]
+        paths = [path for folder in folders for path in folder.iterdir()]
+        return {path.name: (path.read_bytes(), path.stat().st_mode & 0o777) for path in paths}
+
+
+@pytest.fixture
+def site(fresh: Node, short_folder: Path) -> Site:
+    """A host before Linen."""
+    return Site(fresh, short_folder)
+
+
+def test_installs_all_that_a_runtime_needs(site: Site) -> None:
+    """Plugin, reference plugins and conflist are there, with the modes that they need."""
+    done = site.install()
+
+    assert done.returncode == 0, done.stderr
+    assert site.files() == {
+        "linen": (FROZEN_PLUGIN.read_bytes(), 0o755),
+        "bridge": ((DEBIAN_PLUGINS / "bridge").read_bytes(), 0o755),
+        "host-local": ((DEBIAN_PLUGINS / "host-local").read_bytes(), 0o755),
+        "linen.conflist": (site.source.read_bytes(), 0o600),
+    }
+    assert done.stdout.count("installed: ") == 4
+
+
+def test_installed_chain_works(site: Site) -> None:
+    """A pod is attached with what was installed, and then nothing is left to say."""
+    site.install()
+    chain = Chain.__new__(Chain)
+    chain.host, chain.cni_path, chain.folder = site.node.host, site.bin_dir, site.conf_dir
+    chain.conflist = example("master", "1.0.0")
+
+    result = chain.add("pod")
+
+    assert [link["name"] for link in result["interfaces"]][0] == "kbr0"
+    assert "vxif10_245_2_2" in site.node.host.vsctl("list-ports", "br0")
+    assert site.node.faults() == [("controller", "warning")]
+
+
+def test_second_call_changes_nothing(site: Site) -> None:
+    """Installing again finds everything right and writes nothing."""
+    site.install()
+    before = {path: path.stat().st_ino for path in site.bin_dir.iterdir()}
+
+    done = site.install()
+
+    assert done.returncode == 0
+    assert done.stdout.count("was right: ") == 4
+    assert "installed: " not in done.stdout
+    assert {path: path.stat().st_ino for path in site.bin_dir.iterdir()} == before
+
+
+def test_dry_run_writes_nothing(site: Site) -> None:
+    """A dry run tells what it would do, and leaves everything as it was."""
+    done = site.install("--dry-run")
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("would install: ") == 4
+    assert site.files() == {}
+    assert not site.node.state_dir.exists()
+
+
+def test_plugin_alone(site: Site) -> None:
+    """Without a conflist only the plugin is installed."""
+    done = site.node.linenctl("install", "--plugin", FROZEN_PLUGIN)
+
+    assert done.returncode == 0, done.stderr
+    assert list(site.files()) == ["linen"]
+
+
+def test_wrong_conflist_is_refused_whole(site: Site) -> None:
+    """A conflist with errors installs nothing, and all its errors are told."""
+    document = example("master", "1.0.0")
+    document["plugins"][1]["ovs"] |= {"vtepIP": [], "stp": "yes"}
+    site.write(document)
+
+    done = site.install()
+
+    assert done.returncode == 1
+    assert site.files() == {}
+    assert [word for word in ("ovs.vtepIP", "ovs.stp") if word not in done.stdout] == []
+
+
+def test_version_is_lowered(site: Site) -> None:
+    """A cniVersion that the distribution's plugins do not speak is lowered, and this is told."""
+    site.write(example("master", "1.1.0"))
+
+    done = site.install()
+
+    installed = json.loads((site.conf_dir / "linen.conflist").read_text())
+    assert installed == example("master", "1.0.0")
+    assert "cniVersion 1.1.0 becomes 1.0.0" in done.stdout
+
+
+def test_plugins_of_others_stay(site: Site) -> None:
+    """A reference plugin that is there already is used as it is, not replaced."""
+    site.bin_dir.mkdir(parents=True)
+    for name in ("bridge", "host-local"):
+        (site.bin_dir / name).write_bytes((GO_TOOLS / name).read_bytes())
+        (site.bin_dir / name).chmod(0o755)
+    site.write(example("master", "1.1.0"))
+
+    done = site.install()
+
+    assert done.stdout.count("left alone: ") == 2
+    assert site.files()["bridge"][0] == (GO_TOOLS / "bridge").read_bytes()
+    assert json.loads((site.conf_dir / "linen.conflist").read_text())["cniVersion"] == "1.1.0"
+
+
+def test_missing_plugin_names_the_package(site: Site) -> None:
+    """A plugin that is nowhere stops the installation; what is in a package is named with it."""
+    document = example("master", "1.0.0")
+    document["plugins"].append({"type": "no-such-plugin"})
+    site.write(document)
+
+    done = site.install()
+
+    assert done.returncode == 1
+    assert "no-such-plugin" in done.stderr
+    assert "containernetworking-plugins" in done.stderr
+    assert site.files() == {}
+
+
+def test_conflist_of_another_plugin_stays(site: Site) -> None:
+    """A linen.conflist that is not Linen's is not replaced."""
+    site.conf_dir.mkdir(parents=True)
+    path = site.conf_dir / "linen.conflist"
+    path.write_text('{"name": "x", "plugins": [{"type": "ptp"}]}')
+
+    done = site.install()
+
+    assert done.returncode == 1
+    assert str(path) in done.stderr
+    assert list(site.files()) == ["linen.conflist"]
+
+
+def test_file_that_comes_first_is_named(site: Site) -> None:
+    """Another conflist that the runtime would take before ours is pointed out."""
+    site.conf_dir.mkdir(parents=True)
+    (site.conf_dir / "10-other.conf").write_text('{"name": "x", "type": "ptp"}')
+
+    done = site.install()
+
+    assert done.returncode == 0
+    assert "10-other.conf comes before" in done.stdout
+
+
+def test_nothing_is_installed_before_open_vswitch_runs(site: Site) -> None:
+    """Without Open vSwitch the runtime must not find a conflist; an image can be prepared."""
+    site.node.host.signal("KILL", "ovsdb-server")
+
+    done = site.install()
+    assert done.returncode == 1
+    assert "/var/run/openvswitch/db.sock" in done.stderr
+    assert site.files() == {}
+
+    assert site.install("--offline").returncode == 0
+    assert "linen.conflist" in site.files()
+
+
+def test_broken_plugin_is_refused(site: Site, tmp_path: Path) -> None:
+    """What does not answer as a CNI plugin is not installed as one."""
+    broken = tmp_path / "linen"
+    broken.write_text("#!/bin/sh\nexit 3\n")
+    broken.chmod(0o755)
+
+    done = site.install("--plugin", broken)
+
+    assert done.returncode == 1
+    assert str(broken) in done.stderr
+    assert site.files() == {}

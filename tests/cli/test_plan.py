@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`linenctl plan`: says what the next ADD does, does nothing itself, and is right about it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cli.conftest import Node
+
+
+def plan(node: Node) -> list[str]:
+    """The sentences for the one network."""
+    done = node.linenctl("plan", "--json")
+    (sentences,) = json.loads(done.stdout).values()
+    assert done.returncode == (2 if sentences else 0), done
+    assert isinstance(sentences, list)
+    return sentences
+
+
+def test_fresh_node(fresh: Node) -> None:
+    """On a fresh node the plan is all that the first ADD makes."""
+    options = "key=flow, remote_ip="
+    assert plan(fresh) == [
+        "create OVS bridge br0 (datapath netdev)",
+        *(
+            f"add tunnel vxif{peer.replace('.', '_')} to OVS bridge br0 ({options}{peer})"
+            for peer in ("10.245.2.2", "10.245.2.3", "10.245.2.4")
+        ),
+        "attach br0 to Linux bridge kbr0, which the bridge plugin makes before",
+    ]
+
+
+def test_changes_nothing(fresh: Node) -> None:
+    """A plan is only read."""
+    plan(fresh)
+
+    assert fresh.host.vsctl("list-br") == "br-phy"
+
+
+def test_empty_after_add(node: Node) -> None:
+    """After an ADD nothing is left to do: plan and plugin agree about what is wanted."""
+    assert plan(node) == []
+
+
+def test_every_kind_of_difference(node: Node) -> None:
+    """What was damaged or is newly wanted is planned, and the next ADD does all of it."""
+    node.host.vsctl(
+        "del-port", "vxif10_245_2_3", "--", "set", "port", "vxif10_245_2_2", "protected=true",
+        "--", "set", "bridge", "br0", "fail_mode=secure",
+    )  # fmt: skip
+    node.host.run("ip", "link", "set", "br0", "nomaster")
+    node.ovs["vtepIPs"] = ["10.245.2.2", "10.245.2.3"]
+    node.ovs["controller"] = "127.0.0.1:6653"
+    node.write(node.document)
+
+    assert plan(node) == [
+        "set fail_mode=standalone on OVS bridge br0",
+        "add tunnel vxif10_245_2_3 to OVS bridge br0 (key=flow, remote_ip=10.245.2.3)",
+        "attach controller tcp:127.0.0.1:6653 to OVS bridge br0",
+        "change tunnel vxif10_245_2_2 on OVS bridge br0 to key=flow, remote_ip=10.245.2.2",
+        "remove tunnel vxif10_245_2_4 to 10.245.2.4 from OVS bridge br0",
+        "attach br0 to Linux bridge kbr0, whose MAC address is pinned first",
+    ]
+
+    node.chain.add("another")
+    assert plan(node) == []
+
+
+def test_own_address_is_no_tunnel(fresh: Node) -> None:
+    """The node's own address in the list is left out of the plan, as it is by the plugin."""
+    fresh.ovs["vtepIPs"].append("10.245.2.1")
+    fresh.write(fresh.document)
+
+    assert not [sentence for sentence in plan(fresh) if "10.245.2.1)" in sentence]
+
+
+def test_conflict(fresh: Node) -> None:
+    """What the plugin would refuse is an error, not a plan."""
+    fresh.host.vsctl("add-br", "br0", "--", "set", "bridge", "br0", "datapath_type=netdev")
+    fresh.ovs["datapathType"] = "system"
+    fresh.write(fresh.document)
+
+    done = fresh.linenctl("plan")
+
+    assert done.returncode == 1
+    assert "datapath_type" in done.stderr
+
+
+def test_ovsdb_away(fresh: Node) -> None:
+    """Without OVSDB there is no plan, and the socket is named."""
+    fresh.host.signal("KILL", "ovsdb-server")
+
+    done = fresh.linenctl("plan")
+
+    assert done.returncode == 1
+    assert "/var/run/openvswitch/db.sock" in done.stderr
+
+
+def test_broken_conflist(fresh: Node) -> None:
+    """A conflist with errors has no plan; the user is sent to the command that tells them."""
+    fresh.ovs["vtepIPs"] = "10.245.2.2"
+    fresh.write(fresh.document)
+
+    done = fresh.linenctl("plan", fresh.conflist)
+
+    assert done.returncode == 1
+    assert "linenctl check" in done.stderr

@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`linenctl uninstall`: everything of ours goes, everything of others stays."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from support.conflists import example
+from support.paths import FROZEN_PLUGIN
+
+if TYPE_CHECKING:
+    import subprocess
+    from pathlib import Path
+
+    from cli.conftest import Node
+
+
+class Installed:
+    """A node with a pod, on which everything was put in place by `linenctl install`."""
+
+    def __init__(self, node: Node, folder: Path) -> None:
+        self.node = node
+        self.host = node.host
+        self.bin_dir = node.bin_dir = folder / "opt"
+        source = folder / "mine.conflist"
+        source.write_text(json.dumps(example("master", "1.0.0")))
+        node.conflist.unlink()
+        done = node.linenctl("install", "--conflist", source, "--plugin", FROZEN_PLUGIN)
+        assert done.returncode == 0, done.stderr
+        node.chain.cni_path = self.bin_dir
+        node.chain.conflist = example("master", "1.0.0")
+        node.chain.add("pod")
+
+    def uninstall(self, *argv: str) -> subprocess.CompletedProcess[str]:
+        """Run it."""
+        return self.node.linenctl("uninstall", *argv)
+
+    def files(self) -> list[str]:
+        """The names of all that is in the runtime's folders."""
+        return sorted(
+            path.name for folder in (self.bin_dir, self.node.conf_dir) for path in folder.iterdir()
+        )
+
+    def bridges(self) -> list[str]:
+        """The OVS bridges but the underlay's."""
+        return [name for name in self.host.vsctl("list-br").split() if name != "br-phy"]
+
+
+@pytest.fixture
+def installed(fresh: Node, short_folder: Path) -> Installed:
+    """A node with a pod, on which everything was put in place by `linenctl install`."""
+    return Installed(fresh, short_folder)
+
+
+def test_leaves_nothing_of_ours(installed: Installed) -> None:
+    """Files, record, OVS bridge, tunnels and controllers are gone; the Linux bridge stays."""
+    done = installed.uninstall()
+
+    assert done.returncode == 0, done.stdout
+    assert installed.files() == []
+    assert not installed.node.state_dir.joinpath("installed.json").exists()
+    assert installed.bridges() == []
+    assert installed.host.records("Controller", "target") == []
+    assert installed.host.vsctl("list-br") == "br-phy"
+    assert "kbr0" in installed.host.links()
+
+
+def test_second_call_finds_nothing(installed: Installed) -> None:
+    """Running it twice is no error."""
+    installed.uninstall()
+
+    done = installed.uninstall()
+
+    assert done.returncode == 0
+    assert done.stdout.strip() == "nothing of Linen is here"
+
+
+def test_install_again(installed: Installed) -> None:
+    """After an uninstall the next install and ADD work as the first did."""
+    installed.uninstall()
+    source = installed.host.folder / "mine.conflist"
+    source.write_text(json.dumps(example("master", "1.0.0")))
+    installed.node.linenctl("install", "--conflist", source, "--plugin", FROZEN_PLUGIN)
+
+    installed.node.chain.add("second")
+
+    assert installed.bridges() == ["br0"]
+
+
+def test_foreign_port_keeps_its_bridge(installed: Installed) -> None:
+    """A bridge with a port of somebody else stays, off the Linux bridge, and the reason is told."""
+    installed.host.vsctl(
+        "add-port", "br0", "mine", "--", "set", "interface", "mine", "type=internal"
+    )
+
+    done = installed.uninstall()
+
+    assert "OVS bridge br0 stays: others have ports on it (mine)" in done.stdout
+    assert installed.host.vsctl("list-ports", "br0") == "mine"
+    assert installed.host.records("Controller", "target") == []
+    assert "master" not in installed.host.links()["br0"]
+
+    installed.host.vsctl("del-port", "mine")
+    installed.uninstall()
+    assert installed.bridges() == []
+
+
+def test_foreign_bridge_keeps_all_but_our_tunnels(installed: Installed) -> None:
+    """A bridge that Linen did not make stays with its own ports and controllers."""
+    installed.host.vsctl(
+        "remove", "bridge", "br0", "external_ids", "linen-network",
+        "--", "add-port", "br0", "mine", "--", "set", "interface", "mine", "type=internal",
+    )  # fmt: skip
+
+    installed.uninstall()
+
+    assert installed.bridges() == ["br0"]
+    assert installed.host.vsctl("list-ports", "br0") == "mine"
+
+
+def test_keep_overlay(installed: Installed) -> None:
+    """With --keep-overlay, pods that run go on reaching other nodes."""
+    done = installed.uninstall("--keep-overlay")
+
+    assert done.returncode == 0
+    assert installed.files() == []
+    assert "vxif10_245_2_2" in installed.host.vsctl("list-ports", "br0")
+    assert installed.host.links()["br0"]["master"] == "kbr0"
+
+
+def test_programs_that_another_conflist_names_stay(installed: Installed) -> None:
+    """A reference plugin that we copied stays while another conflist needs it."""
+    other = {"name": "x", "cniVersion": "1.0.0", "plugins": [{"type": "bridge"}]}
+    (installed.node.conf_dir / "other.conflist").write_text(json.dumps(other))
+
+    done = installed.uninstall()
+
+    assert installed.files() == ["bridge", "other.conflist"]
+    assert "other.conflist names it" in done.stdout
+
+
+def test_changed_and_foreign_programs_stay(installed: Installed) -> None:
+    """A program that is not the one that was installed is somebody else's by now."""
+    (installed.bin_dir / "bridge").write_bytes(b"another bridge")
+    (installed.bin_dir / "portmap").write_bytes(b"never ours")
+
+    done = installed.uninstall()
+
+    assert installed.files() == ["bridge", "portmap"]
+    assert "bridge: it is not the file that was installed" in done.stdout
+
+
+def test_linen_without_a_record(installed: Installed) -> None:
+    """A plugin that was copied by hand is known by how it introduces itself."""
+    (installed.node.state_dir / "installed.json").unlink()
+
+    installed.uninstall()
+
+    assert installed.files() == ["bridge", "host-local"]
+
+
+def test_program_of_somebody_else_named_linen(installed: Installed) -> None:
+    """Another program under our plugin's name stays."""
+    path = installed.bin_dir / "linen"
+    path.write_text("#!/bin/sh\necho another >&2\n")
+    path.chmod(0o755)
+
+    done = installed.uninstall()
+
+    assert installed.files() == ["linen"]
+    assert "linen: it is not the file that was installed" in done.stdout
+
+
+def test_ovsdb_away(installed: Installed) -> None:
+    """Without OVSDB the files go all the same, and the exit status asks for another call."""
+    installed.host.signal("KILL", "ovsdb-server")
+
+    done = installed.uninstall()
+
+    assert done.returncode == 1
+    assert installed.files() == []
+    assert "/var/run/openvswitch/db.sock" in done.stdout
+
+
+def test_network_of_another_conflist_stays(installed: Installed) -> None:
+    """A network that another conflist defines keeps its bridge, and the plugin stays for it."""
+    document = example("master", "1.0.0")
+    (installed.node.conf_dir / "05-kept.conflist").write_text(json.dumps(document))
+
+    installed.uninstall()
+
+    assert installed.bridges() == ["br0"]
+    assert installed.files() == ["05-kept.conflist", "bridge", "host-local", "linen"]
