@@ -13,6 +13,8 @@ from linen.netlink import codec
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from linen.netlink.codec import Link, Route
 
 ROUTING, GENERIC = 0, 16  # NETLINK_ROUTE, NETLINK_GENERIC
@@ -49,14 +51,17 @@ class Netlink:
 
     def links(self) -> list[Link]:
         """All links."""
-        self._socket.send(codec.get_links())
-        found: list[Link] = []
+        answers = self.dump(codec.get_links())
+        return [codec.Link(message) for kind, message in answers if kind == codec.RTM_NEWLINK]
+
+    def dump(self, request: bytes) -> Iterator[tuple[int, bytes]]:
+        """Type and bytes of each message of the long answer to `request`."""
+        self._socket.send(request)
         while True:
             for kind, message in codec.messages(self._socket.recv(DATAGRAM)):
                 if kind == codec.DONE:
-                    return found
-                if kind == codec.RTM_NEWLINK:
-                    found.append(codec.Link(message))
+                    return
+                yield kind, message
 
     def enslave(self, link: Link, master: Link) -> None:
         """Hang `link` on the Linux bridge `master` and set it up; the bridge keeps its MAC address.
