@@ -131,7 +131,7 @@ def test_exec_of_nothing(examples: str) -> None:
     done = linenctl("lab", "exec", "--name", examples, "node1", "--", "no-such-program")
 
     assert done.returncode == 1
-    assert "node1 has no program 'no-such-program'" in done.stderr
+    assert "node1 cannot run 'no-such-program': No such file or directory" in done.stderr
 
 
 @pytest.mark.parametrize("command", ["show", "add-pod", "ping-matrix"])

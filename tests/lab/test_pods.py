@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -113,8 +114,8 @@ def test_several_networks(lab: Lab, node: Node, blue: str) -> None:
 
     (pod,) = lab.pods()
     assert [(one.network, one.ifname) for one in pod.attachments] == [
-        (blue, "net1"),
         ("linen-network", "eth0"),
+        (blue, "net1"),
     ]
     links = json.loads(node.run(["ip", "-j", "link"], pod="a").stdout)
     assert {"lo", "eth0", "net1"} <= {link["ifname"] for link in links}
@@ -263,3 +264,14 @@ def test_a_name_twice(lab: Lab) -> None:
 
     with pytest.raises(LabError, match="pod a exists already, on node1"):
         lab.add_pod("node1", "a")
+
+
+def test_many_at_once(lab: Lab) -> None:
+    """Pods that are added at the same time get different names and addresses."""
+    with ThreadPoolExecutor(6) as pool:
+        added = list(pool.map(lambda _: lab.add_pod(), range(6)))
+
+    addresses = {one.attachment.addresses()[0] for additions in added for one in additions}
+    assert len(addresses) == 6
+    assert [pod.name for pod in lab.pods()] == [f"pod{n}" for n in range(1, 7)]
+    assert lab.ping_matrix().losses == []

@@ -14,7 +14,7 @@ import pytest
 from linen.lab import store
 from linen.lab.cluster import Lab
 from linen.lab.description import describe
-from linen.lab.errors import DaemonFailed
+from linen.lab.errors import DaemonFailed, LabError
 from linen.lab.programs import Toolkit
 from support.labs import (
     LINENCTL,
@@ -185,6 +185,20 @@ def test_two_labs(lab_name: str) -> None:
 
         assert one.ping_matrix().complete
         assert [pod.name for pod in one.pods()] == ["a", "b"]
+
+
+def test_use_after_down(lab_name: str) -> None:
+    """Who still holds a lab that has been taken down is told so, and nothing comes back."""
+    with Lab.started(describe(1, name=lab_name)) as lab:
+        assert linenctl("lab", "down", "--name", lab_name).returncode == 0
+
+        with pytest.raises(LabError, match="has been taken down"):
+            lab.add_pod()
+        with pytest.raises(LabError, match="node1 is not running"):
+            lab.node("node1").run(["true"])
+        with pytest.raises(LabError, match="node1 is not running"):
+            lab.pods()
+        assert_nothing_is_left(lab_name)
 
 
 def test_twenty_nodes(lab_name: str, record_property: Callable[[str, object], None]) -> None:

@@ -223,8 +223,8 @@ def execute(name: str, where: str, argv: tuple[str, ...]) -> None:
         node, pod = found.node, found.name
     try:
         process = node.popen(argv, pod=pod)
-    except FileNotFoundError as error:
-        raise LabError(f"{where} has no program {argv[0]!r}") from error
+    except OSError as error:
+        raise LabError(f"{where} cannot run {argv[0]!r}: {error.strerror}") from error
     sys.exit(_wait_for(process))
 
 

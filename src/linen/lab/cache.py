@@ -9,6 +9,7 @@ what cnitool has.
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import json
 from dataclasses import dataclass
@@ -87,4 +88,8 @@ def parse_attachment(content: str) -> Attachment:
 
 def read_attachments(root: Path) -> list[Attachment]:
     """Read all attachments of the machine whose file system is at `root`."""
-    return [parse_attachment(path.read_text()) for path in sorted((root / RESULTS).glob("*-*-*"))]
+    found = []
+    for path in sorted((root / RESULTS).glob("[!.]*-*-*")):  # a dot: it is being written
+        with contextlib.suppress(FileNotFoundError):  # deleted since
+            found.append(parse_attachment(path.read_text()))
+    return found

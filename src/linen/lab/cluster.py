@@ -128,17 +128,13 @@ class Lab:
         node's first network.
         When a plugin fails, nothing of the pod stays.
         """
-        everything = self.pods()
-        chosen = self.node(node) if node else self._emptiest_node(everything)
-        name = name or _free_name(everything)
-        self._require_free(name, everything)
-        conflists = _choose_networks(chosen, networks)
         with signals_put_off():
-            pods.make_namespace(chosen, name)
+            chosen, pod = self._make_pod(node, name)
             try:
-                return _attach(chosen, name, conflists, capability_args or {})
+                conflists = _choose_networks(chosen, networks)
+                return _attach(chosen, pod, conflists, capability_args or {})
             except LabError:
-                pods.remove_namespace(chosen, name)
+                pods.remove_namespace(chosen, pod)
                 raise
 
     def del_pod(self, name: str) -> None:
@@ -173,6 +169,19 @@ class Lab:
             call_inside(
                 lambda: join(pidfd, CLONE_NEWNET), lambda: links.set_link_state(port, up=up)
             )
+
+    def _make_pod(self, node: str | None, name: str | None) -> tuple[Node, str]:
+        """Make a pod without networks; one at a time, so that names stay unique."""
+        with store.claimed(self.description.name, wait=True):
+            if not self._keeper.is_alive():
+                store.remove(self.description.name)
+                raise LabError(f"lab {self.description.name} has been taken down")
+            everything = self.pods()
+            chosen = self.node(node) if node else self._emptiest_node(everything)
+            name = name or _free_name(everything)
+            self._require_free(name, everything)
+            pods.make_namespace(chosen, name)
+            return chosen, name
 
     def _emptiest_node(self, everything: list[Pod]) -> Node:
         counts = dict.fromkeys(self.nodes, 0)

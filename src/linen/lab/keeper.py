@@ -118,8 +118,11 @@ def _build_file_system(plugins: dict[str, str]) -> None:
 
 def _mount_over(target: str, kind: str, options: str = "") -> None:
     """Mount on `target`, and put back the mounts below it, which would vanish from sight."""
-    below = [path for path in _mount_points() if path.startswith(f"{target}/")]
-    opened = [(path, os.open(path, os.O_PATH)) for path in below]
+    opened = []
+    for path in _mount_points():
+        if path.startswith(f"{target}/"):
+            with contextlib.suppress(FileNotFoundError):  # a later mount covers it already
+                opened.append((path, os.open(path, os.O_PATH)))
     mount(kind, target, kind, options=options)
     for path, descriptor in opened:
         mount(f"/proc/self/fd/{descriptor}", path, flags=MS_BIND)

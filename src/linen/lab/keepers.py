@@ -61,7 +61,7 @@ class Keepers:
             json.dumps(
                 {
                     "nodes": list(node_names),
-                    "plugins": {name: str(path) for name, path in plugins.items()},
+                    "plugins": {plugin: str(path) for plugin, path in plugins.items()},
                 }
             ).encode()
         )

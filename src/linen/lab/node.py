@@ -57,7 +57,7 @@ class Node:
             with self.process.opened() as pidfd:
                 return namespaces.call_inside(lambda: namespaces.join(pidfd, kinds), function)
         except ProcessLookupError as error:
-            raise LabError(f"{self.name} is not running (process {self.process.pid})") from error
+            raise self._not_running() from error
 
     def call_in_network(self, function: Callable[[], T]) -> T:
         """Run a function in the node's network namespace alone."""
@@ -75,7 +75,7 @@ class Node:
         Its working directory is `/`.
         """
         command = self._command(argv, pod)
-        options.setdefault("env", {**os.environ, "PATH": search_path()})
+        options.setdefault("env", _environment())
         started = self.call(lambda: subprocess.Popen(command, **options))
         self._started.append(started)
         return started
@@ -104,7 +104,7 @@ class Node:
         is up.
         """
         command = self._command(argv, pod)
-        options.setdefault("env", {**os.environ, "PATH": search_path()})
+        options.setdefault("env", _environment())
         try:
             done = self.call(
                 lambda: subprocess.run(
@@ -133,7 +133,10 @@ class Node:
 
     def pods(self) -> list[str]:
         """Name the pods of the node."""
-        return sorted(path.name for path in (self.root / "run/netns").iterdir())
+        try:
+            return sorted(path.name for path in (self.root / "run/netns").iterdir())
+        except FileNotFoundError as error:
+            raise self._not_running() from error
 
     def write_file(self, path: str, content: str, mode: int = 0o600) -> None:
         """Write a file in the node whole or not at all; its folder must exist."""
@@ -144,5 +147,14 @@ class Node:
             file.write(content)
         temporary.rename(target)
 
+    def _not_running(self) -> LabError:
+        return LabError(f"{self.name} is not running: its keeper, {self.process.pid}, has ended")
+
     def _command(self, argv: Sequence[str], pod: str | None) -> list[str]:
         return ["ip", "netns", "exec", pod, *argv] if pod else list(argv)
+
+
+def _environment() -> dict[str, str]:
+    """Give our environment, less what would lead Open vSwitch's programs out of the node."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("OVS_")}
+    return {**kept, "PATH": search_path()}

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Pod:
-    """A pod, and what it is attached to (nothing, for a bare network namespace)."""
+    """A pod, and what it is attached to, eth0 first (nothing, for a bare network namespace)."""
 
     name: str
     node: Node
@@ -44,7 +44,7 @@ def netns_path(pod: str) -> str:
 
 def find_pods(node: Node) -> list[Pod]:
     """Find the pods of a node."""
-    attachments = Runtime(node).attachments()
+    attachments = sorted(Runtime(node).attachments(), key=lambda one: one.ifname)
     return [
         Pod(name, node, tuple(one for one in attachments if one.netns == netns_path(name)))
         for name in node.pods()
