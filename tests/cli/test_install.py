@@ -75,7 +75,7 @@ def test_installed_chain_works(site: Site) -> None:
 
     result = chain.add("pod")
 
-    assert [link["name"] for link in result["interfaces"]][0] == "kbr0"
+    assert result["interfaces"][0]["name"] == "kbr0"
     assert "vxif10_245_2_2" in site.node.host.vsctl("list-ports", "br0")
     assert site.node.faults() == [("controller", "warning")]
 

@@ -59,7 +59,7 @@ def test_counters_grow(node: Node) -> None:
 
     def sent() -> int:
         (bridge,) = show(node)
-        return min(tunnel["tx_packets"] for tunnel in bridge["tunnels"])
+        return min(int(tunnel["tx_packets"]) for tunnel in bridge["tunnels"])
 
     wait_until(lambda: sent() > 0, "a tunnel's counter to grow", 15)
 

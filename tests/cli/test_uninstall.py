@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from cli.conftest import Node
 
+CONFLIST = "linen.conflist"
+
 
 class Installed:
     """A node with a pod, on which everything was put in place by `linenctl install`."""
@@ -44,6 +46,10 @@ class Installed:
             path.name for folder in (self.bin_dir, self.node.conf_dir) for path in folder.iterdir()
         )
 
+    def record(self) -> Path:
+        """The record of what was installed."""
+        return self.node.state_dir / "installed.json"
+
     def bridges(self) -> list[str]:
         """The OVS bridges but the underlay's."""
         return [name for name in self.host.vsctl("list-br").split() if name != "br-phy"]
@@ -61,7 +67,7 @@ def test_leaves_nothing_of_ours(installed: Installed) -> None:
 
     assert done.returncode == 0, done.stdout
     assert installed.files() == []
-    assert not installed.node.state_dir.joinpath("installed.json").exists()
+    assert not installed.record().exists()
     assert installed.bridges() == []
     assert installed.host.records("Controller", "target") == []
     assert installed.host.vsctl("list-br") == "br-phy"
@@ -153,9 +159,35 @@ def test_changed_and_foreign_programs_stay(installed: Installed) -> None:
     assert "bridge: it is not the file that was installed" in done.stdout
 
 
+def test_program_that_stayed_goes_later(installed: Installed) -> None:
+    """What stayed for another conflist's sake is removed once that is gone."""
+    other = installed.node.conf_dir / "other.conflist"
+    other.write_text('{"name": "x", "cniVersion": "1.0.0", "plugins": [{"type": "bridge"}]}')
+    installed.uninstall()
+    other.unlink()
+
+    installed.uninstall()
+
+    assert installed.files() == []
+
+
+@pytest.mark.parametrize(
+    ("content", "left"),
+    [('{"plugins": [{"type": "linen"}, ', []), ('{"plugins": [{"type": "ptp"}]}', [CONFLIST])],
+    ids=["cut off", "of another plugin"],
+)
+def test_conflist_that_was_changed(content: str, left: list[str], installed: Installed) -> None:
+    """Our conflist goes also when it was broken since, but not what another plugin put there."""
+    installed.node.conflist.write_text(content)
+
+    installed.uninstall()
+
+    assert installed.files() == left
+
+
 def test_linen_without_a_record(installed: Installed) -> None:
     """A plugin that was copied by hand is known by how it introduces itself."""
-    (installed.node.state_dir / "installed.json").unlink()
+    installed.record().unlink()
 
     installed.uninstall()
 
@@ -183,6 +215,7 @@ def test_ovsdb_away(installed: Installed) -> None:
     assert done.returncode == 1
     assert installed.files() == []
     assert "/var/run/openvswitch/db.sock" in done.stdout
+    assert "/var/run/openvswitch/db.sock" in installed.record().read_text()
 
 
 def test_network_of_another_conflist_stays(installed: Installed) -> None:

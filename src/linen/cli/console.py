@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,6 +40,9 @@ class NodeCommand(click.Command):
         except LinenError as error:
             parts = (error.message, error.details)
             raise click.ClickException("\n".join(filter(None, parts))) from error
+        except OSError as error:
+            who = "" if os.geteuid() == 0 else "; this command is for root"
+            raise click.ClickException(f"{error}{who}") from error
 
 
 def stdout() -> Console:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     Json = Any
 
 CONF_DIR = "/etc/cni/net.d"
+CONFLIST_NAME = "linen.conflist"  # ours in that folder
 # What containerd and CRI-O read from that folder, the first in alphabetical order winning
 # (libcni.ConfFiles).
 EXTENSIONS = (".conflist", ".conf", ".json")

@@ -9,12 +9,14 @@ Files of others stay as they are.
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from linen.core import errors
 from linen.host.conflists import (
+    CONFLIST_NAME,
     LINEN,
     Conflist,
     ConflistUnreadable,
@@ -41,8 +43,6 @@ from linen.host.record import Record
 
 if TYPE_CHECKING:
     from linen.host.findings import Finding
-
-CONFLIST_NAME = "linen.conflist"
 
 
 @dataclass(frozen=True)
@@ -82,11 +82,13 @@ class Placement:
 class Installation:
     """All that is to be there in the end.
 
-    `kept`: reference plugins that are there already. `remarks`: what whoever installs should know.
+    `kept`: reference plugins that are there already. `databases`: sockets of the OVSDBs that the
+    plugin will write into. `remarks`: what whoever installs should know.
     """
 
     placements: tuple[Placement, ...]
     kept: tuple[Path, ...]
+    databases: tuple[str, ...]
     findings: tuple[Finding, ...]
     remarks: tuple[str, ...]
     record: Record
@@ -95,6 +97,7 @@ class Installation:
         """Write what is new or changed, in the order of `placements`: the conflist is the last."""
         for placement in self.placements:
             self.record.files[str(placement.path)] = digest(placement.content)
+        self.record.databases |= set(self.databases)
         self.record.write()
         for placement in self.placements:
             if placement.state != "right":
@@ -115,7 +118,7 @@ def prepare(order: Order) -> Installation:
     ]
     if order.conflist is None:
         ask_versions(plugin)
-        return Installation(tuple(placements), (), (), (), record)
+        return Installation(tuple(placements), (), (), (), (), record)
     conflist = _read_sound(order.conflist)
     findings = tuple(diagnose_conflist(conflist))
     if has_errors(findings):
@@ -131,7 +134,14 @@ def prepare(order: Order) -> Installation:
     ]
     placements.append(_conflist_placement(conflist, order))
     remarks += _rivals(order.conf_dir)
-    return Installation(tuple(placements), tuple(kept), findings, tuple(remarks), record)
+    return Installation(
+        tuple(placements),
+        tuple(kept),
+        tuple(network.options.ovsdb for network in networks_of([conflist])),
+        findings,
+        tuple(remarks),
+        record,
+    )
 
 
 def _read_sound(path: Path) -> Conflist:
@@ -190,27 +200,22 @@ def _fit_version(conflist: Conflist, sources: dict[str, Path]) -> tuple[Conflist
     version = max(older, key=version_key)
     document = conflist.document | {"cniVersion": version}
     document.pop("cniVersions", None)  # the runtime would choose the newest of these
-    remark = f"cniVersion {wanted} becomes {version}, since {told} does not speak it"
+    remark = f"cniVersion {wanted} becomes {version}: {wanted} is not spoken by {told}"
     return Conflist(conflist.path, document), [remark]
 
 
 def _require_open_vswitch(conflist: Conflist) -> None:
     """A runtime that finds a conflist takes the node for ready, so its overlay has to work."""
-    node = Node(networks_of([conflist]), Path())
-    try:
-        for path in node.databases:
-            answer = node.read(path)
-            if isinstance(answer, errors.LinenError):
-                raise HostError(
-                    answer.message, f"{answer.details}; --offline installs all the same"
-                )
-            if answer.stopped:
-                raise HostError(
-                    answer.stopped,
-                    "`systemctl start openvswitch-switch`; --offline installs all the same",
-                )
-    finally:
-        node.close()
+    with closing(Node(networks_of([conflist]), Path())) as node:
+        answers = [node.read(path) for path in node.databases]
+    for answer in answers:
+        if isinstance(answer, errors.LinenError):
+            raise HostError(answer.message, f"{answer.details}; --offline installs all the same")
+        if answer.stopped:
+            raise HostError(
+                answer.stopped,
+                "`systemctl start openvswitch-switch`; --offline installs all the same",
+            )
 
 
 def _conflist_placement(conflist: Conflist, order: Order) -> Placement:

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What `linenctl install` has put where, so that `uninstall` takes that away and nothing else.
 
-A JSON file: path → SHA-256 of what was written there.
+A JSON file: `files`, path → SHA-256 of what was written there, and `databases`, the sockets of the
+OVSDBs in which the installed conflists let the plugin make rows.
 It is written before the files themselves, so that an interrupted install can be undone; a path
 whose content is another one is not ours, whatever the record says.
 """
@@ -26,17 +27,18 @@ class Record:
 
     path: Path
     files: dict[str, str] = field(default_factory=dict)
+    databases: set[str] = field(default_factory=set)
 
     @classmethod
     def read(cls, folder: Path) -> Record:
         """The record in a folder; an empty one where nothing was installed. Raises `HostError`."""
         path = folder / FILE
         try:
-            files = json.loads(path.read_text(encoding="utf-8"))["files"]
-            return cls(path, {str(name): str(value) for name, value in files.items()})
+            document = json.loads(path.read_text(encoding="utf-8"))
+            return cls(path, dict(document["files"]), set(document["databases"]))
         except FileNotFoundError:
             return cls(path)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise HostError(
                 f"{path} is not readable as the record of what was installed ({error})",
                 "remove it; files that were installed then stay, and `linenctl uninstall` says"
@@ -50,9 +52,10 @@ class Record:
 
     def write(self) -> None:
         """Keep the record; one of nothing is no file."""
-        if not self.files:
+        if not self.files and not self.databases:
             remove_file(self.path)
             return
         self.path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        text = json.dumps({"files": self.files}, indent=2, sort_keys=True) + "\n"
+        document = {"files": self.files, "databases": sorted(self.databases)}
+        text = json.dumps(document, indent=2, sort_keys=True) + "\n"
         write_whole(self.path, text.encode(), RECORD_MODE)

@@ -11,19 +11,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pyroute2 import IPRoute
-
 from linen.core import errors
 from linen.host.checks.folder import read_folder
-from linen.host.conflists import LINEN, networks_of
+from linen.host.conflists import CONFLIST_NAME, LINEN, networks_of
 from linen.host.files import remove_file
-from linen.host.install import CONFLIST_NAME
 from linen.host.node import DEFAULT_OVSDB
 from linen.host.programs import is_linen
 from linen.host.record import Record
 from linen.host.removal import remove_from
 
 if TYPE_CHECKING:
+    from linen.host.checks.folder import Folder
     from linen.host.conflists import Conflist
 
 
@@ -43,46 +41,63 @@ def uninstall(bin_dir: Path, conf_dir: Path, state_dir: Path, *, keep_overlay: b
     folder = read_folder(conf_dir)
     ours = [conflist for conflist in folder.ours if conflist.path.name == CONFLIST_NAME]
     rest = [conflist for conflist in folder.conflists if conflist not in ours]
-    for conflist in ours:
-        remove_file(conflist.path)
-        report.removed.append(str(conflist.path))
+    record.databases |= {network.options.ovsdb for network in networks_of(ours)}
+    _remove_conflist(conf_dir / CONFLIST_NAME, folder, record, report)
     _remove_programs(bin_dir, record, rest, report)
-    record.files.clear()
-    record.write()
     if keep_overlay:
         report.stays.append("the overlay: OVS bridges and tunnels go on without the plugin")
     else:
-        _remove_overlay(ours, rest, report)
+        _remove_overlay(record, {network.name for network in networks_of(rest)}, report)
+    record.write()
     return report
 
 
+def _remove_conflist(path: Path, folder: Folder, record: Record, report: Report) -> None:
+    """Ours if it names linen, or if we wrote it and it is no other plugin's by now."""
+    named = any(conflist.path == path for conflist in folder.ours)
+    others = not named and any(conflist.path == path for conflist in folder.conflists)
+    recorded = record.files.pop(str(path), None)
+    if named or (recorded and not others and path.exists()):
+        remove_file(path)
+        report.removed.append(str(path))
+    elif path.exists():
+        report.stays.append(f"{path}: it is not a conflist of linen")
+
+
 def _remove_programs(bin_dir: Path, record: Record, rest: list[Conflist], report: Report) -> None:
-    """Our plugin, and the reference plugins that we copied, unless another conflist names them."""
+    """Our plugin, and the reference plugins that we copied, unless another conflist names them.
+
+    One that has to stay for that reason stays in the record too, for a later call.
+    """
     needed = {name: one.path for one in rest for name in one.programs()}
-    candidates = {path for path in map(Path, record.files) if path.suffix != ".conflist"}
-    for path in sorted(candidates | {bin_dir / LINEN}):
+    for path in sorted({*map(Path, record.files), bin_dir / LINEN}):
+        if path.exists() and path.name in needed:
+            report.stays.append(f"{path}: {needed[path.name]} names it")
+            continue
+        ours = record.owns(path) or (path.name == LINEN and is_linen(path))
+        record.files.pop(str(path), None)
         if not path.exists():
             continue
-        if path.name in needed:
-            report.stays.append(f"{path}: {needed[path.name]} names it")
-        elif record.owns(path) or (path.name == LINEN and is_linen(path)):
+        if ours:
             remove_file(path)
             report.removed.append(str(path))
         else:
             report.stays.append(f"{path}: it is not the file that was installed")
 
 
-def _remove_overlay(ours: list[Conflist], rest: list[Conflist], report: Report) -> None:
-    """All marked rows, but those of networks that other conflists still define."""
-    keep = {network.name for network in networks_of(rest)}
-    databases = {network.options.ovsdb for network in networks_of(ours)} or {DEFAULT_OVSDB}
-    for path in sorted(databases):
+def _remove_overlay(record: Record, keep: set[str], report: Report) -> None:
+    """All marked rows, but those of networks that other conflists still define.
+
+    An OVSDB that does not answer stays in the record, for a later call.
+    """
+    for path in sorted(record.databases or {DEFAULT_OVSDB}):
         try:
             removal = remove_from(path, keep)
         except errors.LinenError as error:
             report.failed = True
             report.stays.append(f"what is ours in Open vSwitch: {error.message}")
             continue
+        record.databases.discard(path)
         report.removed += removal.sentences
         report.stays += removal.reasons
         for bridge in removal.staying:
@@ -91,6 +106,8 @@ def _remove_overlay(ours: list[Conflist], rest: list[Conflist], report: Report) 
 
 def _take_off(device: str, report: Report) -> None:
     """An OVS bridge that stays hangs on no Linux bridge any more."""
+    from pyroute2 import IPRoute  # 0.3 s, and only a bridge that stays needs it
+
     with IPRoute() as kernel:
         for link in kernel.get_links(ifname=device):
             if link.get_attr("IFLA_MASTER"):
