@@ -13,7 +13,7 @@ import pyroute2.netns
 
 from linen.netlink.blocking import Netlink
 from linen.netlink.monitor import Monitor
-from support.watching import Notice, running
+from support.notices import Notice, running
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine

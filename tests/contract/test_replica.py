@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import linen.ovsdb.session
 from linen.ovsdb.blocking import TransactionError
 from linen.ovsdb.session import Session
-from support.watching import Notice, running
+from support.notices import Notice, running
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,15 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The daemon's OVSDB session against the real server: replica, transactions, trouble."""
+"""The daemon's OVSDB session against the real server: the replica and transactions."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import json
-import signal
 import subprocess
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,58 +15,13 @@ from linen.core import desired, errors, model, neighbours, observed, plan, trans
 from linen.light.sock import Deadline
 from linen.ovsdb.blocking import Connection, TransactionError
 from linen.ovsdb.replica import columns_read_by
-from linen.ovsdb.session import Session
-from support.watching import Notice, running
+from support.sessions import bridges, connected, insert_bridge
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-    from pathlib import Path
-
-    from contract.conftest import OvsdbServer
+    from linen.ovsdb.session import Session
     from support.host import Host
 
-    Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-
 QUESTIONS = observed.questions("br0", "blue", "flaxd")
-BRIDGES = {"Bridge": {"name", "external_ids"}, "Open_vSwitch": {"bridges", "next_cfg"}}
-
-
-@contextlib.asynccontextmanager
-async def session(
-    path: str | Path, columns: Mapping[str, set[str]] = BRIDGES, *, silence: float = 5
-) -> AsyncIterator[tuple[Session, Notice]]:
-    """A running session, not connected yet."""
-    notice = Notice()
-    watching = Session(str(path), columns, notice, silence=silence)
-    async with running(watching.run()):
-        yield watching, notice
-
-
-@contextlib.asynccontextmanager
-async def connected(
-    path: str | Path, columns: Mapping[str, set[str]] = BRIDGES, *, silence: float = 5
-) -> AsyncIterator[tuple[Session, Notice]]:
-    """A running session that has the rows."""
-    async with session(path, columns, silence=silence) as (watching, notice):
-        await notice.until(lambda: watching.connected, "a connection")
-        yield watching, notice
-
-
-@contextlib.asynccontextmanager
-async def impostor(path: Path, serve: Serve) -> AsyncIterator[None]:
-    """A server that answers in its own way at the socket `path`, and hangs up at the end."""
-    writers: list[asyncio.StreamWriter] = []
-
-    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writers.append(writer)
-        await serve(reader, writer)
-
-    async with await asyncio.start_unix_server(accept, path):
-        try:
-            yield
-        finally:
-            for writer in writers:
-                writer.transport.abort()
 
 
 def overlay(*vteps: str) -> model.OverlaySpec:
@@ -79,24 +31,6 @@ def overlay(*vteps: str) -> model.OverlaySpec:
 
 def steps_to(spec: model.OverlaySpec, seen: model.Observed) -> list[Any]:
     return transaction.operations(spec, seen, plan.difference(spec, seen))
-
-
-def insert_bridge(name: str) -> list[Any]:
-    return [
-        {"op": "insert", "table": "Bridge", "row": {"name": name}, "uuid-name": "bridge"},
-        {
-            "op": "mutate",
-            "table": "Open_vSwitch",
-            "where": [],
-            "mutations": [["bridges", "insert", ["set", [["named-uuid", "bridge"]]]]],
-        },
-    ]
-
-
-def bridges(watching: Session) -> set[str]:
-    select = {"op": "select", "table": "Bridge", "where": [], "columns": ["name"]}
-    (result,) = watching.replica.answer([select])
-    return {row["name"] for row in result["rows"]}
 
 
 # --- the replica ---
@@ -285,217 +219,3 @@ def test_vswitchd_is_seen(host: Host) -> None:
             assert not await watching.vswitchd_runs()
 
     asyncio.run(scenario())
-
-
-# --- trouble ---
-
-
-def test_restart_of_the_server(ovsdb_server: OvsdbServer) -> None:
-    """A restarted server is found within a second, and the replica is what it has now."""
-
-    async def scenario() -> None:
-        async with connected(ovsdb_server.socket) as (watching, notice):
-            await watching.transact(insert_bridge("br0"))
-            lost = asyncio.create_task(watching.transact(_wait_forever(), seconds=30))
-            await watching.transact([])
-            ovsdb_server.kill()
-            with pytest.raises(errors.Unavailable, match="the server hung up"):
-                await lost
-            await notice.until(lambda: not watching.connected, "the loss")
-            with pytest.raises(errors.Unavailable, match=f"{ovsdb_server.socket} is not avail"):
-                await watching.transact([])
-            assert bridges(watching) == {"br0"}  # as it was last known
-
-            remove_bridges(ovsdb_server.folder / "conf.db")
-            ovsdb_server.start()
-            await notice.until(lambda: watching.connected, "the new server", seconds=1)
-            assert not bridges(watching)
-
-    asyncio.run(scenario())
-
-
-def remove_bridges(database: Path) -> None:
-    """Change the database's file, while no server has it open."""
-    row = {"bridges": ["set", []]}
-    change = ["Open_vSwitch", {"op": "update", "table": "Open_vSwitch", "where": [], "row": row}]
-    command = ["ovsdb-tool", "transact", str(database), json.dumps(change)]
-    done = subprocess.run(command, check=True, capture_output=True)
-    assert json.loads(done.stdout) == [{"count": 1}]
-
-
-def _wait_forever() -> list[Any]:
-    wait = {"op": "wait", "table": "Bridge", "where": [], "columns": ["name"], "timeout": 60_000}
-    return [{**wait, "until": "==", "rows": [{"name": "nobody"}]}]
-
-
-def test_stopped_server(ovsdb_server: OvsdbServer) -> None:
-    """A server that is silent is given up, callers never hang, and it is found when it goes on."""
-
-    async def scenario() -> None:
-        async with connected(ovsdb_server.socket, silence=0.2) as (watching, notice):
-            ovsdb_server.signal(signal.SIGSTOP)
-            started = time.monotonic()
-            with pytest.raises(errors.Unavailable, match="no answer in time"):
-                await watching.transact([], seconds=0.1)
-            with pytest.raises(errors.Unavailable, match="no answer in time"):
-                await watching.transact([], seconds=30)
-            assert not watching.connected
-            assert time.monotonic() - started < 5
-            ovsdb_server.signal(signal.SIGCONT)
-            await notice.until(lambda: watching.connected, "the server that goes on")
-            await watching.transact(insert_bridge("br0"))
-
-    asyncio.run(scenario())
-
-
-def test_silent_but_living_server_is_kept(ovsdb: str) -> None:
-    """A server that only answers the probes is not given up."""
-
-    async def scenario() -> None:
-        async with connected(ovsdb, silence=0.05) as (watching, notice):
-            before = watching.generation
-            with contextlib.suppress(AssertionError):
-                await notice.until(lambda: watching.generation > before, "nothing", seconds=0.5)
-            assert watching.connected
-            assert watching.generation == before
-
-    asyncio.run(scenario())
-
-
-def test_server_comes_late(short_folder: Path, ovsdb_server: OvsdbServer) -> None:
-    """A session waits for its server, says why meanwhile, and is there as soon as the server is."""
-    path = short_folder / "late.sock"
-
-    async def scenario() -> None:
-        async with session(path) as (watching, notice):
-            with pytest.raises(errors.Unavailable, match="not connected yet"):
-                await watching.transact([])
-            await notice.until(lambda: "No such file" in watching.problem, "a reason")
-            path.symlink_to(ovsdb_server.socket)
-            await notice.until(lambda: watching.connected, "the connection", seconds=1.5)
-
-    asyncio.run(scenario())
-
-
-def test_column_that_the_server_lacks(ovsdb: str) -> None:
-    """A column that this server's schema lacks is named in the session's problem."""
-
-    async def scenario() -> None:
-        async with session(ovsdb, {"Bridge": {"name", "colour"}}) as (watching, notice):
-            await notice.until(lambda: "table Bridge lacks colour" in watching.problem, "the word")
-            assert not watching.connected
-
-    asyncio.run(scenario())
-
-
-def test_end_of_the_session_ends_all_waiting(ovsdb: str) -> None:
-    """Who still waits for results when the session is cancelled gets an error at once."""
-
-    async def scenario() -> None:
-        async with connected(ovsdb) as (watching, _):
-            waiting = asyncio.create_task(watching.transact(_wait_forever(), seconds=60))
-            await watching.transact([])
-        with pytest.raises(errors.Unavailable, match="the session was ended"):
-            await waiting
-        assert not watching.connected
-
-    asyncio.run(scenario())
-
-
-SCHEMA_REPLY = json.dumps(
-    {
-        "id": 1,
-        "error": None,
-        "result": {
-            "tables": {
-                "Bridge": {
-                    "columns": {
-                        "name": {"type": "string"},
-                        "external_ids": {"type": {"key": "string", "value": "string"}},
-                    }
-                }
-            }
-        },
-    }
-).encode()
-FIRST_ROWS = b'{"id":2,"result":{},"error":null}'
-UPDATE = b'{"id":null,"method":"update2","params":["replica",%s]}'
-
-
-@pytest.mark.parametrize(
-    ("answer", "problem"),
-    [
-        (b"", "hung up"),
-        (b"[1] {}", "no OVSDB server"),
-        (b"\xff\xfe}", "no OVSDB server"),
-        (b"HTTP/1.1 400 Bad Request", "no answer in time"),
-        (b'{"id":1,"result":null}', "no OVSDB server"),
-        (b'{"id":1,"result":7,"error":null}', "no OVSDB server"),
-        (b'{"id":1,"result":null,"error":"unknown database"}', "unknown database"),
-        (SCHEMA_REPLY + b'{"id":2,"result":[],"error":null}', "no OVSDB server"),
-        (SCHEMA_REPLY + b'{"id":2,"error":"unknown method"}', "no answer in time"),
-        (SCHEMA_REPLY + FIRST_ROWS + UPDATE % b"[]", "no OVSDB server"),
-        (SCHEMA_REPLY + FIRST_ROWS + UPDATE % b'{"Bridge":{"x":{"delete":null}}}', "no OVSDB"),
-        (SCHEMA_REPLY + FIRST_ROWS + UPDATE % b'{"Unasked":{}}' + b"{}", "hung up"),
-    ],
-)
-def test_server_that_is_none(ovsdb_server: OvsdbServer, answer: bytes, problem: str) -> None:
-    """Whatever answers in the server's place is left, and the real server is found after it."""
-    path = ovsdb_server.folder / "false.sock"
-
-    async def reply(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(answer)
-        if problem == "hung up":
-            writer.close()
-
-    async def scenario() -> None:
-        columns = {"Bridge": {"name", "external_ids"}}
-        async with session(path, columns, silence=0.1) as (watching, notice):
-            async with impostor(path, reply):
-                await notice.until(lambda: problem in watching.problem, problem)
-                with pytest.raises(errors.Unavailable, match=str(path)):
-                    await watching.transact([], seconds=0.1)
-            path.unlink(missing_ok=True)
-            path.symlink_to(ovsdb_server.socket)
-            await notice.until(lambda: watching.connected, "the real server", seconds=3)
-
-    asyncio.run(scenario())
-
-
-def test_server_that_always_hangs_up_is_not_hammered(short_folder: Path) -> None:
-    """Attempts that fail at once become rare."""
-    path = short_folder / "db.sock"
-    attempts: list[float] = []
-
-    async def refuse(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        attempts.append(time.monotonic())
-        writer.close()
-        if len(attempts) == 9:
-            enough.set()
-
-    async def scenario() -> None:
-        async with impostor(path, refuse), session(path):
-            await asyncio.wait_for(enough.wait(), 20)
-
-    enough = asyncio.Event()
-    asyncio.run(scenario())
-    assert attempts[-1] - attempts[0] > 1  # nine attempts, seconds
-    assert max(later - before for before, later in itertools.pairwise(attempts)) < 1.5
-
-
-def test_echo_is_answered(short_folder: Path) -> None:
-    """The server's own probe is answered, so that it keeps us."""
-    path = short_folder / "db.sock"
-    answers: asyncio.Queue[bytes] = asyncio.Queue()
-
-    async def probe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"}")  # get_schema
-        writer.write(b'{"method":"echo","params":["x"],"id":"echo"}')
-        answers.put_nowait(await reader.readuntil(b"}"))
-        writer.close()
-
-    async def scenario() -> bytes:
-        async with impostor(path, probe), session(path):
-            return await asyncio.wait_for(answers.get(), 10)
-
-    assert json.loads(asyncio.run(scenario())) == {"id": "echo", "result": ["x"], "error": None}

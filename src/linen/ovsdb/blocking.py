@@ -112,6 +112,8 @@ class Connection:
                 self._receive()
         except TimeoutError:
             raise self._no_answer() from None
+        except ConnectionError:
+            raise self._unavailable("the server hung up") from None
         except OSError as error:
             raise self._unavailable(error.strerror or str(error)) from None
         except wire.ProtocolError as error:
