@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from support.frozen import build, copy_checkout
+from support.frozen import build, call, copy_checkout, error_of
 from support.paths import CHECKOUT
 
 PROBE = Path(__file__).with_name("probe.py")
@@ -17,12 +17,18 @@ ENVIRONMENT = {b"HOSTILE": b"\xff"}
 
 
 @pytest.fixture
-def probe_checkout(tmp_path: Path) -> Path:
-    """The sources with the probe in the plugin's place."""
-    checkout = copy_checkout(tmp_path / "checkout")
-    (checkout / "src/linen/plugin/__main__.py").write_bytes(PROBE.read_bytes())
-    (checkout / "packaging/plugin-modules.txt").write_text(MODULES)
-    return checkout
+def checkout(tmp_path: Path) -> Path:
+    """Sources whose plugin is a single module, to be written by the test."""
+    copy = copy_checkout(tmp_path / "checkout")
+    (copy / "packaging/plugin-modules.txt").write_text(MODULES)
+    return copy
+
+
+def build_with(main: str, checkout: Path) -> Path:
+    """Build a binary with `main` in the plugin's place."""
+    (checkout / "src/linen/plugin/__main__.py").write_text(main)
+    build("--cache", CHECKOUT / ".cache", checkout=checkout)
+    return checkout / "bin" / "linen"
 
 
 def output_of(*argv: str | Path) -> list[bytes]:
@@ -31,10 +37,27 @@ def output_of(*argv: str | Path) -> list[bytes]:
     ).stdout.splitlines()
 
 
-def test_behaves_like_the_ordinary_interpreter(probe_checkout: Path) -> None:
+def test_behaves_like_the_ordinary_interpreter(checkout: Path) -> None:
     """Errors, codecs, limits and conversions are the same frozen and plain."""
-    build("--cache", CHECKOUT / ".cache", checkout=probe_checkout)
+    probe = PROBE.read_text()
+    binary = build_with(probe, checkout)
     main = "import sys; sys.path.insert(0, sys.argv[1]); import linen.plugin.__main__"
-    plain = output_of("/usr/bin/python3", "-I", "-S", "-B", "-c", main, probe_checkout / "src")
-    assert len(plain) == PROBE.read_text().count("\nattempt(")
-    assert output_of(probe_checkout / "bin" / "linen") == plain
+    plain = output_of("/usr/bin/python3", "-I", "-S", "-B", "-c", main, checkout / "src")
+    assert len(plain) == probe.count("\nattempt(")
+    assert output_of(binary) == plain
+
+
+@pytest.mark.parametrize(
+    ("main", "details", "stderr"),
+    [
+        ("raise ValueError('a \"quoted\" text')", "ValueError", b'linen: a "quoted" text\n'),
+        ("raise MemoryError", "MemoryError", b"linen: \n"),
+        ("pass", "linen.plugin.__main__ returned", b""),
+    ],
+)
+def test_plugin_fails(checkout: Path, main: str, details: str, stderr: bytes) -> None:
+    """Whatever the plugin lets through becomes CNI's error object, without a traceback."""
+    done = call([build_with(main, checkout)], "ADD")
+    error = error_of(done)
+    assert (error["code"], error["details"]) == (999, details)
+    assert done.stderr == stderr

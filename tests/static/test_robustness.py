@@ -90,9 +90,3 @@ def test_python_variables(binary: Path, tmp_path: Path) -> None:
     }
     plain, steered = call([binary], "VERSION"), call([binary], "VERSION", variables=variables)
     assert (steered.stdout, steered.stderr) == (plain.stdout, b"")
-
-
-def test_out_of_memory(binary: Path) -> None:
-    """Without memory for Python the answer is still an error object."""
-    done = call(run_by_shell('ulimit -v 6500; exec "$0"', binary), "VERSION")
-    assert error_of(done)["code"] == 999
