@@ -201,6 +201,18 @@ def test_nothing_is_installed_before_open_vswitch_runs(site: Site) -> None:
     assert "linen.conflist" in site.files()
 
 
+def test_folder_that_cannot_be_made(site: Site, tmp_path: Path) -> None:
+    """What the file system refuses is told with its path."""
+    obstacle = tmp_path / "file"
+    obstacle.touch()
+    site.bin_dir = site.node.bin_dir = obstacle / "bin"
+
+    done = site.install()
+
+    assert done.returncode == 1
+    assert str(obstacle) in done.stderr
+
+
 def test_broken_plugin_is_refused(site: Site, tmp_path: Path) -> None:
     """What does not answer as a CNI plugin is not installed as one."""
     broken = tmp_path / "linen"

@@ -4,10 +4,15 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
 
+from linen.host.inventory import read_inventory
+from linen.host.removal import operations, plan_removal, remove_from
+from linen.light.sock import Deadline
+from linen.ovsdb.blocking import Connection, TransactionError
 from support.conflists import example
 from support.paths import FROZEN_PLUGIN
 
@@ -72,6 +77,22 @@ def test_leaves_nothing_of_ours(installed: Installed) -> None:
     assert installed.host.records("Controller", "target") == []
     assert installed.host.vsctl("list-br") == "br-phy"
     assert "kbr0" in installed.host.links()
+
+
+def test_port_that_comes_in_between(installed: Installed) -> None:
+    """A port that somebody adds after we looked keeps its bridge: the transaction fails whole."""
+    path = f"/proc/{installed.host.pid}/root/run/openvswitch/db.sock"
+    with closing(Connection(path, Deadline(10))) as connection:
+        removal = plan_removal(read_inventory(connection), keep=())
+        installed.host.vsctl("add-port", "br0", "late", "--", "set", "interface", "late",
+                             "type=internal")  # fmt: skip
+
+        with pytest.raises(TransactionError, match="timed out"):
+            connection.transact(operations(removal))
+
+    assert "vxif10_245_2_2" in installed.host.vsctl("list-ports", "br0")
+    assert "late" in remove_from(path, keep=()).reasons[0]
+    assert installed.host.vsctl("list-ports", "br0") == "late"
 
 
 def test_second_call_finds_nothing(installed: Installed) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from linen.cni import config, options, versions
 from linen.core import errors
-from linen.host.conflists import BRIDGE, LINEN
+from linen.host.conflists import BRIDGE, LINEN, networks_of
 from linen.host.findings import Check, error, note, warning
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 # Reference plugins that attach a pod to something else than a Linux bridge.
 BRIDGELESS = frozenset({"dummy", "host-device", "ipvlan", "macvlan", "ptp", "tap", "vlan"})
 DEFAULT_ROUTES = {"0.0.0.0/0": "IPv4", "::/0": "IPv6"}
+# Measured with Open vSwitch 3.1: flooding stops at 780 ("resubmits yielded over 64 kB of actions").
+MANY_TUNNELS, TOO_MANY_TUNNELS = 500, 750
 SMALLEST_MTU = 576  # bytes that every IPv4 host takes (RFC 791)
 
 
@@ -44,6 +46,13 @@ def structure(conflist: Conflist) -> Iterator[Finding]:
                 f"must be an object with a `type`, is {options.kind(entry)}",
                 cure="`type` is the name of the plugin's file in /opt/cni/bin",
             )
+    for program in sorted(name for name in conflist.programs() if "/" in name):
+        yield error(
+            str(conflist.path),
+            f"{options.kind(program)} is no plugin's name",
+            cause="a runtime looks for plugins in its own folders only",
+            cure="`type` is the name of a file, without a folder",
+        )
 
 
 def _name(conflist: Conflist) -> Iterator[Finding]:
@@ -229,6 +238,22 @@ def pod_mtu(conflist: Conflist) -> Iterator[Finding]:
             )
 
 
+def flood_limit(conflist: Conflist) -> Iterator[Finding]:
+    """Open vSwitch can send a broadcast into every tunnel."""
+    for network in networks_of([conflist]):
+        count = len(network.options.vteps)
+        if count < MANY_TUNNELS:
+            continue
+        judge = error if count >= TOO_MANY_TUNNELS else warning
+        yield judge(
+            network.where,
+            f"{count} tunnels on one OVS bridge",
+            cause="a broadcast is copied into each; at 780 the list of copies exceeds what Open"
+            " vSwitch carries out (64 kB), and ARP no longer reaches the rest",
+            cure="several networks of fewer nodes each",
+        )
+
+
 CHECKS: tuple[Check[Conflist], ...] = (
     Check("structure", "name, version and list of plugins are as CNI asks", structure),
     Check("repeated-keys", "no key stands twice", repeated_keys),
@@ -237,4 +262,5 @@ CHECKS: tuple[Check[Conflist], ...] = (
     Check("legacy-options", "Linen's options stand under `ovs`", legacy_options),
     Check("default-route-twice", "the default route is set once", default_route_twice),
     Check("pod-mtu", "the pods' MTU is set", pod_mtu),
+    Check("flood-limit", "a broadcast can be sent into every tunnel", flood_limit),
 )
