@@ -8,6 +8,7 @@ import contextlib
 import itertools
 import json
 import signal
+import socket
 import subprocess
 import time
 from typing import TYPE_CHECKING, Any
@@ -214,6 +215,25 @@ def test_server_that_always_hangs_up_is_not_hammered(short_folder: Path) -> None
     asyncio.run(scenario())
     assert attempts[-1] - attempts[0] > 1  # nine attempts, seconds
     assert max(later - before for before, later in itertools.pairwise(attempts)) < 1.5
+
+
+def test_full_backlog(ovsdb_server: OvsdbServer) -> None:
+    """Where nobody accepts connections the session goes on trying, and says so."""
+    path = ovsdb_server.folder / "full.sock"
+
+    async def scenario() -> None:
+        async with session(path) as (watching, notice):
+            with socket.socket(socket.AF_UNIX) as server, contextlib.ExitStack() as stack:
+                server.bind(str(path))
+                server.listen(0)
+                client = stack.enter_context(socket.socket(socket.AF_UNIX))
+                client.connect(str(path))
+                await notice.until(lambda: "endpoint is not conn" in watching.problem, "a reason")
+            path.unlink()
+            path.symlink_to(ovsdb_server.socket)
+            await notice.until(lambda: watching.connected, "the real server", seconds=3)
+
+    asyncio.run(scenario())
 
 
 def test_echo_is_answered(short_folder: Path) -> None:
