@@ -6,7 +6,9 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,7 +17,7 @@ from linen.lab import store
 from linen.lab.cluster import Lab
 from linen.lab.description import describe
 from linen.lab.errors import DaemonFailed, LabError
-from linen.lab.programs import Toolkit
+from linen.lab.programs import Toolkit, _render_wrapper
 from support.labs import (
     LINENCTL,
     alive,
@@ -251,6 +253,23 @@ def test_everything_missing_is_named(tmp_path: Path) -> None:
     assert done.returncode == 1
     for word in ("bridge", "host-local", "portmap", "apt install containernetworking-plugins"):
         assert word in done.stderr
+
+
+def test_plugin_from_source(lab_name: str) -> None:
+    """Without a built file the plugin runs from its source, with the interpreter in use."""
+    found = Toolkit.find()
+    plugins = {name: path for name, path in found.plugins.items() if name != "linen"}
+    toolkit = replace(found, plugins=plugins, wrapper=_render_wrapper())
+
+    with Lab.started(describe(1, name=lab_name), toolkit=toolkit) as lab:
+        lab.add_pod("node1", "a")
+        lab.check_pod("a")
+
+        bridges = lab.node("node1").run(["ovs-vsctl", "list-br"]).stdout.split()
+        script = (lab.node("node1").root / "opt/cni/bin/linen").read_text()
+
+    assert "br0" in bridges
+    assert f"exec {sys.executable} -sP -m linen.plugin" in script
 
 
 def test_the_version_that_all_plugins_speak() -> None:

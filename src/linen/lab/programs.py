@@ -37,6 +37,7 @@ _PACKAGES = {
 _PLUGINS_PACKAGE = "containernetworking-plugins"
 _PLUGIN_FOLDERS = (Path("/usr/lib/cni"), Path("/opt/cni/bin"))
 REFERENCE_PLUGINS = ("bridge", "host-local", "portmap")
+_RENDERED = {*REFERENCE_PLUGINS, "linen"}  # what a rendered conflist runs
 
 # What a rendered conflist may say, newest first. Debian 12's plugins refuse 1.1.0.
 _CNI_VERSIONS = ("1.1.0", "1.0.0")
@@ -76,7 +77,7 @@ class Toolkit:
         if executable:
             plugins["linen"] = executable
         wrapper = None if executable else _render_wrapper()
-        commands = [[str(path)] for path in plugins.values()]
+        commands = [[str(path)] for name, path in plugins.items() if name in _RENDERED]
         if wrapper:
             commands.append(["/bin/sh", "-c", wrapper])
         return cls(plugins, wrapper, _newest_common_version(commands))
