@@ -40,6 +40,8 @@ class NodeCommand(click.Command):
         except LinenError as error:
             parts = (error.message, error.details)
             raise click.ClickException("\n".join(filter(None, parts))) from error
+        except BrokenPipeError:
+            raise  # click's matter: whoever read our output has seen enough
         except OSError as error:
             who = "" if os.geteuid() == 0 else "; this command is for root"
             raise click.ClickException(f"{error}{who}") from error

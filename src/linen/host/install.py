@@ -221,22 +221,25 @@ def _require_open_vswitch(conflist: Conflist) -> None:
 def _conflist_placement(conflist: Conflist, order: Order) -> Placement:
     """The conflist in the runtime's folder. Raises `HostError` where its name is another's."""
     path = order.conf_dir / CONFLIST_NAME
-    if path.exists() and not _names_linen(path):
-        raise HostError(
-            f"{path} is there, and not a conflist of linen",
-            "it is not ours to replace: move it away",
-        )
+    if path.exists():
+        _require_ours(path)
     text = conflist.path.read_text(encoding="utf-8")
     if parse_conflist(text, path).document != conflist.document:
         text = json.dumps(conflist.document, indent=2) + "\n"  # its version was lowered
     return Placement.of(path, text.encode(), SECRET, str(order.conflist))
 
 
-def _names_linen(path: Path) -> bool:
+def _require_ours(path: Path) -> None:
+    """Raises `HostError` unless a conflist that is there names linen."""
     try:
-        return bool(read_conflist(path).of_type(LINEN))
-    except ConflistUnreadable:
-        return False
+        ours, reason = read_conflist(path).of_type(LINEN), "it does not name linen"
+    except ConflistUnreadable as fault:
+        ours, reason = [], fault.finding.what
+    if not ours:
+        raise HostError(
+            f"{path} is there, and is not known to be Linen's: {reason}",
+            "it is not ours to replace: move it away",
+        )
 
 
 def _rivals(conf_dir: Path) -> list[str]:

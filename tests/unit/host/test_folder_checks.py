@@ -134,7 +134,7 @@ def test_another_file_first(net_d: NetD) -> None:
 
 def test_same_name(net_d: NetD) -> None:
     """Two files with one network's name are an error."""
-    net_d.write("30-third.conflist", NetD.network("first", 3))
+    net_d.write("30-third.conflist", NetD.network("first", 1))
 
     assert "10-first.conflist" in net_d.only_fault("same-name").what
 

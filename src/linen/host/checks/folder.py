@@ -51,6 +51,11 @@ class Folder:
         """The networks that Linen serves here."""
         return networks_of(self.ours)
 
+    def pairs(self) -> list[tuple[Network, Network]]:
+        """Any two of them; two of one name are one network, of which another check tells."""
+        pairs = combinations(self.networks, 2)
+        return [(first, second) for first, second in pairs if first.name != second.name]
+
 
 def read_folder(path: Path) -> Folder:
     """Read a folder, or a folder's absence. Raises `OSError` for what is no folder."""
@@ -70,8 +75,8 @@ def readable(folder: Folder) -> Iterator[Finding]:
 
 
 def present(folder: Folder) -> Iterator[Finding]:
-    """There is a conflist of ours."""
-    if not folder.ours:
+    """There is a conflist of ours; it may be one that cannot be read."""
+    if not folder.ours and not folder.unreadable:
         yield warning(
             str(folder.path),
             "no conflist here names linen, so no pod of this node is in an overlay",
@@ -113,11 +118,13 @@ def first_file(folder: Folder) -> Iterator[Finding]:
 
 def same_name(folder: Folder) -> Iterator[Finding]:
     """Each network's name is its own."""
-    for first, second in combinations(folder.conflists, 2):
-        if first.name and first.name == second.name:
+    seen: dict[str, Conflist] = {}
+    for conflist in folder.conflists:
+        first = seen.setdefault(conflist.name, conflist)
+        if first is not conflist and conflist.name:
             yield error(
-                str(second.path),
-                f"network {first.name} is defined in {first.path.name} already",
+                str(conflist.path),
+                f"network {conflist.name} is defined in {first.path.name} already",
                 cause="the runtime takes one of them; addresses of both are counted together",
                 cure="rename one network, or remove one file",
             )
@@ -125,7 +132,7 @@ def same_name(folder: Folder) -> Iterator[Finding]:
 
 def same_ovs_bridge(folder: Folder) -> Iterator[Finding]:
     """Each network has an OVS bridge of its own."""
-    for first, second in combinations(folder.networks, 2):
+    for first, second in folder.pairs():
         bridge = first.options.ovs_bridge
         if first.options.ovsdb != second.options.ovsdb or bridge != second.options.ovs_bridge:
             continue
@@ -148,7 +155,7 @@ def same_ovs_bridge(folder: Folder) -> Iterator[Finding]:
 
 def same_linux_bridge(folder: Folder) -> Iterator[Finding]:
     """Networks that are to be apart do not meet on a Linux bridge."""
-    for first, second in combinations(folder.networks, 2):
+    for first, second in folder.pairs():
         if first.linux_bridge != second.linux_bridge:
             continue
         if first.options.ovs_bridge != second.options.ovs_bridge:
@@ -165,7 +172,7 @@ def same_linux_bridge(folder: Folder) -> Iterator[Finding]:
 
 def same_tunnel(folder: Folder) -> Iterator[Finding]:
     """No two networks want the same tunnel on two OVS bridges."""
-    for first, second in combinations(folder.networks, 2):
+    for first, second in folder.pairs():
         if first.options.ovs_bridge == second.options.ovs_bridge:
             continue
         shared = _tunnels(first) & _tunnels(second)
@@ -188,7 +195,7 @@ def _tunnels(network: Network) -> set[tuple[str, str, str]]:
 
 def same_vni(folder: Folder) -> Iterator[Finding]:
     """A vni stands for one network."""
-    for first, second in combinations(folder.networks, 2):
+    for first, second in folder.pairs():
         vni = first.options.vni
         if vni is None or vni != second.options.vni:
             continue
@@ -220,7 +227,7 @@ def _written(network: Network) -> set[str]:
 
 def overlapping_ranges(folder: Folder) -> Iterator[Finding]:
     """No two networks of the node give the same address."""
-    for first, second in combinations(folder.networks, 2):
+    for first, second in folder.pairs():
         pairs = product(_ranges(first), _ranges(second))
         for one, other in (pair for pair in pairs if pair[0].overlaps(pair[1])):
             yield warning(
