@@ -1,0 +1,10 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Kubernetes as the node daemon needs it: its Nodes, watched; its own Node, annotated.
+
+- `access`: where the API server is and who we are; from a pod's own files, or from a kubeconfig.
+- `client`: HTTP requests with that, each with a deadline, their failures as `errors`.
+- `nodes`: Node objects into values, whatever they may contain; pure.
+- `patches`: what is written to the own Node; pure.
+- `watch`: a replica of the cluster's Nodes that is kept up to date.
+- `events`: what an administrator should see in `kubectl describe node`.
+"""

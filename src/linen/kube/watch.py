@@ -1,0 +1,224 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A replica of the cluster's Nodes, or of one of them, that is kept up to date.
+
+A full list, in pages, and from its revision on a watch. A watch that ends, as each does after some
+minutes, is resumed from the last revision seen, for which bookmarks keep that one recent. Where the
+server has forgotten that revision (410), the list is read anew. A list replaces everything: whoever
+was deleted while nobody watched is gone. After failures the next attempt waits, longer each time
+and never twice equally long, so that a cluster of daemons does not return all at once.
+
+What others need of a Node is a record. A Node that changes without its record changing, as with
+each of its heartbeats, is nobody's business.
+(https://kubernetes.io/docs/reference/using-api/api-concepts/, "Efficient detection of changes")
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+from linen.kube import errors
+from linen.kube.client import JSON, refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from linen.kube.client import Client
+
+NODES = "/api/v1/nodes"
+# Names, labels and annotations of objects: a tenth of a whole Node.
+METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+
+
+class Record(Protocol):
+    """What a watch keeps of an object; it compares by value."""
+
+    @property
+    def name(self) -> str:
+        """The object's name."""
+
+
+R = TypeVar("R", bound=Record)
+
+MOST_REFUSALS = 3  # in a row that the server answers, until the list is read anew
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How a watch behaves in time. All in seconds but `page`."""
+
+    page: int = 500
+    """Objects per page of a list; what client-go and kubectl ask for."""
+    longest_watch: float = 600
+    """A watch lasts between half of this and all of it: servers balance their load by that."""
+    silence: float = 150
+    """Without a byte for so long the server is gone: it sends a bookmark about every minute."""
+    first_pause: float = 0.1
+    """Before the second attempt; doubled with each further one."""
+    longest_pause: float = 30
+    """Between attempts, however long the server is away."""
+    steady: float = 5
+    """A watch that lasted so long counts as one that worked."""
+
+
+class Watch(Generic[R]):
+    """The records of all Nodes that `run` keeps up to date, by name.
+
+    `parse`: makes an object its record, and never raises; None leaves the object out.
+    `on_change`: called after each batch of changes to `records`, when they are complete for the
+    first time, and whenever `problem` changes. It should only set an event.
+    `only`: the name of the one Node to watch, whole; otherwise it is the metadata of all.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        parse: Callable[[Any], R | None],
+        on_change: Callable[[], None],
+        *,
+        only: str = "",
+        pace: Pace | None = None,
+    ) -> None:
+        self.records: dict[str, R] = {}
+        self.synced = False  # whether `records` once were all there are
+        self.problem = "not connected yet"  # why `records` may be out of date; "" while they aren't
+        self.stale_since: float | None = None  # loop's time since when; None while they aren't
+        self.lists = 0  # full lists read so far
+        self._client = client
+        self._parse = parse
+        self._on_change = on_change
+        self._pace = pace or Pace()
+        self._selector = {"fieldSelector": f"metadata.name={only}"} if only else {}
+        self._accept, self._accept_list = (JSON, JSON) if only else (METADATA, METADATA_LIST)
+        self._revision = ""  # where to resume; empty if a list is due
+        self._failures = 0  # attempts in a row that came to nothing
+        self._refusals = 0  # those of them that the server answered
+
+    async def run(self) -> None:
+        """Keep the records up to date until cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            started = loop.time()
+            retry_after = 0.0
+            try:
+                if not self._revision:
+                    await self._list()
+                await self._follow()
+                reason = None
+            except errors.KubernetesError as error:
+                reason = error
+                retry_after = getattr(error, "retry_after", 0)
+            self._judge(reason, lasted=loop.time() - started)
+            await asyncio.sleep(max(self._pause(), retry_after))
+
+    def _judge(self, reason: errors.KubernetesError | None, *, lasted: float) -> None:
+        """Learn from an attempt that ended, because of `reason` or as watches do."""
+        if lasted > self._pace.steady:
+            self._failures = self._refusals = 0
+        if reason is None and lasted > self._pace.steady:
+            return
+        self._failures += 1
+        if isinstance(reason, errors.ApiRefused | errors.ApiUnavailable) and reason.status:
+            self._refusals += 1
+        # A revision that is not forgotten can still be useless: an etcd that was restored from a
+        # backup has not come so far yet.
+        if isinstance(reason, errors.Expired) or self._refusals > MOST_REFUSALS:
+            self._revision = ""
+            self._refusals = 0
+        if reason is not None and not isinstance(reason, errors.Expired):
+            self._set_problem(str(reason))
+
+    def _pause(self) -> float:
+        if self._failures == 0:
+            return 0
+        doubled = self._pace.first_pause * 2.0 ** min(self._failures - 1, 20)
+        return min(doubled, self._pace.longest_pause) * random.uniform(0.5, 1)  # noqa: S311 (jitter)
+
+    async def _list(self) -> None:
+        """Replace all records by those of a full list."""
+        found: dict[str, R] = {}
+        revision = following = ""
+        while True:
+            params = {"limit": str(self._pace.page), **self._selector}
+            if following:
+                params["continue"] = following
+            page = await self._client.get(NODES, params, accept=self._accept_list)
+            for item in page.get("items") or []:
+                record = self._parse(item)
+                if record is not None:
+                    found[record.name] = record
+            about = _mapping(page, "metadata")
+            revision = revision or str(about.get("resourceVersion") or "")
+            following = str(about.get("continue") or "")
+            if not following:
+                break
+        if not revision:
+            raise errors.ApiUnavailable(f"GET {NODES}: a list without a resourceVersion")
+        self._revision = revision
+        self.lists += 1
+        news = not self.synced or found != self.records
+        self.records, self.synced = found, True
+        if news:
+            self._on_change()
+
+    async def _follow(self) -> None:
+        """Apply what happens since the last revision, until the server ends the watch."""
+        longest = self._pace.longest_watch
+        params = {
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": self._revision,
+            "timeoutSeconds": str(max(1, int(random.uniform(longest / 2, longest)))),  # noqa: S311
+            **self._selector,
+        }
+        opened = self._client.stream(NODES, params, accept=self._accept, silence=self._pace.silence)
+        async with opened as batches:
+            self._set_problem("")
+            async for batch in batches:
+                self._apply_all(batch)
+
+    def _apply_all(self, batch: list[dict[str, Any]]) -> None:
+        changed = False
+        try:
+            for event in batch:
+                changed = self._apply(event) or changed
+        finally:  # an ERROR, which is the last of its batch, takes nothing back
+            if changed:
+                self._on_change()
+
+    def _apply(self, event: dict[str, Any]) -> bool:
+        """Whether an event of the watch changed a record."""
+        kind, found = event.get("type"), _mapping(event, "object")
+        if kind == "ERROR":
+            code = found.get("code")
+            text = f"watching {NODES}: {found.get('message')}"
+            raise refusal(code if isinstance(code, int) else 500, text)
+        revision = _mapping(found, "metadata").get("resourceVersion")
+        if isinstance(revision, str) and revision:
+            self._revision = revision
+        if kind not in {"ADDED", "MODIFIED", "DELETED"}:
+            return False  # BOOKMARK: its revision is all there is to it
+        record = self._parse(found)
+        if record is None:
+            return False
+        if kind == "DELETED":
+            return self.records.pop(record.name, None) is not None
+        before = self.records.get(record.name)
+        self.records[record.name] = record
+        return record != before
+
+    def _set_problem(self, problem: str) -> None:
+        if problem == self.problem:
+            return
+        now = asyncio.get_running_loop().time()
+        self.stale_since = None if not problem else self.stale_since or now
+        self.problem = problem
+        self._on_change()
+
+
+def _mapping(found: dict[str, Any], key: str) -> dict[str, Any]:
+    value = found.get(key)
+    return value if isinstance(value, dict) else {}
