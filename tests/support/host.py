@@ -34,7 +34,8 @@ class Host:
 
     def command(self, argv: Sequence[str | Path]) -> list[str]:
         """The command line that runs `argv` in the host's namespaces."""
-        inside = ["nsenter", f"--target={self.pid}", "--net", "--mount", "--pid", "--"]
+        # --root: so that a chroot stays one, since a mount namespace has the machine's own root.
+        inside = ["nsenter", f"--target={self.pid}", "--net", "--mount", "--pid", "--root", "--"]
         return inside + [str(word) for word in argv]
 
     def run(

@@ -23,6 +23,8 @@ def interface_name_fault(name: str) -> str:
         return "must not be . or .."
     if any(character in "/:" or character <= " " or character == "\x7f" for character in name):
         return "must have no slash, colon, white space or control character"
+    if any("\ud800" <= character <= "\udfff" for character in name):
+        return "must have no half of a surrogate pair"  # JSON can write it, UTF-8 cannot
     return ""
 
 

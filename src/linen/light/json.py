@@ -67,9 +67,10 @@ def scan(text: str, start: int) -> tuple[Json, int]:
         start += 1
     try:
         document: tuple[Json, int] = _scan(text, start)
-    except (StopIteration, ValueError, ImportError, RecursionError) as error:
-        # ImportError: to raise its JSONDecodeError the scanner imports `json`, which the one-file
-        # build lacks.
+    except (StopIteration, ValueError, ImportError, SystemError, RecursionError) as error:
+        # To raise its JSONDecodeError the scanner wants the module `json.decoder`, which nobody has
+        # imported: Python 3.11 then returns without any error, which is a SystemError, and later
+        # ones raise ImportError (Modules/_json.c, raise_errmsg).
         reason = "nested too deeply" if isinstance(error, RecursionError) else "not JSON"
         raise JsonInvalid(reason) from None
     return document
