@@ -116,8 +116,8 @@ class Replica:
     def _select(self, operation: Json) -> list[Json]:
         rows: Iterable[Json] = self._rows[operation["table"]].values()
         for column, function, wanted in operation["where"]:
-            test = _TESTS[function]
-            rows = [row for row in rows if test(row[column], wanted)]
+            matches = _FUNCTIONS[function](wanted)
+            rows = [row for row in rows if matches(row[column])]
         columns = operation["columns"]
         return [{column: row[column] for column in columns} for row in rows]
 
@@ -174,18 +174,25 @@ def _key(atom: Json) -> Json:
 
 def _elements(value: Json) -> list[Json]:
     """The members of a set, or the pairs of a map."""
-    return list(value[1]) if isinstance(value, list) and value[0] == "map" else atoms(value)
+    is_plural = isinstance(value, list) and value[0] != "uuid"
+    return value[1] if is_plural else [value]
 
 
-def _includes(value: Json, wanted: Json) -> bool:
-    found = _elements(value)
-    return all(element in found for element in _elements(wanted))
+def _includes(wanted: Json) -> Callable[[Json], bool]:
+    elements = _elements(wanted)
+
+    def matches(value: Json) -> bool:
+        found = _elements(value)
+        return all(element in found for element in elements)
+
+    return matches
 
 
-def _equals(value: Json, wanted: Json) -> bool:
-    if value == wanted:
-        return True
-    return len(_elements(value)) == len(_elements(wanted)) and _includes(value, wanted)
+def _equals(wanted: Json) -> Callable[[Json], bool]:
+    """Compares with `wanted` as the server would write it, which is how the rows are."""
+    is_map = isinstance(wanted, list) and wanted[0] == "map"
+    written = _changed_map(to_map({}), wanted) if is_map else _changed_set(to_set([]), wanted)
+    return lambda value: bool(value == written)
 
 
-_TESTS: dict[str, Callable[[Json, Json], bool]] = {"==": _equals, "includes": _includes}
+_FUNCTIONS = {"==": _equals, "includes": _includes}
