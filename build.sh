@@ -22,6 +22,7 @@ if [ ! -x /usr/bin/python3 ]; then
     fi
     echo "build.sh: installing python3"
     log=$(mktemp)
+    export DEBIAN_FRONTEND=noninteractive
     if ! { apt-get update && apt-get install --yes --no-install-recommends python3; } \
         >"$log" 2>&1 </dev/null; then
         cat "$log" >&2
@@ -31,4 +32,4 @@ if [ ! -x /usr/bin/python3 ]; then
     rm -f "$log"
 fi
 
-exec /usr/bin/python3 -B "$root/packaging/static/build.py" "$@"
+exec /usr/bin/python3 -EsB "$root/packaging/static/build.py" "$@"

@@ -89,6 +89,8 @@ def build(arch: str, output: Path, cache: Path) -> None:
     """Build the plugin for `arch` as the file `output`."""
     if sys.version_info[:2] not in RELEASES:
         raise host.BuildError(f"/usr/bin/python3 is {sys.version.split()[0]}, not 3.11 to 3.13")
+    if arch not in host.TRIPLETS:
+        raise host.BuildError(f"{arch} is none of {', '.join(host.TRIPLETS)}: choose with --arch")
     host.ensure_toolchain(arch)
     release = "{}.{}".format(*sys.version_info)
     installed = host.python_package_version(release)

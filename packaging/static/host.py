@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TRIPLETS = {"amd64": "x86_64-linux-gnu", "arm64": "aarch64-linux-gnu"}
+UNATTENDED = {"LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive", "NEEDRESTART_SUSPEND": "1"}
+APT_INSTALL = (
+    *("apt-get", "install", "--yes", "--no-install-recommends"),
+    *("--option", "DPkg::Lock::Timeout=300"),  # seconds; a fresh system may be upgrading itself
+)
 
 
 class BuildError(Exception):
@@ -31,7 +36,7 @@ def run(*command: str, cwd: Path | None = None) -> str:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        env={**os.environ, "LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"},
+        env={**os.environ, **UNATTENDED},
     )
     if result.returncode:
         said = (result.stdout + result.stderr).strip()
@@ -68,8 +73,11 @@ def ensure_toolchain(arch: str) -> None:
     if os.geteuid() != 0:
         raise BuildError(f"missing on this machine: apt-get install {' '.join(packages)}")
     print(f"installing {' and '.join(packages)}", flush=True)
-    run("apt-get", "update")
-    run("apt-get", "install", "--yes", "--no-install-recommends", *packages)
+    try:
+        run(*APT_INSTALL, *packages)
+    except BuildError:  # the lists of packages are missing or out of date
+        run("apt-get", "update")
+        run(*APT_INSTALL, *packages)
 
 
 def _has_static_libc(arch: str) -> bool:
