@@ -227,6 +227,23 @@ def test_program_of_somebody_else_named_linen(installed: Installed) -> None:
     assert "linen: it is not the file that was installed" in done.stdout
 
 
+def test_program_that_cannot_be_removed(installed: Installed) -> None:
+    """A file that the kernel keeps holds nothing else up, is told, and goes with a later call."""
+    path = installed.bin_dir / "linen"
+    installed.host.run("mount", "--bind", path, path)
+
+    done = installed.uninstall()
+
+    assert done.returncode == 1
+    assert f"stays: {path}" in done.stdout
+    assert installed.files() == ["linen"]
+    assert installed.bridges() == []
+
+    installed.host.run("umount", path)
+    assert installed.uninstall().returncode == 0
+    assert installed.files() == []
+
+
 def test_ovsdb_away(installed: Installed) -> None:
     """Without OVSDB the files go all the same, and the exit status asks for another call."""
     installed.host.signal("KILL", "ovsdb-server")

@@ -75,14 +75,23 @@ def _remove_programs(bin_dir: Path, record: Record, rest: list[Conflist], report
             report.stays.append(f"{path}: {needed[path.name]} names it")
             continue
         ours = record.owns(path) or (path.name == LINEN and is_linen(path))
-        record.files.pop(str(path), None)
-        if not path.exists():
+        if ours and not _could_remove(path, report):
             continue
-        if ours:
-            remove_file(path)
-            report.removed.append(str(path))
-        else:
+        record.files.pop(str(path), None)
+        if not ours and path.exists():
             report.stays.append(f"{path}: it is not the file that was installed")
+
+
+def _could_remove(path: Path, report: Report) -> bool:
+    """Remove a program. One that cannot be removed must not keep the rest of ours here."""
+    try:
+        remove_file(path)
+    except OSError as error:
+        report.failed = True
+        report.stays.append(f"{path}: {error.strerror}")
+        return False
+    report.removed.append(str(path))
+    return True
 
 
 def _remove_overlay(record: Record, keep: set[str], report: Report) -> None:
