@@ -12,7 +12,7 @@ import pyroute2
 import pyroute2.netns
 
 from linen.netlink.blocking import Netlink
-from linen.netlink.monitor import LinkMonitor
+from linen.netlink.monitor import Monitor
 from support.notices import Notice, running
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def ip(host: Host, command: str) -> None:
     host.run("ip", *command.split())
 
 
-def plain_links(monitor: LinkMonitor) -> dict[str, Any]:
+def plain_links(monitor: Monitor) -> dict[str, Any]:
     """The links as `listed_links` describes them."""
     names = {link.index: name for name, link in monitor.links.items()}
     return {
@@ -75,7 +75,7 @@ def listed_links(host: Host) -> dict[str, Any]:
     }
 
 
-def plain_addresses(monitor: LinkMonitor) -> set[tuple[str, str, int]]:
+def plain_addresses(monitor: Monitor) -> set[tuple[str, str, int]]:
     return {
         (name, address.ip, address.prefix_length)
         for name in monitor.links
@@ -97,13 +97,13 @@ async def names_by_pyroute2() -> set[str]:
         return {link.get("ifname") async for link in await oracle.get_links()}
 
 
-async def same_links(host: Host, monitor: LinkMonitor, notice: Notice) -> None:
+async def same_links(host: Host, monitor: Monitor, notice: Notice) -> None:
     """Wait until the monitor has the links that iproute2 shows now."""
     shown = listed_links(host)
     await notice.until(lambda: plain_links(monitor) == shown, f"the links {shown}")
 
 
-async def same_addresses(host: Host, monitor: LinkMonitor, notice: Notice) -> None:
+async def same_addresses(host: Host, monitor: Monitor, notice: Notice) -> None:
     """Wait until the monitor has the addresses that iproute2 shows now."""
     shown = listed_addresses(host)
     await notice.until(lambda: plain_addresses(monitor) == shown, f"the addresses {shown}")
@@ -134,7 +134,7 @@ def test_follows_every_change(host: Host) -> None:
 
     async def scenario() -> None:
         notice = Notice()
-        monitor = LinkMonitor(notice)
+        monitor = Monitor(notice)
         async with running(monitor.run()):
             await notice.until(lambda: notice.calls, "the first reading")
             for line in CHANGES.strip().splitlines():
@@ -154,7 +154,7 @@ def test_first_reading(host: Host) -> None:
 
     async def scenario() -> None:
         notice = Notice()
-        monitor = LinkMonitor(notice)
+        monitor = Monitor(notice)
         async with running(monitor.run()):
             await notice.until(lambda: notice.calls, "the first reading")
             assert plain_links(monitor) == listed_links(host)
@@ -174,7 +174,7 @@ def test_addresses(host: Host) -> None:
 
     async def scenario() -> None:
         notice = Notice()
-        monitor = LinkMonitor(notice)
+        monitor = Monitor(notice)
         async with running(monitor.run()):
             for change in (
                 "add 10.245.2.10/24 dev underlay",
@@ -198,7 +198,7 @@ def test_notifications_that_change_nothing_wake_nobody(host: Host) -> None:
 
     async def scenario() -> None:
         notice = Notice()
-        monitor = LinkMonitor(notice)
+        monitor = Monitor(notice)
         async with running(monitor.run()):
             await notice.until(lambda: notice.calls, "the first reading")
             before = monitor.generation
@@ -223,7 +223,7 @@ def test_overrun(host: Host) -> None:
 
     async def scenario() -> None:
         notice = Notice()
-        monitor = LinkMonitor(notice, receive_buffer=1)  # the kernel makes it its minimum
+        monitor = Monitor(notice, receive_buffer=1)  # the kernel makes it its minimum
         async with running(monitor.run()):
             await notice.until(lambda: notice.calls, "the first reading")
             host.run("ip", "-batch", batch)  # meanwhile nobody reads
@@ -242,7 +242,7 @@ def test_enslaving_is_noticed(host: Host) -> None:
 
     async def scenario() -> None:
         notice = Notice()
-        monitor = LinkMonitor(notice)
+        monitor = Monitor(notice)
         kernel = Netlink()
         async with running(monitor.run()):
             await notice.until(lambda: notice.calls, "the first reading")

@@ -44,7 +44,7 @@ class Address:
     scope: int  # 0 global, 253 link, 254 host (RT_SCOPE_..., linux/rtnetlink.h)
 
 
-class LinkMonitor:
+class Monitor:
     """The links and addresses of this process's network namespace, while `run` runs.
 
     `on_change`: called when they have been read, and after each notification that is a change to
