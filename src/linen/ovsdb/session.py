@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 SILENCE = 5.0  # seconds, see `Session`
 PATIENCE = 5.0  # seconds that a caller waits for results, unless it says otherwise
-SHORTEST_PAUSE, LONGEST_PAUSE = 0.02, 0.8  # seconds between two attempts to connect
+SHORTEST_PAUSE, LONGEST_PAUSE = 0.02, 0.5  # seconds between two attempts to connect
 STEADY = 1.0  # seconds after which a connection counts as one that worked
 PIECE = 1 << 18  # bytes: as much as asyncio reads at once
 
