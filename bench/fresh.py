@@ -2,7 +2,8 @@
 """The first pod of a node: `linen` makes the OVS bridge, its tunnels and its controller.
 
 Warm: another OVS bridge of the same datapath is there already, as on a node with another network.
-Cold: nothing is there, on a host that has just started; Open vSwitch also makes its datapath.
+Cold: nothing is there, on a host that has just started; Open vSwitch also makes its datapath, and
+for a userspace one it first sleeps for 0.1 s (lib/dpif-netdev-perf.c, estimating the TSC).
 The same rows written by ovs-vsctl tell how much of the time is Open vSwitch's own.
 """
 
