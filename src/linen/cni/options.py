@@ -185,7 +185,11 @@ def _controller(value: Json) -> str:
     if protocol not in ("tcp", "ssl"):
         protocol, address = "tcp", target
     host, port = _host_and_port(address)
-    if not host or not port.isdecimal() or not 0 < int(port[:6]) <= LARGEST_PORT:
+    if (
+        not host
+        or not (port.isascii() and port.isdecimal())
+        or not 0 < int(port[:6]) <= LARGEST_PORT
+    ):
         raise Wrong(
             f"{kind(target)} is no controller: it must be HOST:PORT, tcp:HOST:PORT or"
             " ssl:HOST:PORT, with an IPv6 address in [brackets]"
@@ -224,14 +228,16 @@ def _tunnel_options(value: Json) -> dict[str, str]:
     wrong = []
     options: dict[str, str] = {}
     for key, item in value.items():
-        if key in RESERVED_TUNNEL_OPTIONS:
+        if not key.isprintable():
+            wrong.append(f"{kind(key)} is no option's name")
+        elif key in RESERVED_TUNNEL_OPTIONS:
             wrong.append(f"{key} is set by ovs.{RESERVED_TUNNEL_OPTIONS[key]}")
         elif isinstance(item, bool):
             options[key] = "true" if item else "false"
-        elif isinstance(item, str | int):
+        elif isinstance(item, int) or (isinstance(item, str) and item.isprintable()):
             options[key] = str(item)
         else:
-            wrong.append(f"{key} must be a string, a number, true or false, is {kind(item)}")
+            wrong.append(f"{key} must be a text, a number, true or false, is {kind(item)}")
     if wrong:
         raise Wrong("; ".join(wrong))
     return options
@@ -240,7 +246,7 @@ def _tunnel_options(value: Json) -> dict[str, str]:
 def _socket_path(value: Json) -> str:
     text = _text(value)
     path = text.removeprefix("unix:")
-    if path == text or not path.startswith("/") or "\0" in path:
+    if path == text or not path.startswith("/") or not path.isprintable():
         raise Wrong(f"must be unix:/PATH of OVSDB's socket, is {kind(value)}")
     if len(path.encode("utf-8", "replace")) > SOCKET_PATH_LIMIT:
         raise Wrong(

@@ -21,7 +21,7 @@ def interface_name_fault(name: str) -> str:
         return f"must have 1 to {INTERFACE_NAME_LIMIT} bytes"
     if name in (".", ".."):
         return "must not be . or .."
-    if any(character in "/:" or character <= " " or character == "\x7f" for character in name):
+    if not name.isprintable() or any(character in "/: " for character in name):
         return "must have no slash, colon, white space or control character"
     if any("\ud800" <= character <= "\udfff" for character in name):
         return "must have no half of a surrogate pair"  # JSON can write it, UTF-8 cannot

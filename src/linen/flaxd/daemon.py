@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 from linen.core import errors, transaction
 from linen.flaxd import cache, publisher, reconcile
 from linen.host import intentions
+from linen.netlink.blocking import Netlink
 from linen.netlink.codec import NetlinkError
-from linen.netlink.monitor import LinkMonitor
+from linen.netlink.monitor import Monitor
 from linen.ovsdb.blocking import TransactionError
 from linen.ovsdb.session import Session
 
@@ -40,7 +41,7 @@ class Daemon:
         self.view: cluster.View | None = cache.load(settings)
         self.decision = reconcile.Decision()
         self.session = Session(settings.overlay.ovsdb, publisher.monitored(settings), self._changed)
-        self.links = LinkMonitor(self._changed)
+        self.links = Monitor(self._changed)
         self._source = source
         self._publisher = publisher.Publisher(settings)
         self._wake = asyncio.Event()
@@ -98,7 +99,11 @@ class Daemon:
 
     def _attach(self, attachment: reconcile.Attachment) -> None:
         port, bridge = attachment.port, attachment.linux_bridge
-        self.links.enslave(port, bridge)
+        netlink = Netlink()
+        try:
+            netlink.enslave(port, bridge)
+        finally:
+            netlink.close()
         log.info("put device %s on Linux bridge %s", port.name, bridge.name)
 
     async def _carry_out(self, decision: reconcile.Decision) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import sys
@@ -50,6 +51,9 @@ def main(config: Path | None, **given: str | None) -> None:
         for fault in error.faults:
             print(f"flaxd: {fault}", file=sys.stderr)  # noqa: T201  (no logging yet)
         sys.exit(WRONG_SETTINGS)
+    logging.basicConfig(
+        level=settings.log_level(chosen), format="%(asctime)s %(levelname)s %(message)s"
+    )
     asyncio.run(_run_until_stopped(chosen))
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from linen.core import cluster
     from linen.flaxd.settings import Settings
-    from linen.netlink.monitor import LinkMonitor
+    from linen.netlink.monitor import Monitor
 
 log = logging.getLogger("flaxd")
 
@@ -50,12 +50,14 @@ class Publisher:
         async for _ in sources.changes(self._settings.conflist):
             on_change()
 
-    def mtu(self, view: cluster.View | None, links: LinkMonitor) -> int | None:
+    def mtu(self, view: cluster.View | None, links: Monitor) -> int | None:
         """Bytes of a pod's packet: as set, else what the underlay carries less VXLAN's overhead."""
         if self._settings.mtu is not None or view is None or view.own is None:
             return self._settings.mtu
-        underlay = links.link_of(view.own.vtep)
-        return None if underlay is None else underlay.mtu - addresses.overhead(view.own.vtep)
+        vtep = view.own.vtep
+        indexes = {address.link for address in links.addresses if address.ip == vtep}
+        mtus = [link.mtu for link in links.links.values() if link.index in indexes]
+        return min(mtus) - addresses.overhead(vtep) if mtus else None
 
     def publish(self, view: cluster.View | None, mtu: int | None) -> tuple[str, ...]:
         """Write the conflist if it isn't there or isn't right; why it could not be written."""

@@ -136,7 +136,7 @@ def test_unknown_key_far_from_all() -> None:
         ("stp", True, "must be one of off, stp, rstp, is true"),
         ("topology", "ring", "must be one of star, mesh, is 'ring'"),
         ("tunnelOptions", {"key": "5"}, "key is set by ovs.vni"),
-        ("tunnelOptions", {"csum": []}, "csum must be a string, a number, true or false"),
+        ("tunnelOptions", {"csum": []}, "csum must be a text, a number, true or false"),
         ("tunnelOptions", [], "must be an object of OVS tunnel options, is a list"),
         ("ovsdb", "tcp:127.0.0.1:6640", "must be unix:/PATH"),
         ("ovsdb", "unix:db.sock", "must be unix:/PATH"),

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from linen.cni import config, options
-from linen.core import model
 from linen.flaxd import conflist, settings
 
 if TYPE_CHECKING:

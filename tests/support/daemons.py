@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A running flaxd on a test's host, as an administrator would start it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from support.host import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from support.host import Host
+
+FLAXD = Path(sys.executable).with_name("flaxd")
+CLUSTER_RANGE = "10.244.0.0/16"
+
+
+class Flaxd:
+    """One daemon. `log` is what it has said."""
+
+    def __init__(self, host: Host, process: subprocess.Popen[bytes], log: Path) -> None:
+        self.host = host
+        self.process = process
+        self._log = log
+
+    @property
+    def log(self) -> str:
+        """Everything that it has logged until now."""
+        return self._log.read_text(encoding="utf-8")
+
+    def wait_for(self, text: str, seconds: float = 10) -> None:
+        """Return as soon as it has logged `text`."""
+        try:
+            wait_until(lambda: text in self.log, f"flaxd to say {text!r}", seconds)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; it said:\n{self.log}") from None
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Stop it; its exit status."""
+        self.process.send_signal(number)
+        return self.process.wait(timeout=10)
+
+
+class Nodes:
+    """The file with the cluster's nodes, replaced atomically at each change."""
+
+    def __init__(self, path: Path, *names: str) -> None:
+        self.path = path
+        self.nodes: dict[str, dict[str, Any]] = {}
+        for name in names:
+            self.nodes[name] = node(name)
+        self.write()
+
+    def add(self, name: str, **changes: Any) -> None:
+        """Add or change a node."""
+        self.nodes[name] = self.nodes.get(name, node(name)) | changes
+        self.write()
+
+    def remove(self, name: str) -> None:
+        """Remove a node."""
+        del self.nodes[name]
+        self.write()
+
+    def write(self) -> None:
+        """Replace the file."""
+        document = {"clusterRange": CLUSTER_RANGE, "nodes": list(self.nodes.values())}
+        temporary = self.path.with_suffix(".tmp")
+        temporary.write_text(json.dumps(document))
+        temporary.rename(self.path)
+
+
+def node(name: str) -> dict[str, Any]:
+    """The record of node1, node2 and so on."""
+    number = int(name.removeprefix("node"))
+    return {
+        "name": name,
+        "vtep": f"10.245.{number >> 8}.{number & 255}",
+        "ranges": [f"10.244.{number}.0/24"] if number < 256 else [],
+        "master": number == 1,
+    }
+
+
+@contextlib.contextmanager
+def running_flaxd(host: Host, **settings: object) -> Iterator[Flaxd]:
+    """A daemon with these settings (underscores for dashes), stopped with the block."""
+    given = {"datapath_type": "netdev", "listen": "127.0.0.1:0"} | settings
+    arguments = [f"--{name.replace('_', '-')}={value}" for name, value in given.items()]
+    log = host.folder / f"flaxd-{given.get('node', 'node')}.log"
+    # Without a PID namespace of its own nsenter becomes the daemon, so that signals reach it.
+    inside = ["nsenter", f"--target={host.pid}", "--net", "--mount", "--"]
+    with log.open("ab") as stream:
+        process = subprocess.Popen(
+            [*inside, str(FLAXD), *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=stream,
+        )
+    daemon = Flaxd(host, process, log)
+    try:
+        yield daemon
+    finally:
+        if process.poll() is None:
+            daemon.stop()
