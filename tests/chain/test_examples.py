@@ -143,6 +143,16 @@ def test_original_in_old_versions(version: str, host: Host, cni_path: Path) -> N
     assert chain.delete("pod").status == 0
 
 
+def test_runtime_picks_from_several_versions(host: Host, cni_path: Path) -> None:
+    """A list for old and new runtimes alike works in the highest version of its choice."""
+    conflist = example("master", "")
+    conflist["cniVersions"] = ["0.4.0", "1.0.0", "1.1.0"]
+    chain = Chain(host, conflist, cni_path)
+
+    assert chain.add("pod")["cniVersion"] == "1.1.0"
+    assert chain.check("pod").status == 0
+
+
 def test_plugins_behind_us_in_the_chain(host: Host, cni_path: Path) -> None:
     """portmap, firewall, tuning and bandwidth work behind us, and CHECK bears their changes."""
     conflist = example("master", "1.1.0")

@@ -12,20 +12,28 @@ if TYPE_CHECKING:
     from chain.conftest import Attached
     from support.cni import Chain
 
-LIMIT = 5.0
-STARTING = 0.5  # s for nsenter, the interpreter and a busy machine on top of the plugin's own limit
+LIMIT = 5.0  # seconds in which there must be an answer
+STARTS_ALLOWED = 3  # in the time that is allowed on top of it
+
+
+def seconds_to_start(attached: Attached) -> float:
+    """What the interpreter and a busy machine take: no matter of the plugin's patience."""
+    begin = time.monotonic()
+    attached.call("VERSION").result()
+    return time.monotonic() - begin
 
 
 @pytest.mark.parametrize("signal", ["KILL", "TERM", "STOP"])
 @pytest.mark.parametrize("daemon", ["ovsdb-server", "ovs-vswitchd"])
 def test_add_without_open_vswitch(attached: Attached, daemon: str, signal: str) -> None:
     """ADD without one of the daemons, or with it frozen, names the socket within 5 s, code 11."""
+    starting = STARTS_ALLOWED * seconds_to_start(attached)
     attached.host.signal(signal, daemon)
 
     begin = time.monotonic()
     text = attached.call("ADD").error(11)
 
-    assert time.monotonic() - begin < LIMIT + STARTING
+    assert time.monotonic() - begin < LIMIT + starting
     assert "/var/run/openvswitch/db.sock" in text
 
 
