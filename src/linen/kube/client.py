@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import socket
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 import httpx2
@@ -19,7 +19,7 @@ import httpx2
 from linen.kube import errors
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncGenerator, AsyncIterator, Mapping
     from types import TracebackType
 
     from linen.kube.access import Access
@@ -119,7 +119,8 @@ class Client:
                 if not answer.is_success:
                     await answer.aread()
                     raise _refusal(answer)
-                yield _batches(answer)
+                async with aclosing(_batches(answer)) as batches:
+                    yield batches
             finally:
                 await answer.aclose()
         except (httpx2.HTTPError, httpx2.StreamError) as error:
@@ -184,7 +185,7 @@ class Client:
         return errors.ApiUnavailable(f"API server {self._access.url}: {reason}")
 
 
-async def _batches(answer: httpx2.Response) -> AsyncIterator[list[dict[str, Any]]]:
+async def _batches(answer: httpx2.Response) -> AsyncGenerator[list[dict[str, Any]]]:
     rest = b""
     async for piece in answer.aiter_bytes():
         *lines, rest = (rest + piece).split(b"\n")

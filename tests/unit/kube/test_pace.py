@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How long a watch waits after what, and when it gives up the revision to resume from."""
+
+from __future__ import annotations
+
+import asyncio
+
+from linen.kube import access, errors, nodes, watch
+from linen.kube.client import Client
+
+GONE = errors.Expired("too old resource version", 410)
+SILENT = errors.ApiUnavailable("connection refused")
+TOO_LARGE = errors.ApiUnavailable("too large resource version", 504)
+LONG = 60.0  # seconds: a watch that worked
+
+
+def after(*attempts: tuple[errors.KubernetesError | None, float]) -> tuple[list[float], str, str]:
+    """The pauses after attempts (how each ended, its seconds), the revision, the problem."""
+
+    async def body() -> tuple[list[float], str, str]:
+        client = Client(access.Access("https://192.0.2.1"), "tests")
+        idle = watch.Watch(client, nodes.parse_record, lambda: None)
+        idle._revision = "7"
+        idle._set_problem("")
+        pauses = []
+        for reason, lasted in attempts:
+            idle._judge(reason, lasted=lasted)
+            pauses.append(idle._pause())
+        return pauses, idle._revision, idle.problem
+
+    return asyncio.run(body())
+
+
+def test_a_watch_that_ends_as_it_should() -> None:
+    """A watch that the server ends after its time is resumed without a pause."""
+    assert after((None, LONG), (None, LONG)) == ([0, 0], "7", "")
+
+
+def test_pauses_grow_and_differ() -> None:
+    """Pauses double up to 30 s, each shortened by chance to no less than half; nothing is lost."""
+    pauses, revision, problem = after(*[(SILENT, 0.0)] * 20)
+    for pause, doubled in zip(pauses, (0.1 * 2**n for n in range(20)), strict=True):
+        assert min(doubled, 30) / 2 <= pause <= min(doubled, 30)
+    assert len(set(pauses)) == 20
+    assert (revision, problem) == ("7", "connection refused")
+
+
+def test_a_success_in_between() -> None:
+    """After a watch that worked, the first pause is short again."""
+    pauses, _, _ = after(*[(SILENT, 0.0)] * 10, (SILENT, LONG))
+    assert pauses[-1] <= 0.1
+
+
+def test_a_watch_that_ends_at_once() -> None:
+    """A server that accepts watches and ends them at once is not asked without a pause."""
+    pauses, revision, problem = after(*[(None, 0.0)] * 10)
+    assert pauses[-1] > 10
+    assert (revision, problem) == ("7", "")
+
+
+def test_an_expired_revision() -> None:
+    """410 Gone makes the list due, soon, and is no problem to speak of."""
+    (pause,), revision, problem = after((GONE, LONG))
+    assert pause <= 0.1
+    assert (revision, problem) == ("", "")
+
+
+def test_a_revision_of_the_future() -> None:
+    """A revision that the server refuses again and again, as after a restore, is given up."""
+    assert after(*[(TOO_LARGE, 0.0)] * 3)[1] == "7"
+    assert after(*[(TOO_LARGE, 0.0)] * 4)[1] == ""
