@@ -22,6 +22,8 @@ from linen.ovsdb.blocking import TransactionError
 from linen.ovsdb.session import Session
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from linen.core import cluster
     from linen.flaxd.settings import Settings
     from linen.flaxd.sources import Source
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("flaxd")
 
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.05, 30.0  # seconds between attempts at what keeps failing
+BRIEF = 0.5  # seconds for which ovs-vswitchd may be busy without anybody being told
 BURST = 20  # changes in a row, after which somebody else seems to undo ours
 CALM = 5.0  # seconds without a change after which the count starts again
 
@@ -36,28 +39,33 @@ CALM = 5.0  # seconds without a change after which the count starts again
 class Daemon:
     """One node's daemon. The tunnels stay when it ends."""
 
-    def __init__(self, settings: Settings, source: Source) -> None:
+    def __init__(self, settings: Settings, make_source: Callable[[Monitor], Source]) -> None:
         self.settings = settings
         self.view: cluster.View | None = cache.load(settings)
         self.decision = reconcile.Decision()
         self.session = Session(settings.overlay.ovsdb, publisher.monitored(settings), self._changed)
-        self.links = Monitor(self._changed)
-        self._source = source
+        self.links = Monitor(self._links_changed)
+        self.source = make_source(self.links)
         self._publisher = publisher.Publisher(settings)
         self._wake = asyncio.Event()
         self._pace = _Pace()
-        self._said: dict[str, tuple[str, ...]] = {}
+        self._waiting_since: float | None = None
+        self._said: tuple[tuple[str, ...], tuple[str, ...]] = (("",), ())
 
     async def run(self) -> None:
         """Work until cancelled. An unexpected error in one part of the daemon ends all of it."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.session.run(), name="ovsdb")
             tasks.create_task(self.links.run(), name="links")
-            tasks.create_task(self._source.run(self._learn), name="nodes")
+            tasks.create_task(self.source.run(self._learn), name="nodes")
             tasks.create_task(self._publisher.watch(self._changed), name="conflist")
             tasks.create_task(self._reconcile_for_ever(), name="reconcile")
 
     def _changed(self) -> None:
+        self._wake.set()
+
+    def _links_changed(self) -> None:
+        self.source.consider()
         self._wake.set()
 
     def _learn(self, view: cluster.View) -> None:
@@ -93,7 +101,8 @@ class Daemon:
         if decision.attachment is not None:
             self._attach(decision.attachment)
         if decision.steps:
-            await self._carry_out(decision)
+            await self._carry_out(decision)  # the replica's news bring us back here
+            return
         waiting = decision.waiting or self._publisher.publish(self.view, mtu)
         self._tell(tuple(waiting), decision.faults)
 
@@ -127,18 +136,29 @@ class Daemon:
 
     def _tell(self, waiting: tuple[str, ...], faults: tuple[str, ...]) -> None:
         """Log and report what has changed since the last time, and nothing else."""
-        said = {"waiting": waiting, "faults": faults}
-        if said == self._said:
+        if waiting and self._is_brief(waiting):
             return
-        was_waiting = self._said.get("waiting", ("",))
-        self._said = said
+        if not waiting:
+            self._waiting_since = None
+        was_waiting, known_faults = self._said
+        if (waiting, faults) == self._said:
+            return
+        self._said = waiting, faults
         for reason in waiting:
             log.info("waiting: %s", reason)
-        for fault in faults:
+        for fault in sorted(set(faults) - set(known_faults)):
             log.warning("%s", fault)
         if was_waiting and not waiting:
-            log.info("the overlay works: %s tunnels", len(self.decision.neighbours.peers))
-        self._source.report(waiting, faults)
+            log.info("the overlay works: %d tunnels", len(self.decision.neighbours.peers))
+        self.source.report(waiting, faults)
+
+    def _is_brief(self, waiting: tuple[str, ...]) -> bool:
+        """Whether it has lasted so short that nobody needs to know, as with each new tunnel."""
+        loop = asyncio.get_running_loop()
+        if self._waiting_since is None:
+            self._waiting_since = loop.time()
+            loop.call_later(BRIEF, self._changed)
+        return loop.time() - self._waiting_since < BRIEF and waiting != self._said[0]
 
 
 class _Pace:

@@ -14,15 +14,17 @@ from typing import TYPE_CHECKING
 import click
 
 import linen
+from linen.core.errors import LinenError
 from linen.flaxd import conflist, settings
 from linen.flaxd.daemon import Daemon
 from linen.flaxd.sources import FileSource
 from linen.host.errors import HostError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from linen.flaxd.sources import Source
+    from linen.netlink.monitor import Monitor
 
 WRONG_SETTINGS = 2
 
@@ -54,7 +56,11 @@ def main(config: Path | None, **given: str | None) -> None:
     logging.basicConfig(
         level=settings.log_level(chosen), format="%(asctime)s %(levelname)s %(message)s"
     )
-    asyncio.run(_run_until_stopped(chosen))
+    try:
+        asyncio.run(_run_until_stopped(chosen))
+    except LinenError as error:
+        print(f"flaxd: {error}", file=sys.stderr)  # noqa: T201
+        sys.exit(WRONG_SETTINGS)
 
 
 def effective(chosen: settings.Settings) -> settings.Settings:
@@ -77,12 +83,32 @@ async def _run_until_stopped(chosen: settings.Settings) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     try:
-        await Daemon(chosen, _source(chosen)).run()
+        await Daemon(chosen, lambda links: _source(chosen, links)).run()
     except asyncio.CancelledError:
         return
 
 
-def _source(chosen: settings.Settings) -> Source:
+def _source(chosen: settings.Settings, links: Monitor) -> Source:
+    """Where the nodes come from. Kubernetes' client is loaded only where it is needed."""
     if chosen.peers is not None:
         return FileSource(chosen.peers, chosen.node)
-    raise NotImplementedError
+    from linen.flaxd.kubernetes import KubernetesSource  # noqa: PLC0415
+    from linen.kube import access  # noqa: PLC0415
+
+    return KubernetesSource(
+        access.load(chosen.kubeconfig),
+        chosen,
+        lambda internal_ips: _choose_vtep(chosen, links, internal_ips),
+    )
+
+
+def _choose_vtep(
+    chosen: settings.Settings, links: Monitor, internal_ips: Sequence[str]
+) -> str | None:
+    """This node's tunnel address: as set, else the first of its device's, else its InternalIP."""
+    if chosen.vtep_ip is not None:
+        return chosen.vtep_ip
+    if chosen.vtep_interface is not None:
+        found = [a.ip for a in links.addresses_of(chosen.vtep_interface) if a.scope == 0]
+        return found[0] if found else None
+    return internal_ips[0] if internal_ips else None

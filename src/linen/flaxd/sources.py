@@ -25,6 +25,13 @@ WRITTEN = Mask.CLOSE_WRITE | Mask.MOVED_TO | Mask.DELETE | Mask.MOVED_FROM
 class Source(Protocol):
     """Tells the cluster's nodes, and is told how this one does."""
 
+    @property
+    def problem(self) -> str:
+        """Why the nodes may be out of date; empty while they aren't."""
+
+    def consider(self) -> None:
+        """Something on this node, such as an address, may have changed."""
+
     async def run(self, on_view: Callable[[cluster.View], None]) -> None:
         """Call `on_view` with each new view of the cluster, until cancelled."""
 
@@ -38,7 +45,10 @@ class FileSource:
     def __init__(self, path: Path, own: str) -> None:
         self._path = path
         self._own = own
-        self._complaint = ""
+        self.problem = "not read yet"
+
+    def consider(self) -> None:
+        """All that counts is in the file."""
 
     async def run(self, on_view: Callable[[cluster.View], None]) -> None:
         """Read the file now and whenever it has been written or replaced."""
@@ -48,16 +58,16 @@ class FileSource:
             except peers_file.PeersInvalid as error:
                 self._complain("; ".join(error.faults))
                 continue
-            self._complaint = ""
+            self.problem = ""
             on_view(view)
 
     def report(self, waiting: Sequence[str], faults: Sequence[str]) -> None:
         """Nobody is there to be told."""
 
     def _complain(self, text: str) -> None:
-        if text != self._complaint:
-            log.error("the nodes stay as they were known: %s", text)
-        self._complaint = text
+        if text != self.problem:
+            log.warning("the nodes stay as they were known: %s", text)
+        self.problem = text
 
 
 async def changes(path: Path) -> AsyncIterator[None]:

@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The cluster's nodes from Kubernetes, and what this node tells there of itself.
+
+Two watches: of the metadata of all Nodes, where each daemon has published its tunnel address and
+pod ranges as annotations; and of the own Node, whole, for its InternalIP and its podCIDRs.
+Written are the own annotations, the NetworkUnavailable condition, and Events for what an
+administrator must know.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import linen
+from linen.core import cluster
+from linen.kube import patches
+from linen.kube.client import MERGE_PATCH, STRATEGIC_PATCH, Client
+from linen.kube.errors import KubernetesError
+from linen.kube.events import Recorder
+from linen.kube.nodes import parse_own, parse_record
+from linen.kube.watch import NODES, Watch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from linen.flaxd.settings import Settings
+    from linen.kube.access import Access
+    from linen.kube.nodes import NodeRecord, OwnNode
+
+log = logging.getLogger("flaxd.kubernetes")
+
+GRACE = 10.0  # seconds that a working overlay may fail before the scheduler is told
+SHORTEST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds between attempts to write
+
+
+class KubernetesSource:
+    """The nodes from an API server.
+
+    `choose_vtep`: this node's tunnel address, from its Node's InternalIPs; None while there is
+    none.
+    """
+
+    def __init__(
+        self,
+        access: Access,
+        settings: Settings,
+        choose_vtep: Callable[[Sequence[str]], str | None],
+    ) -> None:
+        self._settings = settings
+        self._choose_vtep = choose_vtep
+        self._client = Client(access, f"flaxd/{linen.__version__}")
+        self._wake = asyncio.Event()
+        self._all: Watch[NodeRecord] = Watch(self._client, parse_record, self._wake.set)
+        self._own: Watch[OwnNode] = Watch(
+            self._client, parse_own, self._wake.set, only=settings.node
+        )
+        self._events = Recorder(self._client)
+        self._waiting: Sequence[str] | None = None  # None until the daemon has said something
+        self._waiting_since = 0.0
+        self._faults: tuple[str, ...] = ()
+        self._reported: frozenset[str] = frozenset()
+        self._failures = 0
+
+    @property
+    def problem(self) -> str:
+        """Why the nodes may be out of date; empty while they aren't."""
+        return self._all.problem or self._own.problem
+
+    def consider(self) -> None:
+        """Look again at what this node has to tell."""
+        self._wake.set()
+
+    def report(self, waiting: Sequence[str], faults: Sequence[str]) -> None:
+        """Take note why this node's overlay does not work (nothing: it does), and of its faults."""
+        loop = asyncio.get_running_loop()
+        if waiting and not self._waiting:
+            self._waiting_since = loop.time()
+            loop.call_later(GRACE, self._wake.set)
+        self._waiting, self._faults = waiting, tuple(faults)
+        self._wake.set()
+
+    async def run(self, on_view: Callable[[cluster.View], None]) -> None:
+        """Call `on_view` with each new view of the cluster, until cancelled."""
+        async with self._client, asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._all.run(), name="nodes")
+            tasks.create_task(self._own.run(), name="own node")
+            tasks.create_task(self._work(on_view), name="publication")
+
+    async def _work(self, on_view: Callable[[cluster.View], None]) -> None:
+        complaint = ""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            if self.problem not in {complaint, "not connected yet"}:
+                complaint = self.problem
+                log.warning("API server: %s", complaint or "connected again")
+            if self._all.synced and self._own.synced:
+                on_view(self._view())
+                await self._write_or_retry()
+
+    def _view(self) -> cluster.View:
+        own = self._own_peer()
+        records = [r for r in self._all.records.values() if r.name != self._settings.node]
+        peers = {record.name: record.peer for record in records if record.peer is not None}
+        if own is not None:
+            peers[own.name] = own
+        faults = sorted(record.fault for record in records if record.fault)
+        return cluster.View(own, peers, faults=faults)
+
+    def _own_peer(self) -> cluster.Peer | None:
+        node = self._own.records.get(self._settings.node)
+        vtep = None if node is None else self._choose_vtep(node.vteps)
+        if node is None or vtep is None:
+            return None
+        is_master = self._settings.overlay.is_master
+        return cluster.Peer(node.name, vtep, ranges=node.pod_ranges, is_master=is_master)
+
+    async def _write_or_retry(self) -> None:
+        try:
+            await self._write()
+            self._failures = 0
+        except KubernetesError as error:
+            self._failures += 1
+            pause = min(SHORTEST_PAUSE * 2**self._failures, LONGEST_PAUSE)
+            log.warning("own Node: %s; next attempt in %g s", error, pause)
+            asyncio.get_running_loop().call_later(pause, self._wake.set)
+
+    async def _write(self) -> None:
+        """Write what differs; the watch of the own Node tells when it has arrived."""
+        node = self._own.records.get(self._settings.node)
+        if node is None:
+            return
+        path = f"{NODES}/{node.name}"
+        publication = patches.publication(node, self._own_peer())
+        if publication is not None:
+            await self._client.patch(path, publication, MERGE_PATCH)
+        problem = self._problem_to_tell(node)
+        if problem is not None:
+            condition = patches.network_condition(node, problem, datetime.now(UTC))
+            if condition is not None:
+                await self._client.patch(f"{path}/status", condition, STRATEGIC_PATCH)
+        await self._write_events(node, problem or "")
+
+    def _problem_to_tell(self, node: OwnNode) -> str | None:
+        """Why the network is unavailable, "" if it is available; None while it's too early to say.
+
+        A node that is new is unavailable at once. One that worked gets some time: OVSDB may be
+        restarting.
+        """
+        if self._waiting is None:
+            return None
+        if not self._waiting:
+            return ""
+        waited = asyncio.get_running_loop().time() - self._waiting_since
+        is_known = node.condition is not None and node.condition.status == "False"
+        return None if is_known and waited < GRACE else "; ".join(self._waiting)
+
+    async def _write_events(self, node: OwnNode, problem: str) -> None:
+        """One Event for each fault when it appears, and one when the network stops to work."""
+        present = frozenset((*self._faults, *node.faults, *([problem] if problem else [])))
+        for text in sorted(present - self._reported):
+            reason = "NetworkNotReady" if text == problem else "OverlayFault"
+            await self._events.emit(node, "Warning", reason, text)
+        self._reported = present
