@@ -29,7 +29,8 @@ MEGABYTE = 1_000_000  # bytes
 
 def measure(rounds: int) -> Outcome:
     """Weigh the files, and the memory of calls at its peak, of which the largest counts."""
-    files = {path.name: path.stat().st_size for path in (LINEN, BRIDGE, HOST_LOCAL, OVS_CNI)}
+    programs = {"linen": LINEN, "bridge": BRIDGE, "host-local": HOST_LOCAL, "ovs-cni": OVS_CNI}
+    files = {name: path.stat().st_size for name, path in programs.items()}
     peaks = _peaks(rounds)
     with running_node(scale.addresses("10.245", 1000)) as node:
         peaks["linen ADD with 1,000 peers"] = max(_peaks_of_linen(node, rounds))
