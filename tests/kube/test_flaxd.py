@@ -1,0 +1,242 @@
+# SPDX-License-Identifier: Apache-2.0
+"""flaxd in a real cluster: nodes join, leave and move, whatever happens in between."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from support.clusters import Cluster, address_of
+from support.host import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from support.clusters import KubernetesNode
+    from support.kubernetes import ControlPlane
+
+
+@pytest.fixture
+def cluster(plane: ControlPlane) -> Iterator[Cluster]:
+    """A cluster without nodes."""
+    with Cluster(plane) as empty:
+        yield empty
+
+
+@pytest.fixture
+def node1(cluster: Cluster) -> KubernetesNode:
+    """A registered node whose daemon does not run yet."""
+    node = cluster.add("node1")
+    node.register()
+    return node
+
+
+@pytest.fixture
+def node2(cluster: Cluster) -> KubernetesNode:
+    """Another one."""
+    node = cluster.add("node2")
+    node.register()
+    return node
+
+
+def announce(plane: ControlPlane, name: str, **annotations: str) -> None:
+    """A node whose daemon is elsewhere: its Node object as that daemon would leave it."""
+    plane.add_node(
+        name,
+        annotations={"linen-cni/vtep": address_of(name), "linen-cni/version": "1"} | annotations,
+    )
+
+
+def test_two_nodes_find_each_other(node1: KubernetesNode, node2: KubernetesNode) -> None:
+    """Two daemons publish their nodes, connect them, and report the network available."""
+    with node1.flaxd(), node2.flaxd():
+        node1.wait_for_peers("node2")
+        node2.wait_for_peers("node1")
+        wait_until(lambda: node1.condition().get("status") == "False", "the condition")
+
+        annotations = node1.plane.node("node1")["metadata"]["annotations"]
+        assert annotations["linen-cni/vtep"] == node1.vtep
+        assert annotations["linen-cni/pod-ranges"] == "10.244.1.0/24"
+        conflist = json.loads(node1.settings["conflist"].read_text())
+        assert conflist["plugins"][0]["ipam"]["ranges"][0][0]["gateway"] == "10.244.1.1"
+
+
+def test_join_leave_and_move(node1: KubernetesNode) -> None:
+    """A Node that appears, disappears or changes its address gets, loses or changes its tunnel."""
+    plane = node1.plane
+    with node1.flaxd():
+        announce(plane, "node2")
+        announce(plane, "node3")
+        node1.wait_for_peers("node2", "node3")
+
+        plane.delete_node("node2")
+        node1.wait_for_peers("node3")
+
+        plane.annotate("node3", **{"linen-cni/vtep": address_of("node33")})
+        node1.wait_for_peers("node33")
+
+
+def test_leaves_while_the_daemon_is_down(node1: KubernetesNode) -> None:
+    """A Node that was deleted while the daemon was down loses its tunnel at the next start."""
+    announce(node1.plane, "node2")
+    announce(node1.plane, "node3")
+    with node1.flaxd():
+        node1.wait_for_peers("node2", "node3")
+    node1.plane.delete_node("node2")
+
+    with node1.flaxd():
+        node1.wait_for_peers("node3")
+
+
+def test_own_address_changes(node1: KubernetesNode) -> None:
+    """A node whose InternalIP changes publishes the new one."""
+    with node1.flaxd() as daemon:
+        daemon.wait_for("the overlay works")
+        node1.plane.set_addresses("node1", ["10.245.0.111"])
+
+        def published() -> Any:
+            return node1.plane.node("node1")["metadata"]["annotations"]["linen-cni/vtep"]
+
+        wait_until(lambda: published() == "10.245.0.111", "the new address")
+
+
+def test_pod_range_that_comes_late(cluster: Cluster) -> None:
+    """Without a pod range the network is unavailable and has no conflist; with it both change."""
+    node = cluster.add("node1")
+    node.register(ranges=False)
+    with node.flaxd() as daemon:
+        daemon.wait_for("waiting: this node has no part of the pod network yet")
+        wait_until(lambda: node.condition().get("status") == "True", "the condition")
+        assert not node.settings["conflist"].exists()
+
+        node.allocate()
+        wait_until(node.settings["conflist"].exists, "the conflist")
+        wait_until(lambda: node.condition().get("status") == "False", "the condition")
+
+
+def test_two_hundred_nodes_at_once(node1: KubernetesNode) -> None:
+    """Two hundred Nodes that appear together all get their tunnels."""
+    names = [f"node{number}" for number in range(2, 202)]
+    with node1.flaxd() as daemon:
+        daemon.wait_for("the overlay works")
+        for name in names:
+            announce(node1.plane, name)
+
+        node1.wait_for_peers(*names, seconds=30)
+
+
+def test_api_server_away(node1: KubernetesNode) -> None:
+    """While the API server is away tunnels are kept and mended, over a restart too."""
+    announce(node1.plane, "node2")
+    with node1.flaxd():
+        node1.wait_for_peers("node2")
+        node1.plane.stop_api_server()
+        node1.host.vsctl("del-port", "vxif10_245_0_2")
+        node1.wait_for_peers("node2")
+
+    node1.host.vsctl("del-port", "vxif10_245_0_2")
+    with node1.flaxd():
+        node1.wait_for_peers("node2")
+
+        node1.plane.start_api_server()
+        announce(node1.plane, "node3")
+        node1.wait_for_peers("node2", "node3", seconds=60)
+
+
+def test_token_is_rotated(node1: KubernetesNode) -> None:
+    """A daemon whose token is replaced before it ends goes on without a gap."""
+    node1.write_token(seconds=6)
+    with node1.flaxd() as daemon:
+        daemon.wait_for("the overlay works")
+        node1.write_token()
+        node1.relay.cut()
+        announce(node1.plane, "node2")
+
+        node1.wait_for_peers("node2")
+
+
+def test_watch_expired(node1: KubernetesNode) -> None:
+    """A daemon that was cut off for longer than the server remembers reads everything anew."""
+    announce(node1.plane, "node2")
+    with node1.flaxd() as daemon:
+        daemon.wait_for("the overlay works")
+        node1.relay.refuse()
+        node1.plane.delete_node("node2")
+        announce(node1.plane, "node3")
+        node1.plane.compact()
+        node1.relay.accept()
+
+        node1.wait_for_peers("node3", seconds=30)
+
+
+HOSTILE = {
+    "shell": "$(reboot)",
+    "options": "10.245.0.9 --db=unix:/x",
+    "newline": "10.245.0.9\nlevel=error",
+    "multicast": "239.1.1.1",
+    "long": "1" * 100_000,
+    "own address": address_of("node1"),
+    "address of another": address_of("node3"),
+}
+
+
+@pytest.mark.parametrize("vtep", HOSTILE.values(), ids=HOSTILE.keys())
+def test_hostile_annotations(node1: KubernetesNode, vtep: str) -> None:
+    """A Node that claims nonsense costs itself its tunnel, and is reported; others are served."""
+    announce(node1.plane, "node3")
+    announce(node1.plane, "node9", **{"linen-cni/vtep": vtep})
+    with node1.flaxd() as daemon:
+        node1.wait_for_peers("node3")
+        daemon.wait_for("node9")
+
+        assert "Traceback" not in daemon.log
+        assert max(map(len, daemon.log.splitlines())) < 500
+        assert "level=error" not in {line.split(" ")[0] for line in daemon.log.splitlines()}
+
+
+def test_two_daemons_for_one_node(node1: KubernetesNode) -> None:
+    """Two daemons of one node want the same, so neither undoes what the other has done."""
+    with node1.flaxd(), node1.flaxd(state_dir=node1.host.folder / "other"):
+        announce(node1.plane, "node2")
+        node1.wait_for_peers("node2")
+        node1.plane.delete_node("node2")
+        node1.wait_for_peers()
+
+        announce(node1.plane, "node3")
+        node1.wait_for_peers("node3")
+        (port,) = [r["_uuid"] for r in node1.host.records("Port") if r["name"] != "br0"]
+        announce(node1.plane, "node4")
+        node1.wait_for_peers("node3", "node4")
+        assert port in [row["_uuid"] for row in node1.host.records("Port")]
+
+
+def test_older_and_newer_daemons(node1: KubernetesNode) -> None:
+    """A Node of a newer version, with annotations that this one does not know, gets its tunnel."""
+    announce(node1.plane, "node2", **{"linen-cni/version": "2", "linen-cni/future": "{}"})
+    with node1.flaxd():
+        node1.wait_for_peers("node2")
+
+
+def test_faults_become_events(node1: KubernetesNode) -> None:
+    """What an administrator must know about a Node is an Event there."""
+    announce(node1.plane, "node9", **{"linen-cni/vtep": "nonsense"})
+
+    def notes() -> list[str]:
+        found = node1.plane.request("GET", "/apis/events.k8s.io/v1/namespaces/default/events")
+        return [item["note"] for item in found["items"]]
+
+    with node1.flaxd():
+        wait_until(lambda: any("node9" in note for note in notes()), "the Event")
+
+
+def test_overlay_that_fails_for_long_is_reported(node1: KubernetesNode) -> None:
+    """An overlay that stays broken makes the network unavailable; a short failure does not."""
+    with node1.flaxd() as daemon:
+        daemon.wait_for("the overlay works")
+        wait_until(lambda: node1.condition().get("status") == "False", "the condition")
+
+        node1.host.signal("KILL", "ovsdb-server")
+        wait_until(lambda: node1.condition().get("status") == "True", "the condition", 30)
+        assert "OVSDB" in node1.condition()["message"]
