@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""All that the daemon knows and means to do, as plain data: the page /state. Pure."""
+
+from __future__ import annotations
+
+import dataclasses
+import platform
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import linen
+from linen.core import explain, model
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from linen.core import cluster
+    from linen.flaxd.health import PeerHealth
+    from linen.flaxd.reconcile import Decision
+    from linen.flaxd.settings import Settings
+    from linen.light.json import Json
+
+# Options of Open vSwitch's tunnels whose values are nobody's business.
+SECRET_OPTIONS = frozenset({"psk", "private_key"})
+HIDDEN = "(hidden)"
+
+
+def document(
+    settings: Settings,
+    view: cluster.View | None,
+    decision: Decision,
+    peers: Sequence[PeerHealth],
+    notes: Sequence[str] = (),
+) -> Json:
+    """The state as data for json.dumps.
+
+    `notes`: what else is to be known, one sentence each: why there are no probes, why the list of
+    nodes is old…
+    """
+    return {
+        "versions": {"linen": linen.__version__, "python": platform.python_version()},
+        "settings": plain(settings),
+        "view": plain(view),
+        "desired": plain(decision.spec),
+        "observed": plain(decision.seen),
+        "plan": _sentences(decision),
+        "waiting": list(decision.waiting),
+        "faults": list(decision.faults),
+        "notes": list(notes),
+        "peers": [plain(health) for health in peers],
+    }
+
+
+def _sentences(decision: Decision) -> list[str]:
+    """What there is to be mended."""
+    if decision.spec is None:
+        return []
+    return explain.faults(decision.spec.bridge, decision.steps)
+
+
+def plain(value: object) -> Json:
+    """A value of ours as data: fields by name, secrets hidden."""
+    names = _field_names(value)
+    if names is not None:
+        return {name: plain(getattr(value, name)) for name in names}
+    match value:
+        case None | bool() | int() | float() | str():
+            return value
+        case dict():
+            return {k: HIDDEN if k in SECRET_OPTIONS else plain(v) for k, v in value.items()}
+        case list() | tuple():
+            return [plain(part) for part in value]
+        case frozenset():
+            return sorted(value)
+        case Path():
+            return str(value)
+    raise TypeError(f"{type(value).__name__} cannot be shown")
+
+
+def _field_names(value: object) -> Sequence[str] | None:
+    if isinstance(value, model.Value):
+        return value.__slots__
+    if dataclasses.is_dataclass(value):
+        return [field.name for field in dataclasses.fields(value)]
+    return None
