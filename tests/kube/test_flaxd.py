@@ -74,7 +74,7 @@ def test_join_leave_and_move(node1: KubernetesNode) -> None:
         plane.delete_node("node2")
         node1.wait_for_peers("node3")
 
-        plane.annotate("node3", **{"linen-cni/vtep": address_of("node33")})
+        plane.annotate("node3", vtep=address_of("node33"))
         node1.wait_for_peers("node33")
 
 
@@ -206,10 +206,15 @@ def test_two_daemons_for_one_node(node1: KubernetesNode) -> None:
 
         announce(node1.plane, "node3")
         node1.wait_for_peers("node3")
-        (port,) = [r["_uuid"] for r in node1.host.records("Port") if r["name"] != "br0"]
+        before = port_of(node1, "vxif10_245_0_3")
         announce(node1.plane, "node4")
         node1.wait_for_peers("node3", "node4")
-        assert port in [row["_uuid"] for row in node1.host.records("Port")]
+        assert before == port_of(node1, "vxif10_245_0_3")
+
+
+def port_of(node: KubernetesNode, name: str) -> list[str]:
+    """The UUIDs of the ports of this name."""
+    return [row["_uuid"] for row in node.host.records("Port") if row["name"] == name]
 
 
 def test_older_and_newer_daemons(node1: KubernetesNode) -> None:

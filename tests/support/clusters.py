@@ -35,9 +35,12 @@ class KubernetesNode:
         self.relay = relay
         self.name = name
         self.vtep = address_of(name)
+        plane.add_node(name)  # first: tokens are bound to it
         self.token = host.folder / "token"
         self.write_token()
-        kubeconfig = plane.token_kubeconfig(self.token, f"https://127.0.0.1:{relay.port}")
+        common = plane.token_kubeconfig(self.token, f"https://127.0.0.1:{relay.port}")
+        kubeconfig = host.folder / "kubeconfig"
+        kubeconfig.write_bytes(common.read_bytes())
         self.settings: dict[str, Any] = {
             "node": name,
             "kubeconfig": kubeconfig,
@@ -53,8 +56,7 @@ class KubernetesNode:
         temporary.rename(self.token)
 
     def register(self, *, ranges: bool = True) -> None:
-        """Make the Node object as a kubelet and the node controller would."""
-        self.plane.add_node(self.name)
+        """Give the Node its address and its pod range, as the kubelet and a controller would."""
         self.plane.set_addresses(self.name, [self.vtep])
         if ranges:
             self.allocate()
@@ -81,7 +83,8 @@ class KubernetesNode:
         try:
             wait_until(lambda: self.peers() == wanted, f"{self.name} to reach {names}", seconds)
         except AssertionError as error:
-            raise AssertionError(f"{error}; it has {self.peers()}") from None
+            said = "".join(log.read_text() for log in self.host.folder.glob("flaxd-*.log"))
+            raise AssertionError(f"{error}; it has {self.peers()}; it said:\n{said}") from None
 
     def condition(self) -> dict[str, Any]:
         """The Node's NetworkUnavailable condition; empty while there is none."""
@@ -104,7 +107,7 @@ class Cluster:
         self._stack.close()
 
     def add(self, name: str) -> KubernetesNode:
-        """A node that is not registered yet, with an underlay of MTU 1500."""
+        """A node whose Node has no address yet, with an underlay of MTU 1500."""
         enter = self._stack.enter_context
         folder = Path(enter(tempfile.TemporaryDirectory(prefix="linen-")))
         host = enter(running_host(folder))
