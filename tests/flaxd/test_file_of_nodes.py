@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -224,3 +225,51 @@ def test_wrong_settings_are_refused_at_start(node1: Host, settings: dict[str, An
 
     assert "--vni" in daemon.log
     assert "--mtu" in daemon.log
+
+
+def get(host: Host, flaxd: Flaxd, path: str) -> str:
+    """What the daemon's HTTP server answers to GET, status line included."""
+    address = flaxd.log.split("serving http://")[1].split()[0]
+    program = (
+        "import sys, urllib.request, urllib.error\n"
+        "try:\n"
+        "    answer = urllib.request.urlopen(sys.argv[1], timeout=5)\n"
+        "except urllib.error.HTTPError as error:\n"
+        "    answer = error\n"
+        "print(answer.status, answer.read().decode())\n"
+    )
+    return host.run(sys.executable, "-I", "-c", program, f"http://{address}{path}").stdout
+
+
+def test_pages(node1: Host, flaxd: Flaxd) -> None:
+    """The daemon shows that it lives, that it is ready, its metrics and its state."""
+    assert get(node1, flaxd, "/healthz").startswith("200 ok")
+    assert get(node1, flaxd, "/readyz").startswith("200 ok")
+    metrics = get(node1, flaxd, "/metrics")
+    assert 'flaxd_changes_total{kind="add_tunnel"} 2.0' in metrics
+    assert "flaxd_ovsdb_connected 1.0" in metrics
+    state = json.loads(get(node1, flaxd, "/state").removeprefix("200"))
+    assert state["plan"] == []
+    assert [peer["peer"] for peer in state["peers"]] == ["node2", "node3"]
+
+
+def test_not_ready_while_ovsdb_is_away(node1: Host, flaxd: Flaxd) -> None:
+    """Without OVSDB the daemon lives and is not ready, and says why."""
+    node1.signal("KILL", "ovsdb-server")
+
+    def page() -> str:
+        return get(node1, flaxd, "/readyz")
+
+    wait_until(lambda: page().startswith("503") and "OVSDB" in page(), "503")
+    assert get(node1, flaxd, "/healthz").startswith("200")
+
+
+def test_silent_at_rest(node1: Host, flaxd: Flaxd) -> None:
+    """A change that is none of ours, such as another bridge, is no line in the log."""
+    before = flaxd.log
+
+    node1.vsctl("add-br", "other")
+    node1.vsctl("set", "bridge", "br0", "external_ids:note=hello")
+
+    assert get(node1, flaxd, "/readyz").startswith("200")
+    assert flaxd.log == before

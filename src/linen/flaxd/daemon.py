@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from typing import TYPE_CHECKING
 
 from linen.core import errors, transaction
-from linen.flaxd import cache, publisher, reconcile
+from linen.flaxd import cache, metrics, publisher, reconcile
+from linen.flaxd.watchtower import Watchtower
 from linen.host import intentions
 from linen.netlink.blocking import Netlink
 from linen.netlink.codec import NetlinkError
@@ -22,7 +24,7 @@ from linen.ovsdb.blocking import TransactionError
 from linen.ovsdb.session import Session
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from linen.core import cluster
     from linen.flaxd.settings import Settings
@@ -46,6 +48,10 @@ class Daemon:
         self.session = Session(settings.overlay.ovsdb, publisher.monitored(settings), self._changed)
         self.links = Monitor(self._links_changed)
         self.source = make_source(self.links)
+        self.heard = time.monotonic()  # when the last news of the nodes came
+        self.busy_since: float | None = None  # when the decision in work was made
+        self.waiting: tuple[str, ...] = ("starting",)  # why the overlay does not work
+        self.watchtower = Watchtower(self)
         self._publisher = publisher.Publisher(settings)
         self._wake = asyncio.Event()
         self._pace = _Pace()
@@ -59,6 +65,7 @@ class Daemon:
             tasks.create_task(self.links.run(), name="links")
             tasks.create_task(self.source.run(self._learn), name="nodes")
             tasks.create_task(self._publisher.watch(self._changed), name="conflist")
+            tasks.create_task(self.watchtower.run(), name="watchtower")
             tasks.create_task(self._reconcile_for_ever(), name="reconcile")
 
     def _changed(self) -> None:
@@ -72,6 +79,7 @@ class Daemon:
         if view == self.view:
             return
         self.view = view
+        self.heard = time.monotonic()
         if view.complete and view.own is not None:
             try:
                 cache.store(self.settings, view)
@@ -83,17 +91,27 @@ class Daemon:
         while True:
             await self._wake.wait()
             self._wake.clear()
+            self.busy_since = began = time.monotonic()
             try:
-                await self._reconcile()
+                outcome = await self._reconcile()
             except (errors.Unavailable, TransactionError, NetlinkError, OSError) as error:
+                outcome = metrics.FAILED
                 log.warning("try again: %s", error)
                 asyncio.get_running_loop().call_later(self._pace.failed(), self._changed)
+            self.busy_since = None
+            self.watchtower.metrics.reconciled(outcome, time.monotonic() - began)
+            self.watchtower.look()
 
-    async def _reconcile(self) -> None:
-        """Decide, and do what was decided."""
+    def cluster_range(self) -> Sequence[str]:
+        """All pods' addresses, as CIDRs."""
+        given = self.view.cluster_range if self.view is not None else ()
+        return given or self.settings.cluster_range
+
+    async def _reconcile(self) -> str:
+        """Decide, and do what was decided; the outcome, as metrics count it."""
         if not self.session.connected:
             self._tell((f"OVSDB at {self.session.path}: {self.session.problem}",), ())
-            return
+            return metrics.WAITING
         mtu = self._publisher.mtu(self.view, self.links)
         self.decision = decision = reconcile.decide(
             self.settings, self.view, self.session.replica, self.links.links, mtu
@@ -102,9 +120,10 @@ class Daemon:
             self._attach(decision.attachment)
         if decision.steps:
             await self._carry_out(decision)  # the replica's news bring us back here
-            return
+            return metrics.CHANGED
         waiting = decision.waiting or self._publisher.publish(self.view, mtu)
         self._tell(tuple(waiting), decision.faults)
+        return metrics.WAITING if waiting else metrics.UNCHANGED
 
     def _attach(self, attachment: reconcile.Attachment) -> None:
         port, bridge = attachment.port, attachment.linux_bridge
@@ -131,11 +150,13 @@ class Daemon:
                 raise
             self._changed()
             return
+        self.watchtower.metrics.changed(decision.steps)
         for sentence in intentions.intentions(spec.bridge, decision.steps):
             log.info("%s", sentence)
 
     def _tell(self, waiting: tuple[str, ...], faults: tuple[str, ...]) -> None:
         """Log and report what has changed since the last time, and nothing else."""
+        self.waiting = waiting
         if waiting and self._is_brief(waiting):
             return
         if not waiting:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import signal
 import sys
@@ -15,7 +14,7 @@ import click
 
 import linen
 from linen.core.errors import LinenError
-from linen.flaxd import conflist, settings
+from linen.flaxd import conflist, logs, settings
 from linen.flaxd.daemon import Daemon
 from linen.flaxd.sources import FileSource
 from linen.host.errors import HostError
@@ -53,9 +52,7 @@ def main(config: Path | None, **given: str | None) -> None:
         for fault in error.faults:
             print(f"flaxd: {fault}", file=sys.stderr)  # noqa: T201  (no logging yet)
         sys.exit(WRONG_SETTINGS)
-    logging.basicConfig(
-        level=settings.log_level(chosen), format="%(asctime)s %(levelname)s %(message)s"
-    )
+    logs.set_up(settings.log_level(chosen), chosen.log_format)
     try:
         asyncio.run(_run_until_stopped(chosen))
     except LinenError as error:

@@ -11,8 +11,14 @@ import platform
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
-from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+)
+from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
@@ -27,10 +33,12 @@ if TYPE_CHECKING:
 
     from linen.flaxd.health import PeerHealth
 
-CONTENT_TYPE: str = CONTENT_TYPE_LATEST
+# Read by every Prometheus; the library would announce 1.0.0, which differs only for names with
+# other characters than ours.
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
-UNCHANGED, CHANGED, FAILED = "unchanged", "changed", "failed"
-OUTCOMES = (UNCHANGED, CHANGED, FAILED)
+UNCHANGED, CHANGED, WAITING, FAILED = "unchanged", "changed", "waiting", "failed"
+OUTCOMES = (UNCHANGED, CHANGED, WAITING, FAILED)
 
 KINDS: dict[type, str] = {
     plan.CreateBridge: "create_bridge",
@@ -70,6 +78,7 @@ class Metrics:
     """All metrics of the daemon; `observe` tells how things are now."""
 
     def __init__(self, observe: Callable[[], Snapshot]) -> None:
+        disable_created_metrics()  # a second series for each counter, with its time of birth
         self.registry = CollectorRegistry()
         self._durations = Histogram(
             "flaxd_reconcile_duration_seconds",

@@ -7,7 +7,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from linen.core import addresses
-from linen.flaxd import conflist, reconcile, sources
+from linen.flaxd import conflist, health, reconcile, sources
 from linen.host.errors import HostError
 from linen.ovsdb.replica import columns_read_by
 
@@ -20,21 +20,17 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("flaxd")
 
-HEALTH_COLUMNS = {"Interface": {"bfd_status"}}
-
 
 def monitored(settings: Settings) -> dict[str, set[str]]:
     """The columns of OVSDB that the daemon follows: to decide by, and to tell health by."""
-    columns = columns_read_by(
+    return columns_read_by(
         reconcile.questions(settings),
         [
             {"table": "Port", "columns": ["name"], "where": []},
             {"table": "Bridge", "columns": ["name", "ports"], "where": []},
+            health.question(settings.network, reconcile.MAKER),
         ],
     )
-    for table, names in HEALTH_COLUMNS.items():
-        columns[table] |= names
-    return columns
 
 
 class Publisher:

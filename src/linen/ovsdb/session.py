@@ -64,6 +64,7 @@ class Session:
         self.path = path
         self.replica = Replica(columns)
         self.generation = 0  # grows with each call of `on_change`
+        self.losses = 0  # connections that worked and have ended
         self.problem = "not connected yet"  # why there is no connection, or why the last one ended
         self._on_change = on_change
         self._silence = silence
@@ -84,6 +85,7 @@ class Session:
         while True:
             started = clock()
             was_connected, reason = await self._serve_one_connection()
+            self.losses += was_connected
             if was_connected or reason != self.problem:
                 self.problem = reason
                 self._announce()

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the daemon shows of itself and its peers: health, metrics, and the pages over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from linen.flaxd import health, http, metrics, probe, reconcile, state
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from linen.flaxd.daemon import Daemon
+    from linen.light.json import Json
+
+log = logging.getLogger("flaxd.health")
+
+STUCK = 30.0  # seconds that one decision may take to be carried out
+
+
+class Watchtower:
+    """Looks at a daemon, and changes nothing."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        settings = daemon.settings
+        self._daemon = daemon
+        self._peers: list[health.PeerHealth] = []
+        self._arrivals = metrics.Arrivals()
+        self._synced = False
+        self._stale_since = time.monotonic()
+        self.metrics = metrics.Metrics(self._snapshot)
+        self._probe = probe.Probe(settings.probe_interval, self._targets, self._sources, self.look)
+        views = http.Views(self._stuck, self._not_ready, self.metrics.render, self._state)
+        self._server = http.Server(settings.listen, views)
+
+    async def run(self) -> None:
+        """Serve and probe until cancelled. Raises `HostError` where the address is taken."""
+        host, port = await self._server.start()
+        log.info("serving http://%s", http.shown(host, port))
+        try:
+            await self._probe.run()
+            await asyncio.Event().wait()  # without probes there is still something to serve
+        finally:
+            await self._server.close()
+
+    def look(self) -> None:
+        """Look at all peers anew, and log whose state has become another."""
+        daemon = self._daemon
+        question = health.question(daemon.settings.network, reconcile.MAKER)
+        (found,) = daemon.session.replica.answer([question])
+        rows = found["rows"]
+        before = self._peers
+        self._peers = health.assess(daemon.decision.neighbours.peers, rows, self._probe.results())
+        for one in health.transitions(before, self._peers):
+            log.info("node %s is %s: %s", one.peer, one.state, one.reason)
+        ready = [one.vtep for one in self._peers if one.tunnel == health.PRESENT]
+        wanted = daemon.decision.neighbours.vteps()
+        for seconds in self._arrivals.update(wanted, ready, daemon.heard, time.monotonic()):
+            self.metrics.tunnel_ready(seconds)
+
+    def _targets(self) -> Mapping[str, Sequence[str]]:
+        """The gateways of the peers that there should be a tunnel to."""
+        cluster_range = self._daemon.cluster_range()
+        return {
+            peer.name: probe.gateways(peer.ranges, cluster_range)
+            for peer in self._daemon.decision.neighbours.peers
+        }
+
+    def _sources(self) -> Sequence[str]:
+        view = self._daemon.view
+        if view is None or view.own is None:
+            return ()
+        return probe.gateways(view.own.ranges, self._daemon.cluster_range())
+
+    def _stuck(self) -> Sequence[str]:
+        busy_since = self._daemon.busy_since
+        busy = 0.0 if busy_since is None else time.monotonic() - busy_since
+        return [f"one decision has been carried out for {busy:.0f} s"] if busy > STUCK else []
+
+    def _not_ready(self) -> Sequence[str]:
+        return self._daemon.waiting
+
+    def _state(self) -> Json:
+        daemon = self._daemon
+        notes = [
+            f"{what}: {problem}"
+            for what, problem in (
+                ("nodes", daemon.source.problem),
+                ("OVSDB", daemon.session.problem),
+                ("probes", self._probe.problem),
+            )
+            if problem
+        ]
+        document = state.document(daemon.settings, daemon.view, daemon.decision, self._peers, notes)
+        return document | {"waiting": list(daemon.waiting)}
+
+    def _snapshot(self) -> metrics.Snapshot:
+        daemon = self._daemon
+        now = time.monotonic()
+        if not daemon.source.problem:
+            self._synced, self._stale_since = True, now
+        return metrics.Snapshot(
+            peers=self._peers,
+            ovsdb_connected=daemon.session.connected,
+            ovsdb_reconnects=daemon.session.losses,
+            source_synced=self._synced,
+            source_stale=now - self._stale_since,
+            probes_sent=self._probe.sent,
+            probes_lost=self._probe.lost,
+        )
