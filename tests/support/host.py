@@ -34,8 +34,9 @@ class Host:
 
     def command(self, argv: Sequence[str | Path]) -> list[str]:
         """The command line that runs `argv` in the host's namespaces."""
-        # --root: so that a chroot stays one, since a mount namespace has the machine's own root.
-        inside = ["nsenter", f"--target={self.pid}", "--net", "--mount", "--pid", "--root", "--"]
+        # --root, --wd: so that a chroot stays one; a mount namespace has the machine's own root.
+        namespaces = ["--net", "--mount", "--pid", "--root", "--wd"]
+        inside = ["nsenter", f"--target={self.pid}", *namespaces, "--"]
         return inside + [str(word) for word in argv]
 
     def run(
