@@ -73,7 +73,7 @@ def _carry_out(asked: request.Request, conf: dict[str, Json]) -> str:
 
 
 def _refuse_own_netns(asked: request.Request) -> None:
-    """A pod in the host's network namespace is a mistake of the runtime (code 8 in CNI's library)."""
+    """A pod in the host's network namespace is a runtime's mistake (code 8 in CNI's library)."""
     if not asked.netns or asked.own_netns_allowed:
         return
     try:
