@@ -13,3 +13,4 @@ FROZEN_PLUGIN = CHECKOUT / "bin" / "linen"
 GO_TOOLS = CHECKOUT / ".cache" / "tools" / "bin"
 CNITOOL = GO_TOOLS / "cnitool"
 DEBIAN_PLUGINS = Path("/usr/lib/cni")
+KUBERNETES = CHECKOUT / ".cache" / "kubernetes" / "bin"

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One control plane for all tests here, which each of them finds and leaves without Nodes."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import httpx2
+import pytest
+
+from support.host import wait_until
+from support.kubernetes import ControlPlane, running_control_plane
+from support.paths import CHECKOUT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+NAMESPACE = "linen-system"
+
+
+@pytest.fixture(scope="session")
+def running_plane() -> Iterator[ControlPlane]:
+    """A control plane with flaxd's service account, roles and policies."""
+    with (
+        tempfile.TemporaryDirectory(prefix="linen-kube-") as folder,
+        running_control_plane(Path(folder)) as plane,
+    ):
+        plane.request("POST", "/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
+        manifests = CHECKOUT / "deploy" / "base"
+        plane.apply(manifests / "rbac.yaml", manifests / "policy.yaml")
+        wait_until(lambda: is_policy_in_force(plane), "the API server to follow the policies", 30)
+        yield plane
+
+
+def is_policy_in_force(plane: ControlPlane) -> bool:
+    """Whether the API server refuses what it should; it learns of policies some time later."""
+    plane.add_node("one")
+    plane.add_node("other")
+    try:
+        answer = httpx2.patch(
+            f"{plane.url}/api/v1/nodes/other",
+            json={"metadata": {"annotations": {"linen-cni/vtep": "10.0.0.1"}}},
+            params={"dryRun": "All"},
+            headers={
+                "Authorization": f"Bearer {plane.request_token('linen-system/flaxd', 'one')}",
+                "Content-Type": "application/merge-patch+json",
+            },
+            verify=plane.tls_context(),
+            trust_env=False,
+        )
+    finally:
+        plane.request("DELETE", "/api/v1/nodes")
+    return answer.status_code == 422
+
+
+@pytest.fixture
+def plane(running_plane: ControlPlane) -> Iterator[ControlPlane]:
+    """The control plane, without any Node."""
+    yield running_plane
+    running_plane.ensure_api_server()
+    running_plane.request("DELETE", "/api/v1/nodes")
