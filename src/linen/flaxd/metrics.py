@@ -78,7 +78,8 @@ class Metrics:
     """All metrics of the daemon; `observe` tells how things are now."""
 
     def __init__(self, observe: Callable[[], Snapshot]) -> None:
-        disable_created_metrics()  # a second series for each counter, with its time of birth
+        # Of no use but a second series for each counter, with its time of birth.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         self._durations = Histogram(
             "flaxd_reconcile_duration_seconds",

@@ -95,6 +95,11 @@ class _Window:
         before, self.verdict = self.verdict, self._judge()
         return before != self.verdict
 
+    def forget(self) -> None:
+        """Drop the results, for nobody can tell how it is now; whether it ever answered is kept."""
+        self.latencies.clear()
+        self._losses_in_a_row = 0
+
     def _judge(self) -> str:
         if not self._has_answered:
             return SILENT
@@ -181,7 +186,7 @@ class Probe:
         """Ask every address once, each at a random moment of its own slot of the interval."""
         targets = self._prepare()
         slot = self.interval / max(len(targets), 1)
-        self._tick = min(BATCH * slot, LONGEST_TICK)
+        self._tick = min(BATCH * slot, self.interval / 4, LONGEST_TICK)
         for place, target in enumerate(targets):
             due = start + slot * (place + random.random())  # noqa: S311  (spreads load)
             await self._receive_until(due - self._tick / 2)
@@ -189,21 +194,21 @@ class Probe:
         await self._receive_until(start + self.interval)
 
     def _prepare(self) -> list[_Target]:
-        """The addresses that can be asked, in this round's order; all others are forgotten."""
+        """The addresses that can be asked, in this round's order; peers that left are forgotten."""
         wanted = {
             _Target(peer, address)
             for peer, addresses in self._targets().items()
             for address in addresses
         }
         self._open({icmp.version_of(target.address) for target in wanted})
-        can_be_asked = [t for t in wanted if icmp.version_of(t.address) in self._sockets]
-        self._windows = {
-            target: self._windows.get(target) or _Window()
-            # Text is hashed with a secret of the process: each node has an order of its own,
-            # which stays the same, so that nobody is asked by all at once.
-            for target in sorted(can_be_asked, key=hash)
-        }
-        return list(self._windows)
+        # Text is hashed with a secret of the process: each node has an order of its own, which
+        # stays the same, so that nobody is asked by all at once.
+        ordered = sorted(wanted, key=hash)
+        self._windows = {target: self._windows.get(target) or _Window() for target in ordered}
+        for target, window in self._windows.items():
+            if icmp.version_of(target.address) not in self._sockets:
+                window.forget()
+        return [t for t in ordered if icmp.version_of(t.address) in self._sockets]
 
     def _open(self, versions: Collection[Version]) -> None:
         """Have sockets for just these IP versions, bound to the addresses that are ours now."""
@@ -257,7 +262,7 @@ class Probe:
         except OSError as error:
             # A fault of this node and not of the peer, of which nothing is known any more.
             self._failures[version] = f"cannot ask {target.address}: {error.strerror}"
-            self._windows[target] = _Window()
+            self._windows[target].forget()
             return
         self.sent = number
         self._pending[number] = request

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The probe without packets: whom it asks, and what it makes of answers and losses."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Never
+
+import pytest
+
+from linen.flaxd import icmp, probe
+
+CLUSTER = ("10.244.0.0/16", "fd00:244::/48")
+
+
+@pytest.mark.parametrize(
+    ("ranges", "found"),
+    [
+        ((), ()),
+        (("10.244.2.0/24",), ("10.244.2.1",)),
+        (("10.244.2.0/24", "10.244.3.0/24"), ("10.244.2.1",)),
+        (("10.244.2.0/24", "fd00:244:0:2::/64"), ("10.244.2.1", "fd00:244:0:2::1")),
+        (("fd00:244:0:2::/64",), ("fd00:244:0:2::1",)),
+        (("10.244.0.0/16",), ("10.244.0.1",)),
+        # What a node may say of itself without anybody sending packets there.
+        (("8.8.8.0/24",), ()),
+        (("127.0.0.0/8", "224.0.0.0/24", "255.255.255.255/32"), ()),
+        (("10.0.0.0/8", "0.0.0.0/0", "::/0"), ()),
+        (("8.8.8.0/24", "10.244.2.0/24"), ("10.244.2.1",)),
+        (("10.244.2.7/32", "10.244.2.6/31"), ()),
+    ],
+)
+def test_gateways(ranges: tuple[str, ...], found: tuple[str, ...]) -> None:
+    """A node is asked at the first address of its first range of each IP version."""
+    assert probe.gateways(ranges, CLUSTER) == found
+
+
+@pytest.mark.parametrize(
+    ("answers", "verdict"),
+    [
+        ("x", "silent"),
+        ("xxxxxxxxxxxxxxxxxxxxxxxxx", "silent"),
+        ("x.", "ok"),
+        ("....................", "ok"),
+        ("...x...", "ok"),
+        ("...x..x", "loss"),
+        ("...xx", "loss"),
+        ("...xxx", "unreachable"),
+        ("...xxxxxxxxxxxxxxxxxxxxxxxxxx", "unreachable"),
+        ("...xxx.", "loss"),
+        ("...xxx...................", "ok"),
+    ],
+)
+def test_verdict(answers: str, verdict: str) -> None:
+    """One loss is nobody's fault, three in a row mean unreachable; old results are forgotten.
+
+    An address that has never answered says nothing, however long it is silent.
+    """
+    window = probe._Window()
+    for answer in answers:
+        window.add(None if answer == "x" else 0.001)
+
+    assert window.result("10.244.2.1").verdict == verdict
+
+
+def test_change_is_told_once() -> None:
+    """Only a result that makes another verdict counts as a change."""
+    window = probe._Window()
+
+    changes = [window.add(None if answer == "x" else 0.001) for answer in "x..xxxx.."]
+
+    assert changes == [False, True, False, True, False, True, False, True, False]
+
+
+def test_after_a_gap() -> None:
+    """Where this node could not ask for a while, old results are gone, yet silence is a loss."""
+    window = probe._Window()
+    window.add(0.001)
+
+    window.forget()
+    assert window.result("10.244.2.1").sent == 0
+    for _ in range(3):
+        window.add(None)
+
+    assert window.result("10.244.2.1").verdict == "unreachable"
+
+
+def test_latencies() -> None:
+    """A result has the latest, least, average and greatest latency of the last 20 probes."""
+    window = probe._Window()
+    for latency in [9.0] * 5 + [0.001, None] * 8 + [0.004, 0.002, None, 0.003]:
+        window.add(latency)
+
+    result = window.result("10.244.2.1")
+
+    assert (result.sent, result.lost, result.loss) == (20, 9, 0.45)
+    assert (result.last, result.minimum, result.maximum) == (0.003, 0.001, 0.004)
+    assert result.average == pytest.approx(0.017 / 11)
+
+
+def test_interval_0_is_off() -> None:
+    """With interval 0 nothing is asked, not even whom to ask, and the state says why."""
+    switched_off = probe.Probe(0, _nobody_asks, _nobody_asks, lambda: None)
+
+    asyncio.run(switched_off.run())
+
+    assert switched_off.problem == "switched off: probe-interval is 0"
+    assert switched_off.results() == {}
+
+
+def _nobody_asks() -> Never:
+    raise AssertionError
+
+
+def test_checksum() -> None:
+    """The checksum is that of RFC 1071's example, and makes a whole packet's checksum 0."""
+    example = bytes.fromhex("0001f203f4f5f6f7")
+    assert icmp.internet_checksum(example) == 0xFFFF - 0xDDF2
+    assert icmp.internet_checksum(example + bytes.fromhex("220d")) == 0
+    assert icmp.internet_checksum(b"\x01") == 0xFFFF - 0x0100

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The page /state: all that the daemon knows, as data."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import linen
+from linen.core import cluster, model
+from linen.flaxd import health, reconcile, settings, state
+from linen.netlink.codec import Link
+from linen.ovsdb.replica import Replica, columns_read_by
+
+OWN = cluster.Peer("node1", "10.245.0.1", ranges=("10.244.1.0/24",))
+NODE2 = cluster.Peer("node2", "10.245.0.2", ranges=("10.244.2.0/24",))
+VIEW = cluster.View(OWN, {"node1": OWN, "node2": NODE2}, faults=["node node3 has no address"])
+
+
+def document(chosen: settings.Settings, view: cluster.View | None) -> dict[str, Any]:
+    """The state of a daemon beside an empty OVSDB, as a reader of the page has it."""
+    replica = Replica(columns_read_by(reconcile.questions(chosen), _NEIGHBOURS))
+    links: dict[str, Link] = {}
+    decision = reconcile.decide(chosen, view, replica, links, 1400)
+    peers = health.assess(decision.neighbours.peers, [], {})
+    found: dict[str, Any] = json.loads(
+        json.dumps(state.document(chosen, view, decision, peers, ["no probes"]))
+    )
+    return found
+
+
+_NEIGHBOURS = [
+    {"table": "Port", "columns": ["name"], "where": []},
+    {"table": "Bridge", "columns": ["name", "ports"], "where": []},
+]
+
+
+def test_whole_state() -> None:
+    """The page has versions, settings, nodes, what is wanted and seen, the plan, the peers."""
+    chosen = settings.load({"node": "node1", "vni": "7", "mtu": "1400"}, {}, None)
+
+    found = document(chosen, VIEW)
+
+    assert found["versions"]["linen"] == linen.__version__
+    assert found["settings"]["overlay"]["vni"] == 7
+    assert found["settings"]["conflist"] == "/etc/cni/net.d/linen.conflist"
+    assert found["settings"]["given"] == ["vni"]
+    assert found["view"]["peers"]["node2"]["ranges"] == ["10.244.2.0/24"]
+    assert found["desired"]["tunnels"][0]["options"]["remote_ip"] == "10.245.0.2"
+    assert found["observed"] == {"bridge": None, "tunnels": []}
+    assert found["plan"][0] == "OVS bridge br0 is missing"
+    assert found["faults"] == ["node node3 has no address"]
+    assert found["notes"] == ["no probes"]
+    assert found["peers"][0]["reason"] == "there is no tunnel to 10.245.0.2 (yet)"
+
+
+def test_before_anything_is_known() -> None:
+    """A daemon that knows nothing yet has a page that says so."""
+    found = document(settings.load({"node": "node1"}, {}, None), None)
+
+    assert (found["view"], found["desired"], found["observed"]) == (None, None, None)
+    assert (found["plan"], found["peers"]) == ([], [])
+    assert found["waiting"] == ["this node's tunnel address is not known yet"]
+
+
+def test_secrets_are_hidden() -> None:
+    """A key among the tunnels' options is shown nowhere."""
+    chosen = settings.load({"node": "node1", "tunnel-options": "{psk: swordfish}"}, {}, None)
+
+    found = document(chosen, VIEW)
+
+    assert found["settings"]["overlay"]["tunnel_options"] == {"psk": "(hidden)"}
+    assert "swordfish" not in json.dumps(found)
+
+
+def test_a_value_without_a_form_is_no_data() -> None:
+    """Every value of the model has a form as data."""
+    assert state.plain(model.Observed(None, [])) == {"bridge": None, "tunnels": []}
+    assert state.plain({"a": (1, None, True)}) == {"a": [1, None, True]}
