@@ -34,8 +34,9 @@ log = logging.getLogger("flaxd")
 
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.05, 30.0  # seconds between attempts at what keeps failing
 BRIEF = 0.5  # seconds for which ovs-vswitchd may be busy without anybody being told
-BURST = 20  # changes in a row, after which somebody else seems to undo ours
-CALM = 5.0  # seconds without a change after which the count starts again
+REPEATS = 20  # of one change, after which somebody else seems to undo it
+CALM = 5.0  # seconds without that change after which its count starts again
+UNDONE_PAUSE = 1.0  # seconds before it is made once more
 
 
 class Daemon:
@@ -142,7 +143,8 @@ class Daemon:
         spec, seen = decision.spec, decision.seen
         if spec is None or seen is None:
             return
-        await asyncio.sleep(self._pace.changing())
+        changes = intentions.intentions(spec.bridge, decision.steps)
+        await asyncio.sleep(self._pace.changing(changes, asyncio.get_running_loop().time()))
         try:
             await self.session.transact(transaction.operations(spec, seen, decision.steps))
         except TransactionError as error:
@@ -151,7 +153,7 @@ class Daemon:
             self._changed()
             return
         self.watchtower.metrics.changed(decision.steps)
-        for sentence in intentions.intentions(spec.bridge, decision.steps):
+        for sentence in changes:
             log.info("%s", sentence)
 
     def _tell(self, waiting: tuple[str, ...], faults: tuple[str, ...]) -> None:
@@ -183,22 +185,26 @@ class Daemon:
 
 
 class _Pace:
-    """How long to wait before the next attempt, and between changes that somebody undoes."""
+    """How long to wait before the next attempt, and before a change that somebody keeps undoing.
+
+    Many nodes that join one after the other are many changes, but each of them is made once.
+    """
 
     def __init__(self) -> None:
         self._failures = 0
-        self._changes = 0
-        self._last_change = 0.0
+        self._made: dict[str, tuple[int, float]] = {}  # change: how often in a row, when last
 
     def failed(self) -> float:
         """Seconds until the next attempt: doubled by each failure, up to `LONGEST_PAUSE`."""
         self._failures += 1
         return float(min(SHORTEST_PAUSE * 2**self._failures, LONGEST_PAUSE))
 
-    def changing(self) -> float:
-        """Seconds until the next change: none, unless many came in a row."""
-        now = asyncio.get_running_loop().time()
-        self._changes = 0 if now - self._last_change > CALM else self._changes + 1
-        self._last_change = now
+    def changing(self, changes: Sequence[str], now: float) -> float:
+        """Seconds until these changes may be made: none, unless one was made many times before."""
         self._failures = 0
-        return 1.0 if self._changes > BURST else 0.0
+        self._made = {c: made for c, made in self._made.items() if now - made[1] <= CALM}
+        for change in changes:
+            count, _ = self._made.get(change, (0, now))
+            self._made[change] = (count + 1, now)
+        is_undone = any(self._made[change][0] > REPEATS for change in changes)
+        return UNDONE_PAUSE if is_undone else 0.0
