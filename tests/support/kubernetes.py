@@ -131,7 +131,7 @@ class ControlPlane:
         # Should the tests be killed, nothing of theirs is to live on.
         guard = [shutil.which("setpriv") or "setpriv", "--pdeathsig", "KILL", "--"]
         with (self.folder / f"{program}.log").open("ab") as log:
-            command = [*guard, path, *words]
+            command = [*guard, str(path), *words]
 
             def start() -> subprocess.Popen[bytes]:
                 return subprocess.Popen(
