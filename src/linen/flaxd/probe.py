@@ -95,16 +95,22 @@ class _Window:
         before, self.verdict = self.verdict, self._judge()
         return before != self.verdict
 
+    @property
+    def tells(self) -> bool:
+        """Whether there is something to tell: after `forget` one or two losses say nothing."""
+        return bool(self.latencies) and not (self.verdict == SILENT and self._has_answered)
+
     def forget(self) -> None:
         """Drop the results, for nobody can tell how it is now; whether it ever answered is kept."""
         self.latencies.clear()
         self._losses_in_a_row = 0
+        self.verdict = SILENT
 
     def _judge(self) -> str:
-        if not self._has_answered:
-            return SILENT
-        if self._losses_in_a_row >= UNREACHABLE_AFTER:
+        if self._has_answered and self._losses_in_a_row >= UNREACHABLE_AFTER:
             return UNREACHABLE
+        if self._losses_in_a_row >= len(self.latencies):
+            return SILENT
         return LOSS if self.latencies.count(None) > TOLERATED else OK
 
     def result(self, address: str) -> Result:
@@ -162,9 +168,15 @@ class Probe:
         """For each peer that could be asked the results of its addresses."""
         found: dict[str, list[Result]] = {}
         for target, window in self._windows.items():
-            if window.latencies:
+            if window.tells:
                 found.setdefault(target.peer, []).append(window.result(target.address))
         return found
+
+    def forget(self, peer: str) -> None:
+        """Drop a peer's results: something has happened since, and the next ones will tell."""
+        for target, window in self._windows.items():
+            if target.peer == peer:
+                window.forget()
 
     async def run(self) -> None:
         """Probe until cancelled; return at once where probes are switched off."""

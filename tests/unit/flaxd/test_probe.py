@@ -73,16 +73,23 @@ def test_change_is_told_once() -> None:
 
 
 def test_after_a_gap() -> None:
-    """Where this node could not ask for a while, old results are gone, yet silence is a loss."""
+    """After a gap nothing is told before an answer or a third loss, which then is unreachable."""
     window = probe._Window()
     window.add(0.001)
-
     window.forget()
-    assert window.result("10.244.2.1").sent == 0
+
+    told = [window.tells]
     for _ in range(3):
         window.add(None)
+        told.append(window.tells)
 
+    assert told == [False, False, False, True]
     assert window.result("10.244.2.1").verdict == "unreachable"
+
+    window.forget()
+    window.add(0.001)
+    assert window.tells
+    assert window.result("10.244.2.1").verdict == "ok"
 
 
 def test_latencies() -> None:
