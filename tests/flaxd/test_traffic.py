@@ -110,9 +110,16 @@ def test_every_pod_is_reached_after_a_restart_of_the_switch(overlay: Overlay) ->
     node = overlay.lab.node("node2")
     pid = node.run(["cat", "/var/run/openvswitch/ovs-vswitchd.pid"]).stdout.strip()
     node.run(["kill", "-KILL", pid])
+    wait_until(lambda: is_dead(node, pid), "ovs-vswitchd to end")
     node.run(["ovs-vswitchd", "unix:/var/run/openvswitch/db.sock", "--pidfile", "--detach"])
 
     assert overlay.lab.ping_matrix().complete
+
+
+def is_dead(node: Node, pid: str) -> bool:
+    """Whether a process has ended; nobody may have waited for it yet."""
+    stat = node.run(["cat", f"/proc/{pid}/stat"], check=False).stdout
+    return not stat or stat.rpartition(")")[2].split()[0] == "Z"
 
 
 def test_a_node_that_leaves_and_comes_back(overlay: Overlay) -> None:
@@ -147,6 +154,7 @@ def test_health_of_the_peers(overlay: Overlay) -> None:
     node1, node3 = overlay.lab.node("node1"), overlay.lab.node("node3")
     well = {"node2": "up", "node3": "up"}
     wait_until(lambda: health(node1) == well, "all peers up", 30)
+    wait_until(lambda: set(health(node3).values()) == {"up"}, "all peers of node3 up", 30)
 
     overlay.lab.cut("node3")
     wait_until(lambda: health(node1) == {"node2": "up", "node3": "down"}, "node3 down", 15)

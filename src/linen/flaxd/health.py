@@ -184,3 +184,9 @@ def transitions(before: Iterable[PeerHealth], after: Iterable[PeerHealth]) -> li
     """
     known = {health.peer: health.state for health in before}
     return [health for health in after if known.get(health.peer, UNKNOWN) != health.state]
+
+
+def fallen(before: Iterable[PeerHealth], after: Iterable[PeerHealth]) -> list[str]:
+    """The peers whose BFD was up and is down."""
+    known = {health.peer: health.bfd for health in before}
+    return [one.peer for one in after if one.bfd == DOWN and known.get(one.peer) == UP]

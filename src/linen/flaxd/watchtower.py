@@ -51,15 +51,23 @@ class Watchtower:
         daemon = self._daemon
         question = health.question(daemon.settings.network, reconcile.MAKER)
         (found,) = daemon.session.replica.answer([question])
-        rows = found["rows"]
         before = self._peers
-        self._peers = health.assess(daemon.decision.neighbours.peers, rows, self._probe.results())
+        self._peers = self._assess(found["rows"])
+        fallen = health.fallen(before, self._peers)
+        if fallen:  # what the probes said was before that
+            for peer in fallen:
+                self._probe.forget(peer)
+            self._peers = self._assess(found["rows"])
         for one in health.transitions(before, self._peers):
             log.info("node %s is %s: %s", one.peer, one.state, one.reason)
         ready = [one.vtep for one in self._peers if one.tunnel == health.PRESENT]
         wanted = daemon.decision.neighbours.vteps()
         for seconds in self._arrivals.update(wanted, ready, daemon.heard, time.monotonic()):
             self.metrics.tunnel_ready(seconds)
+
+    def _assess(self, rows: Sequence[Json]) -> list[health.PeerHealth]:
+        peers = self._daemon.decision.neighbours.peers
+        return health.assess(peers, rows, self._probe.results())
 
     def _targets(self) -> Mapping[str, Sequence[str]]:
         """The gateways of the peers that there should be a tunnel to."""
