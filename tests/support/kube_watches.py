@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from linen.kube import access, nodes, watch
 from linen.kube.client import Client
-from support.watching import Notice, running
+from support.notices import Notice, running
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine

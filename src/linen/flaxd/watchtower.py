@@ -6,25 +6,48 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from linen.flaxd import health, http, metrics, probe, reconcile, state
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from linen.flaxd.daemon import Daemon
+    from linen.core import cluster
+    from linen.flaxd.settings import Settings
+    from linen.flaxd.sources import Source
     from linen.light.json import Json
+    from linen.ovsdb.session import Session
 
 log = logging.getLogger("flaxd.health")
 
 STUCK = 30.0  # seconds that one decision may take to be carried out
 
 
+class Watched(Protocol):
+    """What there is to see of a daemon.
+
+    `heard`: when the last news of the nodes came. `busy_since`: when the decision in work was made.
+    `waiting`: why the overlay does not work. (Times are of `time.monotonic`.)
+    """
+
+    settings: Settings
+    session: Session
+    source: Source
+    view: cluster.View | None
+    decision: reconcile.Decision
+    heard: float
+    busy_since: float | None
+    waiting: tuple[str, ...]
+
+    def cluster_range(self) -> Sequence[str]:
+        """All pods' addresses, as CIDRs."""
+
+
 class Watchtower:
     """Looks at a daemon, and changes nothing."""
 
-    def __init__(self, daemon: Daemon) -> None:
+    def __init__(self, daemon: Watched) -> None:
         settings = daemon.settings
         self._daemon = daemon
         self._peers: list[health.PeerHealth] = []
