@@ -115,20 +115,19 @@ class Watchtower:
         return self._daemon.waiting
 
     def _state(self) -> Json:
+        self.look()  # the probes' figures change without a change that anybody is told of
         daemon = self._daemon
-        notes = [
-            f"{what}: {problem}"
-            for what, problem in (
-                ("nodes", daemon.source.problem),
-                ("OVSDB", daemon.session.problem),
-                ("probes", self._probe.problem),
-            )
-            if problem
-        ]
+        problems = {
+            "nodes": daemon.source.problem,
+            "OVSDB": "" if daemon.session.connected else daemon.session.problem,
+            "probes": self._probe.problem,
+        }
+        notes = [f"{what}: {problem}" for what, problem in problems.items() if problem]
         document = state.document(daemon.settings, daemon.view, daemon.decision, self._peers, notes)
         return document | {"waiting": list(daemon.waiting)}
 
     def _snapshot(self) -> metrics.Snapshot:
+        self.look()
         daemon = self._daemon
         now = time.monotonic()
         if not daemon.source.problem:
