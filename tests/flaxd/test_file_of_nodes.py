@@ -136,7 +136,7 @@ def test_puts_the_ovs_bridge_on_the_linux_bridge(node1: Host) -> None:
     """br0 joins kbr0 as soon as that exists, and again whenever somebody takes it off or down."""
     node1.run("ip", "link", "add", "kbr0", "mtu", "1400", "type", "bridge")
     wait_until(lambda: attached(node1), "br0 on kbr0")
-    assert node1.links()["br0"]["mtu"] == 1400
+    wait_until(lambda: node1.links()["br0"]["mtu"] == 1400, "the MTU of the Linux bridge")
 
     node1.run("ip", "link", "set", "br0", "nomaster")
     wait_until(lambda: attached(node1), "br0 on kbr0 again")
