@@ -8,7 +8,20 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from bench import concurrent, footprint, fresh, machine, plots, report, scale, startup, steady
+from bench import (
+    concurrent,
+    footprint,
+    fresh,
+    joins,
+    machine,
+    plots,
+    report,
+    rest,
+    restarts,
+    scale,
+    startup,
+    steady,
+)
 from support.paths import CHECKOUT
 
 if TYPE_CHECKING:
@@ -35,6 +48,9 @@ BENCHMARKS = {
     "others": Benchmark("ADD beside others' tunnels", scale.measure_others, scale.ROUNDS_OTHERS),
     "peers": Benchmark("ADD with many peers of its own", scale.measure_peers, scale.ROUNDS_PEERS),
     "footprint": Benchmark("Disk and memory", footprint.measure, footprint.ROUNDS),
+    "flaxd-join": Benchmark("flaxd: nodes that join", joins.measure, joins.ROUNDS),
+    "flaxd-rest": Benchmark("flaxd: what it costs at rest", rest.measure, rest.ROUNDS),
+    "flaxd-restart": Benchmark("flaxd: restarts under traffic", restarts.measure, restarts.ROUNDS),
 }
 
 

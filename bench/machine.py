@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.node import BRIDGE, OVS_CNI
-from support.paths import CHECKOUT
+from support.paths import CHECKOUT, KUBERNETES
 
 _BUILD_INFO = re.compile(rb"\xff Go buildinf:.{0,64}?go(1\.[0-9.]+)", re.DOTALL)
 
@@ -29,6 +29,7 @@ def describe() -> dict[str, Any]:
         "go": _go_version(BRIDGE),
         "bridge": _module_version(BRIDGE, "github.com/containernetworking/plugins"),
         "ovs-cni": _module_version(OVS_CNI, "github.com/k8snetworkplumbingwg/ovs-cni"),
+        "kube-apiserver": _kubernetes_version(),
         "linen": _commit(),
     }
 
@@ -58,6 +59,12 @@ def _module_version(program: Path, module: str) -> str:
     """The version of a module in a Go program, which lists what it was built from."""
     found = re.search(rb"\t%b\t(v\S+)" % re.escape(module.encode()), program.read_bytes())
     return found[1].decode() if found else "unknown"
+
+
+def _kubernetes_version() -> str:
+    """The version that scripts/setup kubernetes wrote into the API server."""
+    program = KUBERNETES / "kube-apiserver"
+    return _first_line(str(program), "--version").split()[-1] if program.exists() else "not built"
 
 
 def _commit() -> str:

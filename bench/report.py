@@ -24,6 +24,7 @@ def write_json(path: Path, name: str, circumstances: dict[str, Any], outcome: Ou
         **circumstances,
         "goals": [asdict(goal) | {"verdict": goal.verdict} for goal in outcome.goals],
         "facts": outcome.facts,
+        "samples": outcome.samples,
         "series": [_series_as_json(series) for series in outcome.series],
     }
     path.write_text(json.dumps(document, indent=1, default=_as_json) + "\n")

@@ -7,13 +7,14 @@ replacement, for both peers alike, so that what disturbed a whole round disturbs
 
 from __future__ import annotations
 
+import math
 import random
 import statistics
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from bench.process import Sample
 
@@ -90,16 +91,31 @@ class Goal:
 
 @dataclass
 class Outcome:
-    """All that one benchmark found. `facts`: what is no time."""
+    """All that one benchmark found. `facts`: what is no time. `samples`: for the JSON alone."""
 
     series: list[Series]
     goals: list[Goal] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
+    samples: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
 
 def exactly(value: float) -> Measured:
     """A number without spread."""
     return Measured(value, value, value)
+
+
+def quantile(samples: Sequence[float], share: float) -> Measured:
+    """The value that `share` of the samples do not exceed (nearest rank, so it is one of them)."""
+
+    def rank(chosen: Sequence[float]) -> float:
+        return sorted(chosen)[math.ceil(share * len(chosen)) - 1]
+
+    return _resampled(samples, rank)
+
+
+def mean(samples: Sequence[float]) -> Measured:
+    """The mean of samples that are worth the same."""
+    return _resampled(samples, statistics.fmean)
 
 
 def ratio(ours: Series, peers: Series) -> Measured:
@@ -123,6 +139,10 @@ def _bootstrap(
     def ratio_of(chosen: Sequence[tuple[float, float]]) -> float:
         return middle(pair[0] for pair in chosen) / middle(pair[1] for pair in chosen)
 
-    drawn = sorted(ratio_of(_DICE.choices(pairs, k=len(pairs))) for _ in range(RESAMPLES))
+    return _resampled(pairs, ratio_of)
+
+
+def _resampled(samples: Sequence[T], measure: Callable[[Sequence[T]], float]) -> Measured:
+    drawn = sorted(measure(_DICE.choices(samples, k=len(samples))) for _ in range(RESAMPLES))
     tail = round((1 - CONFIDENCE) / 2 * RESAMPLES)
-    return Measured(ratio_of(pairs), drawn[tail], drawn[-1 - tail])
+    return Measured(measure(samples), drawn[tail], drawn[-1 - tail])
