@@ -6,8 +6,7 @@ only others of that list, the C modules of packaging/builtin-modules.txt, and sy
 binary has nothing else, so anything else stops the build here instead of a pod there.
 
 The output depends on nothing but the sources and the version of Python: file names are
-relative to src/, and the marshal format is one without back-references, since those
-follow reference counts of the process that writes them.
+relative to src/, and `dump` makes marshal's back-references independent of the process.
 """
 
 from __future__ import annotations
@@ -16,8 +15,12 @@ import ast
 import marshal
 from dataclasses import dataclass
 from pathlib import Path
+from types import CodeType
+from typing import TYPE_CHECKING
 
-MARSHAL_WITHOUT_REFERENCES = 2
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 BYTES_A_ROW = 24
 
 
@@ -41,8 +44,36 @@ class Module:
 
     def code(self) -> bytes:
         """Marshalled code, without docstrings and assertions."""
-        code = compile(self.tree, self.file, "exec", dont_inherit=True, optimize=2)
-        return marshal.dumps(code, MARSHAL_WITHOUT_REFERENCES)
+        return dump(compile(self.tree, self.file, "exec", dont_inherit=True, optimize=2))
+
+
+def dump(code: CodeType) -> bytes:
+    """Marshal `code`, to equal bytes in every process.
+
+    marshal prepares an object for back-references only if somebody else refers to it too. For
+    names that depends on what else the process has loaded, so here somebody does, to each.
+    """
+    held = list(parts(code))
+    dumped = marshal.dumps(code)
+    del held
+    return dumped
+
+
+def parts(value: object) -> Iterator[object]:
+    """Yield a constant and all that it is made of."""
+    yield value
+    members: tuple[object, ...] = ()
+    if isinstance(value, CodeType):
+        members = (
+            *(value.co_consts, value.co_names),
+            *(value.co_varnames, value.co_cellvars, value.co_freevars),
+            *(value.co_filename, value.co_name, value.co_qualname),
+            *(value.co_linetable, value.co_exceptiontable),
+        )
+    elif isinstance(value, tuple | frozenset):
+        members = tuple(value)
+    for member in members:
+        yield from parts(member)
 
 
 def read_list(path: Path) -> list[str]:

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The binary's import system, in importlib's place: built-in and frozen modules alone.
 
+A module is executed when somebody first asks for one of its attributes, so that a call pays only
+for what it uses: where nothing goes wrong, not for the fifteen classes of errors.
+
 importlib serves a world of files, hooks and threads that the binary doesn't have; its
 finders, loaders, specs and locks would take a third of the plugin's time. CPython's C code
 handles sys.modules and relative names by itself and calls the three functions here for the
@@ -68,9 +71,26 @@ def _load_frozen(name: str, parent: str) -> ModuleType:
     if _imp.is_frozen_package(name):
         module.__package__ = name
         module.__path__ = []
-    try:
-        exec(_imp.get_frozen_object(name), module.__dict__)  # noqa: S102 (that is what importing is)
-    except BaseException:
-        del sys.modules[name]
-        raise
+        _execute(module)
+    else:
+        module.__dict__["__getattr__"] = _execution_on_demand(module)
     return module
+
+
+def _execution_on_demand(module: ModuleType) -> Callable[[str], object]:
+    """Return what Python calls for an attribute that `module` doesn't have (PEP 562)."""
+
+    def execute(attribute: str) -> object:
+        del module.__dict__["__getattr__"]
+        try:
+            _execute(module)
+        except BaseException:
+            module.__dict__["__getattr__"] = execute
+            raise
+        return getattr(module, attribute)
+
+    return execute
+
+
+def _execute(module: ModuleType) -> None:
+    exec(_imp.get_frozen_object(module.__name__), module.__dict__)  # noqa: S102 (that is importing)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* main() of bin/linen: starts CPython's core and runs linen.plugin.__main__.
+/* main() of bin/linen: starts CPython's core and runs the plugin, linen.plugin.main.run().
  *
  * Only the first phase of the interpreter's start is run (_init_main = 0): it
  * imports built-in and frozen modules, and that is all the plugin does. The
@@ -13,6 +13,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <ucontext.h>
@@ -104,15 +105,16 @@ static PyStatus start_interpreter(void)
 static int run_plugin(void)
 {
     PyStatus status = start_interpreter();
+    PyObject *plugin, *exit_status;
 
     if (PyStatus_Exception(status))
         return fail(status.err_msg ? status.err_msg : "Python did not start");
     if (limit_digits() == -1)
         return fail_with_exception();
     PyGC_Disable(); /* the process ends before cyclic garbage matters */
-    if (!PyImport_ImportModule("linen.plugin.__main__")) /* ends in posix._exit() */
-        return fail_with_exception();
-    return fail("linen.plugin.__main__ returned");
+    plugin = PyImport_ImportModule("linen.plugin.main");
+    exit_status = plugin ? PyObject_CallMethod(plugin, "run", NULL) : NULL;
+    return exit_status ? (int)PyLong_AsLong(exit_status) : fail_with_exception();
 }
 
 static void run_plugin_and_exit(void)
@@ -147,6 +149,7 @@ static int run_plugin_on_own_stack(void)
 int main(void)
 {
     occupy_standard_descriptors();
+    setenv("TZ", "UTC0", 1); /* importing `time` need not read /etc/localtime: nobody asks */
     signal(SIGPIPE, SIG_IGN); /* a peer that hangs up is an error to report */
     return has_small_stack() ? run_plugin_on_own_stack() : run_plugin();
 }

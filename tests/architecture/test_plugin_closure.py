@@ -31,8 +31,9 @@ posix._exit = leave_with_report
 sys.path.insert(0, source)
 import linen.plugin.__main__
 """
-# The freezer takes `from __future__ import annotations` out of the sources.
-ONLY_IN_SOURCES = {"__future__"}
+# The freezer takes `from __future__ import annotations` out of the sources, and the static binary
+# calls linen.plugin.main by itself.
+ONLY_IN_SOURCES = {"__future__", "linen.plugin.__main__"}
 
 OPTIONS = {"isMaster": True, "vtepIPs": ["10.245.2.3"], "datapathType": "netdev"}
 CONF = {

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from linen.core import desired, model, neighbours, observed, plan, transaction
+from linen.core import desired, model, neighbours, observed, plan, planner, transaction
 from linen.light.sock import Deadline
 from linen.ovsdb.blocking import Connection
 
@@ -64,10 +64,10 @@ class Node:
         questions = observed.questions(options.ovs_bridge, self.network, "plugin")
         seen = observed.answers(self.connection.transact(questions), self.network)
         spec = desired.overlay_spec(options, network=self.network, maker="plugin", mtu=1400)
-        missing = plan.missing_tunnels(spec, seen)
+        missing = planner.missing_tunnels(spec, seen)
         own = {tunnel.name for tunnel in seen.tunnels}
         around = self.connection.converse(neighbours.look_around(missing, own))
-        return spec, seen, plan.difference(spec, seen, around)
+        return spec, seen, planner.difference(spec, seen, around)
 
     def reach(self, options: model.OverlayOptions) -> list[plan.Step]:
         """Carry out one plan; what is left to do after it."""

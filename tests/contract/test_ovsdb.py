@@ -15,7 +15,7 @@ import ovs.poller
 import pytest
 
 from linen.core import desired, errors, model, observed, transaction
-from linen.core.plan import difference
+from linen.core.planner import difference
 from linen.light.sock import Deadline
 from linen.ovsdb.blocking import Connection, TransactionError
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from linen.core import desired, errors, model, neighbours, observed, plan, transaction
+from linen.core import desired, errors, model, neighbours, observed, planner, transaction
 from linen.light.sock import Deadline
 from linen.ovsdb.blocking import Connection, TransactionError
 from linen.ovsdb.replica import columns_read_by
@@ -29,7 +29,7 @@ def overlay(*vteps: str) -> model.OverlaySpec:
 
 
 def steps_to(spec: model.OverlaySpec, seen: model.Observed) -> list[Any]:
-    return transaction.operations(spec, seen, plan.difference(spec, seen))
+    return transaction.operations(spec, seen, planner.difference(spec, seen))
 
 
 # --- the replica ---
@@ -81,7 +81,7 @@ def test_core_observes_the_same_through_replica_and_server(ovsdb: str) -> None:
                 asked = observed.answers(connection.transact(QUESTIONS), "blue")
                 assert by_name(copied) == by_name(asked)
                 assert len(copied.tunnels) == len(vteps)
-                assert not plan.difference(spec, copied)
+                assert not planner.difference(spec, copied)
 
     with Connection(ovsdb, Deadline(30)) as connection:
         asyncio.run(scenario(connection))

@@ -148,19 +148,16 @@ def _bridge(value: Json) -> str | None:
 def _vteps(value: Json) -> list[str]:
     if not isinstance(value, list):
         raise Wrong(f"must be a list of IP addresses, is {kind(value)}")
-    vteps: list[str] = []
+    vteps: dict[str, None] = {}  # a set that keeps its order
     wrong = []
     for index, item in enumerate(value):
         try:
-            vtep = addresses.parse_vtep(item if isinstance(item, str) else "")
+            vteps[addresses.parse_vtep(item if isinstance(item, str) else "")] = None
         except ValueError as error:
             wrong.append(f"[{index}] {kind(item)} {error}")
-            continue
-        if vtep not in vteps:
-            vteps.append(vtep)
     if wrong:
         raise Wrong("; ".join(wrong))
-    return vteps
+    return list(vteps)
 
 
 def _controllers(value: Json) -> list[str]:

@@ -11,7 +11,7 @@ Which tunnels forward to one another is decided here, since a wrong answer is a 
 
 from __future__ import annotations
 
-from linen.core import model, naming
+from linen.core import model
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def tunnel_spec(
     if options.dst_port is not None:
         interface_options["dst_port"] = str(options.dst_port)
     return model.TunnelSpec(
-        naming.tunnel_names(vtep, network, key),
+        network,
         interface_options,
         protected=_is_protected(options),
         bfd=bfd,

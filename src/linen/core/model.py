@@ -6,6 +6,8 @@ Plain classes with `__slots__`, since dataclasses cost the plugin 13 ms at each 
 
 from __future__ import annotations
 
+from linen.core import naming
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,6 +18,8 @@ STP_RAPID = "rstp"
 
 TOPOLOGY_STAR = "star"
 TOPOLOGY_MESH = "mesh"
+
+FAIL_MODE = "standalone"  # without its controller an OVS bridge of ours is a learning switch
 
 KEY_ANY = "flow"  # accepts every VNI, sends VNI 0
 
@@ -92,32 +96,39 @@ class OverlayOptions(Value):
 
 
 class TunnelSpec(Value):
-    """A VXLAN port as it should be.
+    """A VXLAN port of `network` as it should be.
 
     `options` is all of `Interface.options`, `remote_ip` and `key` included.
+    `remote` is the peer's VTEP address.
     `protected` ports never forward to one another (split horizon).
     `bfd` is all of `Interface.bfd`, or None to leave that alone.
     """
 
-    __slots__ = ("bfd", "names", "options", "protected")
+    __slots__ = ("bfd", "network", "options", "protected", "remote")
 
     def __init__(
         self,
-        names: tuple[str, str],
+        network: str,
         options: dict[str, str],
         *,
         protected: bool,
         bfd: dict[str, str] | None = None,
     ) -> None:
-        self.names = names
+        self.network = network
         self.options = options
+        self.remote = options["remote_ip"]
         self.protected = protected
         self.bfd = bfd
 
     @property
-    def remote(self) -> str:
-        """The peer's VTEP address."""
-        return self.options["remote_ip"]
+    def names(self) -> tuple[str, str]:
+        """The port's name, and the one to take where the first is taken."""
+        second = naming.second_name(self.remote, self.network, self.options["key"])
+        return naming.first_name(self.remote), second
+
+    def may_be_named(self, name: str) -> bool:
+        """Whether `name` is one of `names`. Usually it is the first, and the second costs more."""
+        return name == naming.first_name(self.remote) or name in self.names
 
 
 class OverlaySpec(Value):

@@ -26,14 +26,17 @@ _FNV_OFFSET = 0xCBF29CE484222325
 _FNV_PRIME = 0x100000001B3
 
 
-def tunnel_names(vtep: str, network: str, key: str) -> tuple[str, str]:
-    """The name for a tunnel to `vtep`, and the one to take where the first is taken."""
-    first = PREFIX + vtep.replace(".", "_")
+def first_name(vtep: str) -> str:
+    """The name for a tunnel to `vtep`."""
     if ":" in vtep:
-        first = PREFIX + _short_hash(vtep)
-    elif len(first) > NAME_LIMIT:
-        first = PREFIX + sock.ip_bytes(vtep).hex()
-    return first, PREFIX + _short_hash(f"{network}/{key}/{vtep}")
+        return PREFIX + _short_hash(vtep)
+    name = PREFIX + vtep.replace(".", "_")
+    return name if len(name) <= NAME_LIMIT else PREFIX + sock.ip_bytes(vtep).hex()
+
+
+def second_name(vtep: str, network: str, key: str) -> str:
+    """The name for a tunnel to `vtep` where the first is taken."""
+    return PREFIX + _short_hash(f"{network}/{key}/{vtep}")
 
 
 def _short_hash(text: str) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from linen.core import desired, model, naming, neighbours, observed, plan
+from linen.core import desired, model, naming, neighbours, observed, plan, planner
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,12 +41,12 @@ def look_at(network: Network, connection: Connection, netlink: Netlink, mtu: int
         mtu=mtu,
         own_addresses=own_addresses(options.vteps, netlink),
     )
-    missing = plan.missing_tunnels(spec, seen)
+    missing = planner.missing_tunnels(spec, seen)
     if not missing:
-        return Look(spec, seen, plan.difference(spec, seen))
+        return Look(spec, seen, planner.difference(spec, seen))
     own_names = {tunnel.name for tunnel in seen.tunnels}
     around = connection.converse(neighbours.look_around(missing, own_names))
-    return Look(spec, seen, plan.difference(spec, seen, around))
+    return Look(spec, seen, planner.difference(spec, seen, around))
 
 
 def own_addresses(vteps: Sequence[str], netlink: Netlink) -> set[str]:

@@ -29,6 +29,11 @@ from _struct import pack
 
 SMALLEST_TIMEOUT = 0.001  # seconds; zero would mean "for ever" to the kernel
 
+# Bytes to ask for: at first as many as usually come, and a lot as soon as they do not suffice. A
+# large buffer is mapped and unmapped by the kernel for each call.
+FEW = 1 << 14
+MANY = 1 << 18
+
 
 class Deadline:
     """A moment on the monotonic clock after which nobody waits any more."""
@@ -46,10 +51,11 @@ class Deadline:
 class Stream:
     """A connected unix stream socket. Its calls raise `TimeoutError` at the deadline."""
 
-    __slots__ = ("_deadline", "_socket")
+    __slots__ = ("_deadline", "_size", "_socket")
 
     def __init__(self, path: str, deadline: Deadline) -> None:
         self._deadline = deadline
+        self._size = FEW
         self._socket = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)
         try:
             self._arm(SO_SNDTIMEO)
@@ -84,9 +90,12 @@ class Stream:
         """What has arrived; empty when the peer has closed."""
         self._arm(SO_RCVTIMEO)
         try:
-            return self._socket.recv(1 << 18)
+            data = self._socket.recv(self._size)
         except BlockingIOError:
             raise TimeoutError from None
+        if len(data) == self._size:
+            self._size = MANY
+        return data
 
     def close(self) -> None:
         """Close the socket; a second time does nothing."""

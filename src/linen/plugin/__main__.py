@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Run the plugin: `python -m linen.plugin`, and the entry of the one-file build."""
+"""Run the plugin: `python -m linen.plugin`. The one-file build calls `run` by itself."""
 
 import posix
 

@@ -8,7 +8,7 @@ left to do. Who loses a race sees the winner's work and goes on from there.
 
 from __future__ import annotations
 
-from linen.core import desired, errors, model, naming, neighbours, observed, plan
+from linen.core import desired, errors, model, naming, neighbours, observed, plan, planner
 from linen.light.sock import Deadline
 from linen.netlink.blocking import has_generic_family
 from linen.ovsdb.blocking import Connection, TransactionError
@@ -78,16 +78,16 @@ class Overlay:
             raise self._misunderstood(error) from None
         seen = observed.answers(results, network)
         spec = self._spec(())
-        missing = plan.missing_tunnels(spec, seen)
+        missing = planner.missing_tunnels(spec, seen)
         own = underlay.own_addresses(self._netlink, missing)
         if own:
             spec = self._spec(own)
-            missing = plan.missing_tunnels(spec, seen)
+            missing = planner.missing_tunnels(spec, seen)
         if not missing:
-            return Finding(spec, seen, plan.difference(spec, seen))
+            return Finding(spec, seen, planner.difference(spec, seen))
         own_names = {tunnel.name for tunnel in seen.tunnels}
         around = self._connection.converse(neighbours.look_around(missing, own_names))
-        return Finding(spec, seen, plan.difference(spec, seen, around))
+        return Finding(spec, seen, planner.difference(spec, seen, around))
 
     def ensure(self) -> tuple[Finding, bool]:
         """Make the overlay as it should be: what there is in the end, and whether it was changed.

@@ -21,15 +21,14 @@ from linen.core import naming
 )
 def test_original_name_where_it_fits(vtep: str, name: str) -> None:
     """A port has the original's name where that has at most 15 bytes, else the address in hex."""
-    first, _ = naming.tunnel_names(vtep, "linen-network", "flow")
-
-    assert name == first
+    assert name == naming.first_name(vtep)
 
 
 @given(st.ip_addresses(), st.text(max_size=40), st.sampled_from(["flow", "7", "16777215"]))
 def test_names_fit_openflow(address: object, network: str, key: str) -> None:
     """Both candidates have at most 15 bytes and differ, whatever the address and the network."""
-    first, second = naming.tunnel_names(str(address), network, key)
+    first = naming.first_name(str(address))
+    second = naming.second_name(str(address), network, key)
 
     assert len(first.encode()) <= 15
     assert len(second.encode()) <= 15
@@ -41,14 +40,14 @@ def test_ten_thousand_peers_have_names_of_their_own() -> None:
     peers = [f"10.{i >> 8}.{i & 255}.{i % 251}" for i in range(10_000)]
     peers += [f"fd00:{i:x}::{i % 977:x}" for i in range(10_000)]
 
-    names = {naming.tunnel_names(peer, "n", "flow")[0] for peer in peers}
+    names = {naming.first_name(peer) for peer in peers}
 
     assert len(names) == len(set(peers))
 
 
 def test_networks_have_second_names_of_their_own() -> None:
     """Two networks with a tunnel to the same peer have different second names."""
-    _, blue = naming.tunnel_names("10.245.2.3", "blue", "7")
-    _, green = naming.tunnel_names("10.245.2.3", "green", "8")
+    blue = naming.second_name("10.245.2.3", "blue", "7")
+    green = naming.second_name("10.245.2.3", "green", "8")
 
     assert blue != green

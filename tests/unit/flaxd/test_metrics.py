@@ -122,7 +122,7 @@ def test_a_loss_of_all_has_no_latency(watched: Watched) -> None:
 def test_events_are_counted(watched: Watched) -> None:
     """Reconciles, changes and new tunnels are counted, by counters that start at 0."""
     assert watched.value("flaxd_changes_total", kind="remove_tunnel") == 0
-    tunnel = model.TunnelSpec(("vxif1", "vxif2"), {"remote_ip": "10.245.0.2"}, protected=True)
+    tunnel = model.TunnelSpec("net", {"remote_ip": "10.245.0.2"}, protected=True)
 
     watched.reconciled(metrics.CHANGED, 0.003)
     watched.changed([plan.AddTunnel("vxif1", tunnel), plan.AddTunnel("vxif2", tunnel)])

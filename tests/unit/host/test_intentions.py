@@ -9,7 +9,7 @@ from linen.core import model, plan
 from linen.host.intentions import intentions
 
 TUNNEL = model.TunnelSpec(
-    ("vxif10_0_0_2", "vxifaaaaaaaaaaa"),
+    "net",
     {"remote_ip": "10.0.0.2", "key": "7"},
     protected=True,
 )

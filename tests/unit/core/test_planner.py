@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from linen.core import desired, errors, explain, model, plan
+from linen.core import desired, errors, explain, model, plan, planner
 
 MASTER = model.OverlayOptions(
     is_master=True, vteps=["10.245.2.2", "10.245.2.3"], controllers=["tcp:192.168.2.100:6653"]
@@ -62,7 +62,7 @@ def seen_as(spec: model.OverlaySpec) -> model.Observed:
 
 def faults(spec: model.OverlaySpec, seen: model.Observed, *more: Any) -> list[str]:
     """The plan in words."""
-    return explain.faults(spec.bridge, plan.difference(spec, seen, *more))
+    return explain.faults(spec.bridge, planner.difference(spec, seen, *more))
 
 
 def test_nothing_to_do() -> None:
@@ -129,7 +129,7 @@ def test_second_controller_row() -> None:
     seen = seen_as(spec)
     seen.bridge = bridge_of(spec, controllers=rows)
 
-    steps = plan.difference(spec, seen)
+    steps = planner.difference(spec, seen)
 
     assert [plan.RemoveController(rows[1])] == steps
 
@@ -158,7 +158,7 @@ def test_taken_name() -> None:
     first, second = spec.tunnels
     around = model.Neighbourhood({first.names[0]}, {})
 
-    steps = plan.difference(spec, model.Observed(bridge_of(spec), [tunnel_of(second)]), around)
+    steps = planner.difference(spec, model.Observed(bridge_of(spec), [tunnel_of(second)]), around)
 
     assert [plan.AddTunnel(first.names[1], first)] == steps
 
@@ -179,7 +179,7 @@ def test_conflicts(options: dict[str, Any], bridge: dict[str, Any], text: str) -
     seen.bridge = bridge_of(spec, **bridge)
 
     with pytest.raises(errors.Conflict) as caught:
-        plan.difference(spec, seen)
+        planner.difference(spec, seen)
 
     assert text in caught.value.message
     assert caught.value.details
@@ -190,4 +190,4 @@ def test_tunnel_of_another_network() -> None:
     around = model.Neighbourhood(set(), {"10.245.2.2": ("vxif10_245_2_2", "br1")})
 
     with pytest.raises(errors.Conflict, match="port vxif10_245_2_2 on OVS bridge br1"):
-        plan.difference(spec_of(), model.Observed(None, []), around)
+        planner.difference(spec_of(), model.Observed(None, []), around)

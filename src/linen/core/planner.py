@@ -1,0 +1,224 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The plan: the ordered difference between what is wanted and what is there.
+
+Pure: `difference(spec, observed, …)` names the steps (`linen.core.plan`).
+An empty plan means that nothing is left to do.
+Only what carries our mark is changed or removed; a bridge that somebody else made keeps its
+settings, and gets only what it was asked to carry: our tunnels and controllers. Additions come
+before removals, so that no peer is cut off in between.
+"""
+
+from __future__ import annotations
+
+from linen.core import errors, model, plan
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+NOBODY = model.Neighbourhood(set(), {})
+
+
+def difference(
+    spec: model.OverlaySpec,
+    observed: model.Observed,
+    neighbourhood: model.Neighbourhood = NOBODY,
+) -> list[plan.Step]:
+    """The steps from `observed` to `spec`.
+
+    Raises `Conflict` where they would touch what isn't ours.
+    """
+    steps: list[plan.Step] = []
+    if observed.bridge is None:
+        steps.append(plan.CreateBridge(spec))
+    else:
+        _refuse_conflicts(spec, observed.bridge)
+        steps += _bridge_steps(spec, observed.bridge)
+    owned = _kept(spec, observed)
+    steps += _additions(spec, owned, neighbourhood)
+    steps += _controller_additions(spec, observed.bridge)
+    kept = [tunnel for tunnel in owned.values() if tunnel.interface is not None]
+    steps += _tunnel_changes(spec, kept)
+    steps += _tunnel_removals(observed.tunnels, kept)
+    steps += _controller_removals(spec, observed.bridge)
+    return steps
+
+
+def missing_tunnels(spec: model.OverlaySpec, observed: model.Observed) -> list[model.TunnelSpec]:
+    """The tunnels of `spec` that no tunnel of ours serves."""
+    owned = _kept(spec, observed)
+    return [tunnel for tunnel in spec.tunnels if tunnel.remote not in owned]
+
+
+def _kept(spec: model.OverlaySpec, observed: model.Observed) -> dict[str, model.ObservedTunnel]:
+    """By peer, the tunnels of ours that serve `spec`: sound, rightly named, on its OVS bridge."""
+    wanted = {tunnel.remote: tunnel for tunnel in spec.tunnels}
+    kept: dict[str, model.ObservedTunnel] = {}
+    if observed.bridge is None:
+        return kept
+    for tunnel in observed.tunnels:
+        interface = tunnel.interface
+        if interface is None or interface.type != "vxlan" or tunnel.bridge != spec.bridge:
+            continue
+        remote = interface.options.get("remote_ip", "")
+        if remote in wanted and wanted[remote].may_be_named(tunnel.name):
+            kept.setdefault(remote, tunnel)
+    return kept
+
+
+def _refuse_conflicts(spec: model.OverlaySpec, bridge: model.ObservedBridge) -> None:
+    _refuse_other_vni(spec, bridge)
+    if spec.datapath_type is not None and spec.datapath_type != bridge.datapath_type:
+        raise errors.Conflict(
+            f"OVS bridge {spec.bridge} has datapath_type {bridge.datapath_type or 'system'},"
+            f" the configuration asks for {spec.datapath_type or 'system'}",
+            "changing it cuts off every pod of the node, so it is left to you:"
+            f" `ovs-vsctl set bridge {spec.bridge} datapath_type={spec.datapath_type or 'system'}`,"
+            " or change ovs.datapathType",
+        )
+    if bridge.network is None and bridge.stp != model.STP_OFF and _has_protected_pair(spec):
+        raise errors.Conflict(
+            f"OVS bridge {spec.bridge} isn't Linen's and has {bridge.stp}_enable=true,"
+            " which together with protected tunnels cuts nodes off",
+            f"`ovs-vsctl set bridge {spec.bridge} {bridge.stp}_enable=false`,"
+            " or give the network its own ovs.ovsBridge",
+        )
+
+
+def _refuse_other_vni(spec: model.OverlaySpec, bridge: model.ObservedBridge) -> None:
+    """Two networks may share an OVS bridge only as one: with the same VNI."""
+    if bridge.network in (None, spec.network) or bridge.vni == _vni_mark(spec):
+        return
+    raise errors.Conflict(
+        f"OVS bridge {spec.bridge} belongs to network {bridge.network!r} with vni"
+        f" {bridge.vni or 'none'}; network {spec.network!r} has vni {_vni_mark(spec) or 'none'}",
+        "networks that are to be kept apart need an OVS bridge each: set ovs.ovsBridge",
+    )
+
+
+def _has_protected_pair(spec: model.OverlaySpec) -> bool:
+    return sum(tunnel.protected for tunnel in spec.tunnels) > 1
+
+
+def _vni_mark(spec: model.OverlaySpec) -> str | None:
+    return None if spec.vni is None else str(spec.vni)
+
+
+def _bridge_steps(spec: model.OverlaySpec, bridge: model.ObservedBridge) -> list[plan.Step]:
+    steps: list[plan.Step] = []
+    if bridge.network != spec.network:
+        return steps
+    settings: dict[str, str | bool] = {}
+    if bridge.fail_mode != model.FAIL_MODE:
+        settings["fail_mode"] = model.FAIL_MODE
+    if bridge.stp != spec.stp:
+        settings.update(plan.stp_settings(spec.stp))
+    if settings:
+        steps.append(plan.SetBridge(bridge, settings))
+    if bridge.vni != _vni_mark(spec):
+        steps.append(plan.SetVni(bridge, _vni_mark(spec)))
+    interface = bridge.interface
+    if interface is not None and spec.mtu is not None and interface.mtu_request != spec.mtu:
+        steps.append(plan.SetMtu(interface, spec.mtu))
+    return steps
+
+
+def _additions(
+    spec: model.OverlaySpec,
+    owned: dict[str, model.ObservedTunnel],
+    neighbourhood: model.Neighbourhood,
+) -> list[plan.AddTunnel]:
+    steps = []
+    names = set(neighbourhood.taken)
+    for tunnel in spec.tunnels:
+        if tunnel.remote in owned:
+            continue
+        if tunnel.remote in neighbourhood.present:
+            _refuse_elsewhere(spec, tunnel, *neighbourhood.present[tunnel.remote])
+            continue
+        name = _free_name(tunnel, names)
+        names.add(name)
+        steps.append(plan.AddTunnel(name, tunnel))
+    return steps
+
+
+def _refuse_elsewhere(
+    spec: model.OverlaySpec, tunnel: model.TunnelSpec, port: str, bridge: str
+) -> None:
+    """Somebody else's tunnel serves as well as one of ours, but only on the same OVS bridge."""
+    if bridge != spec.bridge:
+        raise errors.Conflict(
+            f"port {port} on OVS bridge {bridge} is a tunnel to {tunnel.remote} with key"
+            f" {tunnel.options['key']} already; Open vSwitch allows one for the whole node",
+            f"give network {spec.network!r} an ovs.vni of its own, or remove that port",
+        )
+
+
+def _free_name(tunnel: model.TunnelSpec, taken: set[str]) -> str:
+    for name in tunnel.names:
+        if name not in taken:
+            return name
+    raise errors.Conflict(
+        f"no free port name for the tunnel to {tunnel.remote}: {' and '.join(tunnel.names)} exist",
+        "remove one of these ports if nothing uses it: `ovs-vsctl del-port NAME`",
+    )
+
+
+def _tunnel_changes(
+    spec: model.OverlaySpec, kept: Sequence[model.ObservedTunnel]
+) -> list[plan.ChangeTunnel]:
+    wanted = {tunnel.remote: tunnel for tunnel in spec.tunnels}
+    steps = []
+    for observed in kept:
+        interface = observed.interface
+        if interface is None:
+            continue
+        tunnel = wanted[interface.options["remote_ip"]]
+        if _differs(observed, interface, tunnel):
+            steps.append(plan.ChangeTunnel(observed, interface, tunnel))
+    return steps
+
+
+def _tunnel_removals(
+    observed: Sequence[model.ObservedTunnel], kept: Sequence[model.ObservedTunnel]
+) -> list[plan.RemoveTunnel]:
+    if len(observed) == len(kept):
+        return []
+    kept_ports = {tunnel.uuid for tunnel in kept}
+    return [plan.RemoveTunnel(tunnel) for tunnel in observed if tunnel.uuid not in kept_ports]
+
+
+def _differs(
+    observed: model.ObservedTunnel,
+    interface: model.ObservedInterface,
+    tunnel: model.TunnelSpec,
+) -> bool:
+    return (
+        interface.options != tunnel.options
+        or observed.protected != tunnel.protected
+        or tunnel.bfd not in (None, interface.bfd)
+    )
+
+
+def _controller_additions(
+    spec: model.OverlaySpec, bridge: model.ObservedBridge | None
+) -> list[plan.AddController]:
+    attached = {controller.target for controller in bridge.controllers} if bridge else set()
+    return [plan.AddController(target) for target in spec.controllers if target not in attached]
+
+
+def _controller_removals(
+    spec: model.OverlaySpec, bridge: model.ObservedBridge | None
+) -> list[plan.RemoveController]:
+    """Controllers of ours that are no longer wanted, and second rows of one that is."""
+    steps: list[plan.RemoveController] = []
+    if bridge is None:
+        return steps
+    seen = {controller.target for controller in bridge.controllers if not controller.owned}
+    for controller in bridge.controllers:
+        if not controller.owned:
+            continue
+        if controller.target not in spec.controllers or controller.target in seen:
+            steps.append(plan.RemoveController(controller))
+        seen.add(controller.target)
+    return steps
