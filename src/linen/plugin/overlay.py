@@ -50,7 +50,7 @@ class Finding:
     def errors(self) -> list[str]:
         """What Open vSwitch says about interfaces of ours that it could not make."""
         return [
-            f"{name}: {interface.error or 'Open vSwitch gave no port number and no reason'}"
+            _fault(name, interface.error or "Open vSwitch gave no port number and no reason")
             for name, interface in self.interfaces()
             if interface.error or interface.ofport == -1
         ]
@@ -195,6 +195,11 @@ class Overlay:
             f"OVSDB at {self._connection.path} refuses a transaction: {error}",
             "Open vSwitch 2.13 or newer is needed; otherwise this is a bug in linen",
         )
+
+
+def _fault(name: str, text: str) -> str:
+    """What is wrong with an interface, whose name Open vSwitch mostly puts first itself."""
+    return text if text.startswith(f"{name}:") else f"{name}: {text}"
 
 
 def refuse_absent_kernel_datapath() -> None:
