@@ -9,18 +9,17 @@ from typing import TYPE_CHECKING
 from linen.core import cluster
 from linen.flaxd import peers_file
 from linen.host import files
+from linen.host.record import KNOWN_NODES
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from linen.flaxd.settings import Settings
 
-NAME = "peers.json"
-
 
 def path_of(settings: Settings) -> Path:
     """Where the nodes of this network are kept."""
-    return settings.state_dir / settings.network / NAME
+    return settings.state_dir / settings.network / KNOWN_NODES
 
 
 def load(settings: Settings) -> cluster.View | None:

@@ -18,6 +18,7 @@ from linen.host.files import find_digest, remove_file, write_whole
 
 STATE_DIR = "/var/lib/linen"
 FILE = "installed.json"
+KNOWN_NODES = "peers.json"  # where flaxd keeps the cluster's nodes, in a folder a network
 RECORD_MODE = 0o644
 
 

@@ -17,7 +17,7 @@ from linen.host.conflists import CONFLIST_NAME, LINEN, networks_of
 from linen.host.files import remove_file
 from linen.host.node import DEFAULT_OVSDB
 from linen.host.programs import is_linen
-from linen.host.record import Record
+from linen.host.record import KNOWN_NODES, Record
 from linen.host.removal import remove_from
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ def uninstall(bin_dir: Path, conf_dir: Path, state_dir: Path, *, keep_overlay: b
         report.stays.append("the overlay: OVS bridges and tunnels go on without the plugin")
     else:
         _remove_overlay(record, {network.name for network in networks_of(rest)}, report)
+        _remove_known_nodes(state_dir, report)
     record.write()
     return report
 
@@ -111,6 +112,13 @@ def _remove_overlay(record: Record, keep: set[str], report: Report) -> None:
         report.stays += removal.reasons
         for bridge in removal.staying:
             _take_off(bridge.name, report)
+
+
+def _remove_known_nodes(state_dir: Path, report: Report) -> None:
+    """What flaxd keeps of the cluster, in a folder for each network."""
+    for path in sorted(state_dir.glob(f"*/{KNOWN_NODES}")):
+        if _could_remove(path, report):
+            path.parent.rmdir()
 
 
 def _take_off(device: str, report: Report) -> None:
