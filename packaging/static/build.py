@@ -9,6 +9,8 @@ equal bytes, wherever and whenever they are built. docs/design/static-build.md h
 from __future__ import annotations
 
 import argparse
+import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -85,6 +87,18 @@ def link(cpython: CPython, arch: str, build: Path) -> Path:
     return build / "linen"
 
 
+def put_in_place(executable: Path, output: Path) -> None:
+    """Move the finished program to `output`, which may be on another file system, in one step."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    temporary = output.with_name(f".{output.name}.{os.getpid()}")
+    try:
+        shutil.move(executable, temporary)
+        temporary.chmod(0o755)
+        temporary.replace(output)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def build(arch: str, output: Path, cache: Path) -> None:
     """Build the plugin for `arch` as the file `output`."""
     if sys.version_info[:2] not in RELEASES:
@@ -99,9 +113,7 @@ def build(arch: str, output: Path, cache: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     write_header(folder)
     executable = link(cpython, arch, folder)
-    executable.chmod(0o755)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    executable.replace(output)
+    put_in_place(executable, output)
     print(f"{output}: {output.stat().st_size / 1e6:.1f} MB, CPython {release}, {arch}")
 
 
