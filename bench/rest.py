@@ -13,7 +13,7 @@ import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench import usage
 from bench.cluster import add_node, add_worker, pod_range, running_cluster
@@ -87,7 +87,7 @@ def _flaxd_with_file() -> Iterator[Flaxd]:
     ):
         host.add_underlay(f"{address_of('node1')}/16")
         names = [f"node{number}" for number in range(1, NODES + 1)]
-        settings = {
+        settings: dict[str, Any] = {
             "node": "node1",
             "peers": Nodes(host.folder / "nodes.json", *names).path,
             "state_dir": host.folder / "state",

@@ -4,12 +4,11 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from support.daemons import running_flaxd
+from support.daemons import FLAXD, running_flaxd
 from support.host import wait_until
 
 if TYPE_CHECKING:
@@ -227,28 +226,14 @@ def test_wrong_settings_are_refused_at_start(node1: Host, settings: dict[str, An
     assert "--mtu" in daemon.log
 
 
-def get(host: Host, flaxd: Flaxd, path: str) -> str:
-    """What the daemon's HTTP server answers to GET, status line included."""
-    address = flaxd.log.split("serving http://")[1].split()[0]
-    program = (
-        "import sys, urllib.request, urllib.error\n"
-        "try:\n"
-        "    answer = urllib.request.urlopen(sys.argv[1], timeout=5)\n"
-        "except urllib.error.HTTPError as error:\n"
-        "    answer = error\n"
-        "print(answer.status, answer.read().decode())\n"
-    )
-    return host.run(sys.executable, "-I", "-c", program, f"http://{address}{path}").stdout
-
-
-def test_pages(node1: Host, flaxd: Flaxd) -> None:
+def test_pages(flaxd: Flaxd) -> None:
     """The daemon shows that it lives, that it is ready, its metrics and its state."""
-    assert get(node1, flaxd, "/healthz").startswith("200 ok")
-    assert get(node1, flaxd, "/readyz").startswith("200 ok")
-    metrics = get(node1, flaxd, "/metrics")
+    assert flaxd.get("/healthz") == (200, "ok\n\n")
+    assert flaxd.get("/readyz") == (200, "ok\n\n")
+    _, metrics = flaxd.get("/metrics")
     assert 'flaxd_changes_total{kind="add_tunnel"} 2.0' in metrics
     assert "flaxd_ovsdb_connected 1.0" in metrics
-    state = json.loads(get(node1, flaxd, "/state").removeprefix("200"))
+    state = flaxd.state()
     assert state["plan"] == []
     assert [peer["peer"] for peer in state["peers"]] == ["node2", "node3"]
 
@@ -257,11 +242,12 @@ def test_not_ready_while_ovsdb_is_away(node1: Host, flaxd: Flaxd) -> None:
     """Without OVSDB the daemon lives and is not ready, and says why."""
     node1.signal("KILL", "ovsdb-server")
 
-    def page() -> str:
-        return get(node1, flaxd, "/readyz")
+    def is_told() -> bool:
+        status, text = flaxd.get("/readyz")
+        return status == 503 and "OVSDB" in text
 
-    wait_until(lambda: page().startswith("503") and "OVSDB" in page(), "503")
-    assert get(node1, flaxd, "/healthz").startswith("200")
+    wait_until(is_told, "503")
+    assert flaxd.get("/healthz")[0] == 200
 
 
 def test_silent_at_rest(node1: Host, flaxd: Flaxd) -> None:
@@ -271,5 +257,25 @@ def test_silent_at_rest(node1: Host, flaxd: Flaxd) -> None:
     node1.vsctl("add-br", "other")
     node1.vsctl("set", "bridge", "br0", "external_ids:note=hello")
 
-    assert get(node1, flaxd, "/readyz").startswith("200")
+    assert flaxd.get("/readyz")[0] == 200
     assert flaxd.log == before
+
+
+def test_uninstall_leaves_nothing(node1: Host, settings: dict[str, Any]) -> None:
+    """After the daemon `linenctl uninstall` takes away all that it made: rows, conflist, its state."""
+    with running_flaxd(node1, **settings) as daemon:
+        daemon.wait_for("the overlay works")
+        wait_until(settings["conflist"].exists, "the conflist")
+    folders = {
+        "--bin-dir": settings["bin_dir"],
+        "--conf-dir": settings["conflist"].parent,
+        "--state-dir": settings["state_dir"],
+    }
+
+    options = [f"{name}={folder}" for name, folder in folders.items()]
+    node1.run(FLAXD.with_name("linenctl"), "uninstall", *options)
+
+    assert node1.records("Bridge", "name") == []
+    assert node1.records("Interface", "name") == []
+    assert not settings["conflist"].exists()
+    assert list(settings["state_dir"].rglob("*")) == []

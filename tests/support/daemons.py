@@ -9,17 +9,26 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from support.host import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from support.host import Host
 
 FLAXD = Path(sys.executable).with_name("flaxd")
 CLUSTER_RANGE = "10.244.0.0/16"
+
+_GET = """
+import sys, urllib.request, urllib.error
+try:
+    answer = urllib.request.urlopen(sys.argv[1], timeout=5)
+except urllib.error.HTTPError as error:
+    answer = error
+print(answer.status, answer.read().decode())
+"""
 
 
 class Flaxd:
@@ -41,6 +50,18 @@ class Flaxd:
             wait_until(lambda: text in self.log, f"flaxd to say {text!r}", seconds)
         except AssertionError as error:
             raise AssertionError(f"{error}; it said:\n{self.log}") from None
+
+    def get(self, path: str) -> tuple[int, str]:
+        """The status and the text of one of its pages."""
+        address = self.log.split("serving http://")[1].split()[0]
+        url = f"http://{address}{path}"
+        status, _, text = self.host.run(sys.executable, "-I", "-c", _GET, url).stdout.partition(" ")
+        return int(status), text
+
+    def state(self) -> dict[str, Any]:
+        """What its page /state says."""
+        found: dict[str, Any] = json.loads(self.get("/state")[1])
+        return found
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Stop it; its exit status."""
@@ -88,8 +109,17 @@ def node(name: str) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def running_flaxd(host: Host, **settings: object) -> Iterator[Flaxd]:
-    """A daemon with these settings (underscores for dashes), stopped with the block."""
+def running_flaxd(
+    host: Host,
+    *,
+    program: Sequence[str | Path] = (FLAXD,),
+    stdin: IO[bytes] | int = subprocess.DEVNULL,
+    **settings: object,
+) -> Iterator[Flaxd]:
+    """A daemon with these settings (underscores for dashes), stopped with the block.
+
+    `program`: the command line that the settings are added to, which has to become the daemon.
+    """
     given = {"datapath_type": "netdev", "listen": "127.0.0.1:0"} | settings
     arguments = [f"--{name.replace('_', '-')}={value}" for name, value in given.items()]
     log = host.folder / f"flaxd-{given.get('node', 'node')}.log"
@@ -97,8 +127,8 @@ def running_flaxd(host: Host, **settings: object) -> Iterator[Flaxd]:
     inside = ["nsenter", f"--target={host.pid}", "--net", "--mount", "--"]
     with log.open("ab") as stream:
         process = subprocess.Popen(
-            [*inside, str(FLAXD), *arguments],
-            stdin=subprocess.DEVNULL,
+            [*inside, *program, *arguments],
+            stdin=stdin,
             stdout=stream,
             stderr=stream,
         )

@@ -9,7 +9,9 @@ that changes sets the event again, until there is nothing left to do. At rest no
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
+import os
 import time
 from typing import TYPE_CHECKING
 
@@ -17,6 +19,7 @@ from linen.core import errors, transaction
 from linen.flaxd import cache, metrics, publisher, reconcile
 from linen.flaxd.watchtower import Watchtower
 from linen.host import intentions
+from linen.host.errors import HostError
 from linen.netlink.blocking import Netlink
 from linen.netlink.codec import NetlinkError
 from linen.netlink.monitor import Monitor
@@ -95,8 +98,9 @@ class Daemon:
             self.busy_since = began = time.monotonic()
             try:
                 outcome = await self._reconcile()
-            except (errors.Unavailable, TransactionError, NetlinkError, OSError) as error:
+            except (errors.Unavailable, TransactionError, HostError, OSError) as error:
                 outcome = metrics.FAILED
+                self._tell((str(error),), self.decision.faults)
                 log.warning("try again: %s", error)
                 asyncio.get_running_loop().call_later(self._pace.failed(), self._changed)
             self.busy_since = None
@@ -131,6 +135,12 @@ class Daemon:
         netlink = Netlink()
         try:
             netlink.enslave(port, bridge)
+        except NetlinkError as error:
+            remedy = ": flaxd needs CAP_NET_ADMIN" if error.errno == errno.EPERM else ""
+            raise HostError(
+                f"device {port.name} cannot be put on Linux bridge {bridge.name}:"
+                f" {os.strerror(error.errno)}{remedy}"
+            ) from None
         finally:
             netlink.close()
         log.info("put device %s on Linux bridge %s", port.name, bridge.name)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import sys
@@ -14,7 +15,7 @@ import click
 
 import linen
 from linen.core.errors import LinenError
-from linen.flaxd import conflist, logs, settings
+from linen.flaxd import conflist, logs, privileges, settings
 from linen.flaxd.daemon import Daemon
 from linen.flaxd.sources import FileSource
 from linen.host.errors import HostError
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
     from linen.flaxd.sources import Source
     from linen.netlink.monitor import Monitor
+
+log = logging.getLogger("flaxd")
 
 WRONG_SETTINGS = 2
 
@@ -53,6 +56,8 @@ def main(config: Path | None, **given: str | None) -> None:
             print(f"flaxd: {fault}", file=sys.stderr)  # noqa: T201  (no logging yet)
         sys.exit(WRONG_SETTINGS)
     logs.set_up(settings.log_level(chosen), chosen.log_format)
+    for fault in privileges.faults(chosen):
+        log.warning("%s", fault)
     try:
         asyncio.run(_run_until_stopped(chosen))
     except LinenError as error:
