@@ -262,7 +262,7 @@ def test_silent_at_rest(node1: Host, flaxd: Flaxd) -> None:
 
 
 def test_uninstall_leaves_nothing(node1: Host, settings: dict[str, Any]) -> None:
-    """After the daemon `linenctl uninstall` takes away all that it made: rows, conflist, its state."""
+    """After the daemon `linenctl uninstall` takes away all it made: rows, conflist, state."""
     with running_flaxd(node1, **settings) as daemon:
         daemon.wait_for("the overlay works")
         wait_until(settings["conflist"].exists, "the conflist")
