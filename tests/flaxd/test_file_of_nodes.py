@@ -279,3 +279,36 @@ def test_uninstall_leaves_nothing(node1: Host, settings: dict[str, Any]) -> None
     assert node1.records("Interface", "name") == []
     assert not settings["conflist"].exists()
     assert list(settings["state_dir"].rglob("*")) == []
+
+
+OVSDB_SERVER = "ovsdb-server conf.db --remote=punix:db.sock --detach --pidfile -vconsole:off"
+VSWITCHD = "ovs-vswitchd unix:db.sock --disable-system --detach --pidfile -vconsole:off"
+
+
+def start_again(host: Host, command: str) -> None:
+    """Start a daemon of Open vSwitch as the host did."""
+    host.run("sh", "-c", f"cd /run/openvswitch && {command}")
+
+
+def test_ovsdb_comes_back(node1: Host, flaxd: Flaxd) -> None:
+    """When ovsdb-server was killed and is back, the daemon is ready again, and mends as before."""
+    node1.signal("KILL", "ovsdb-server")
+    wait_until(lambda: flaxd.get("/readyz")[0] == 503, "not ready")
+
+    start_again(node1, OVSDB_SERVER)
+
+    wait_until(lambda: flaxd.get("/readyz")[0] == 200, "ready again")
+    node1.vsctl("--no-wait", "del-port", "vxif10_245_0_2")
+    wait_for_tunnels(node1, "2", "3")
+
+
+@pytest.mark.usefixtures("flaxd")
+def test_switch_comes_back(node1: Host) -> None:
+    """When ovs-vswitchd was killed and is back, br0 is on the Linux bridge again, and up."""
+    node1.run("ip", "link", "add", "kbr0", "type", "bridge")
+    wait_until(lambda: attached(node1), "br0 on kbr0")
+    node1.signal("KILL", "ovs-vswitchd")
+
+    start_again(node1, VSWITCHD)
+
+    wait_until(lambda: "br0" in node1.links() and attached(node1), "br0 on kbr0 again")
