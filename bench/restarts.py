@@ -9,12 +9,13 @@ anything, so it is longer than what flaxd needs.
 
 from __future__ import annotations
 
+import statistics
 import subprocess
 import tempfile
 import time
 from pathlib import Path
 
-from bench.results import Goal, Outcome, exactly, quantile
+from bench.results import Goal, Outcome, exactly
 from linen.lab.description import LINUX_BRIDGE, OVS_BRIDGE
 from linen.netlink.blocking import Netlink
 from support.host import wait_until
@@ -40,11 +41,16 @@ def measure(rounds: int) -> Outcome:
         [],
         [
             Goal(f"packets lost in {rounds} restarts of flaxd", exactly(sum(lost)), 0, ""),
-            Goal("ovs-vswitchd restarts: overlay whole, p99", quantile(repairs, 0.99), GOAL, "ms"),
+            Goal(
+                f"ovs-vswitchd restarts: overlay whole, slowest of {rounds}",
+                exactly(round(max(repairs))),
+                GOAL,
+                "ms",
+            ),
         ],
         {
             f"packets lost in as many times {PINGS} pings without a restart": sum(undisturbed),
-            "ovs-vswitchd restarts: overlay whole, p50, ms": round(quantile(repairs, 0.5).value),
+            "ovs-vswitchd restarts: overlay whole, median, ms": round(statistics.median(repairs)),
         },
         {"lost": lost, "lost without a restart": undisturbed, "overlay whole, ms": repairs},
     )
