@@ -91,10 +91,10 @@ print(json.dumps([plain(one) for one in found]))
 
 
 def test_enslaving_keeps_the_mac(host: Host) -> None:
-    """A port with a lower MAC joins the Linux bridge, and the bridge's MAC stays as it was."""
+    """A port with a lower MAC and a smaller MTU joins the Linux bridge, which keeps its own."""
     prepared(host)
-    host.run("ip", "link", "set", "br0", "address", "02:00:00:00:00:01")
-    before = host.links()["kbr0"]["address"]
+    host.run("ip", "link", "set", "br0", "address", "02:00:00:00:00:01", "mtu", "1450")
+    before = host.links()["kbr0"]
 
     python(
         host,
@@ -108,7 +108,8 @@ print("null")
     links = host.links()
     assert links["br0"]["master"] == "kbr0"
     assert "UP" in links["br0"]["flags"]
-    assert links["kbr0"]["address"] == before
+    assert links["kbr0"]["address"] == before["address"]
+    assert links["kbr0"]["mtu"] == links["br0"]["mtu"] == before["mtu"]
 
 
 def test_routes(host: Host) -> None:

@@ -83,7 +83,7 @@ def decide(
         return Decision(found, spec, seen, waiting=(text,), faults=tuple(faults))
     if not view.complete:
         steps = [step for step in steps if not isinstance(step, plan.RemoveTunnel)]
-    waiting = _waiting(spec, seen, steps)
+    waiting = _waiting(spec, seen, steps) or _unattached(settings, links)
     return Decision(found, spec, seen, steps, attachment, tuple(waiting), tuple(faults))
 
 
@@ -130,7 +130,17 @@ def _attachment(
             f" {linux_bridge.name}, and is not of network {settings.network}",
             "give the network an ovs-bridge of its own",
         )
+    if is_ours and port.mtu != linux_bridge.mtu:
+        # Open vSwitch is about to change it. Until then the Linux bridge would take it for its own.
+        return None
     return Attachment(port, linux_bridge)
+
+
+def _unattached(settings: Settings, links: Mapping[str, Link]) -> list[str]:
+    port, linux_bridge = links.get(settings.overlay.ovs_bridge), links.get(settings.linux_bridge)
+    if port is None or linux_bridge is None or port.master == linux_bridge.index:
+        return []
+    return [f"device {port.name} is not on Linux bridge {linux_bridge.name} yet"]
 
 
 def _waiting(

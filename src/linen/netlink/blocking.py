@@ -64,14 +64,15 @@ class Netlink:
                 yield kind, message
 
     def enslave(self, link: Link, master: Link) -> None:
-        """Hang `link` on the Linux bridge `master` and set it up; the bridge keeps its MAC address.
+        """Hang `link` on the Linux bridge `master`, which keeps its MAC and MTU, and set it up.
 
         A Linux bridge takes the lowest MAC of its ports until somebody sets one. Then every pod
         has a stale neighbour entry for its gateway, half a minute long. So the MAC is set first,
-        to what it is.
+        to what it is. Likewise the bridge takes the smallest MTU of its ports, so `link` is given
+        the bridge's before it joins.
         """
         self._ask(codec.set_mac(master.index, master.mac))
-        self._ask(codec.enslave(link.index, master.index))
+        self._ask(codec.enslave(link.index, master.index, master.mtu))
 
     def find_route(self, address: str) -> Route | None:
         """Where packets to an IP address go, None where there is no route."""

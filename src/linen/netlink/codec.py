@@ -162,9 +162,10 @@ def set_mac(index: int, mac: bytes) -> bytes:
     return message(RTM_SETLINK, ACK, body)
 
 
-def enslave(index: int, master: int) -> bytes:
-    """Hang a link on the Linux bridge with index `master`, and set it up."""
-    body = pack(LINK, 0, 0, index, IFF_UP, IFF_UP) + attribute(IFLA_MASTER, pack("=I", master))
+def enslave(index: int, master: int, mtu: int) -> bytes:
+    """Give a link this MTU, hang it on the Linux bridge with index `master`, and set it up."""
+    body = pack(LINK, 0, 0, index, IFF_UP, IFF_UP)
+    body += attribute(IFLA_MTU, pack("=I", mtu)) + attribute(IFLA_MASTER, pack("=I", master))
     return message(RTM_SETLINK, ACK, body)
 
 
