@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from linen.core import desired, model, neighbours, observed, plan, planner, transaction
+from linen.core import desired, model, observed, plan, planner, transaction
 from linen.light.sock import Deadline
 from linen.ovsdb.blocking import Connection
 
@@ -65,9 +65,8 @@ class Node:
         seen = observed.answers(self.connection.transact(questions), self.network)
         spec = desired.overlay_spec(options, network=self.network, maker="plugin", mtu=1400)
         missing = planner.missing_tunnels(spec, seen)
-        own = {tunnel.name for tunnel in seen.tunnels}
-        around = self.connection.converse(neighbours.look_around(missing, own))
-        return spec, seen, planner.difference(spec, seen, around)
+        steps = self.connection.converse(planner.find_steps(spec, seen, missing))
+        return spec, seen, steps
 
     def reach(self, options: model.OverlayOptions) -> list[plan.Step]:
         """Carry out one plan; what is left to do after it."""

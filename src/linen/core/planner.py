@@ -10,11 +10,13 @@ before removals, so that no peer is cut off in between.
 
 from __future__ import annotations
 
-from linen.core import errors, model, plan
+from linen.core import errors, model, neighbours, plan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Generator, Sequence
+
+    from linen.light.json import Json
 
 NOBODY = model.Neighbourhood(set(), {})
 
@@ -48,6 +50,20 @@ def missing_tunnels(spec: model.OverlaySpec, observed: model.Observed) -> list[m
     """The tunnels of `spec` that no tunnel of ours serves."""
     owned = _kept(spec, observed)
     return [tunnel for tunnel in spec.tunnels if tunnel.remote not in owned]
+
+
+def find_steps(
+    spec: model.OverlaySpec, observed: model.Observed, missing: Sequence[model.TunnelSpec]
+) -> Generator[list[Json], list[Json], list[plan.Step]]:
+    """A conversation with OVSDB that ends in `difference`; without `missing` it asks nothing.
+
+    `missing`: the `missing_tunnels`. What is in their way is asked for first.
+    """
+    if not missing:
+        return difference(spec, observed)
+    own_names = {tunnel.name for tunnel in observed.tunnels}
+    neighbourhood = yield from neighbours.look_around(missing, own_names)
+    return difference(spec, observed, neighbourhood)
 
 
 def _kept(spec: model.OverlaySpec, observed: model.Observed) -> dict[str, model.ObservedTunnel]:

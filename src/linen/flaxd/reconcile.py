@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from linen.core import cluster, desired, errors, model, neighbours, observed, plan, planner
+from linen.core import cluster, desired, errors, model, observed, plan, planner
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -70,13 +70,9 @@ def decide(
     spec = _spec(settings, view.own, found, linux_bridge.mtu if linux_bridge else mtu)
     seen = observed.answers(replica.answer(questions(settings)), settings.network)
     missing = planner.missing_tunnels(spec, seen)
-    own_names = {tunnel.name for tunnel in seen.tunnels}
-    around = (
-        replica.converse(neighbours.look_around(missing, own_names)) if missing else planner.NOBODY
-    )
     faults = [*view.faults, *found.faults, *_refused(seen)]
     try:
-        steps = planner.difference(spec, seen, around)
+        steps = replica.converse(planner.find_steps(spec, seen, missing))
         attachment = _attachment(settings, seen, links)
     except errors.Conflict as conflict:
         text = f"{conflict.message}; {conflict.details}"

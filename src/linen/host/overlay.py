@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from linen.core import desired, model, naming, neighbours, observed, plan, planner
+from linen.core import desired, model, naming, observed, plan, planner
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,21 +39,7 @@ def look_at(network: Network, connection: Connection, netlink: Netlink, mtu: int
         network=network.name,
         maker=naming.MAKER_PLUGIN,
         mtu=mtu,
-        own_addresses=own_addresses(options.vteps, netlink),
+        own_addresses=netlink.own_addresses(options.vteps),
     )
     missing = planner.missing_tunnels(spec, seen)
-    if not missing:
-        return Look(spec, seen, planner.difference(spec, seen))
-    own_names = {tunnel.name for tunnel in seen.tunnels}
-    around = connection.converse(neighbours.look_around(missing, own_names))
-    return Look(spec, seen, planner.difference(spec, seen, around))
-
-
-def own_addresses(vteps: Sequence[str], netlink: Netlink) -> set[str]:
-    """Those of the VTEPs that are this node itself."""
-    own = set()
-    for vtep in vteps:
-        route = netlink.find_route(vtep)
-        if route is not None and route.is_local:
-            own.add(vtep)
-    return own
+    return Look(spec, seen, connection.converse(planner.find_steps(spec, seen, missing)))

@@ -13,7 +13,7 @@ from linen.netlink import codec
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from linen.netlink.codec import Link, Route
 
@@ -82,6 +82,15 @@ class Netlink:
             if error.errno in UNREACHABLE:
                 return None
             raise
+
+    def own_addresses(self, addresses: Iterable[str]) -> set[str]:
+        """Those of some IP addresses that are this node's own."""
+        own = set()
+        for address in addresses:
+            route = self.find_route(address)
+            if route is not None and route.is_local:
+                own.add(address)
+        return own
 
     def netns_id(self, descriptor: int) -> int:
         """The id of the namespace behind an open file, as links name it; negative for none."""

@@ -92,13 +92,7 @@ class Connection:
 
     def converse(self, conversation: Generator[list[Json], list[Json], Learned]) -> Learned:
         """Carry a conversation of the core (operations out, results in) to its end."""
-        try:
-            operations = next(conversation)
-            while True:
-                operations = conversation.send(self.transact(operations))
-        except StopIteration as stop:
-            learned: Learned = stop.value
-            return learned
+        return wire.converse(conversation, self.transact)
 
     def _next(self) -> int:
         self._sent += 1

@@ -105,13 +105,7 @@ class Replica:
 
     def converse(self, conversation: Generator[list[Json], list[Json], Learned]) -> Learned:
         """Carry a conversation of the core (operations out, results in) to its end."""
-        try:
-            operations = next(conversation)
-            while True:
-                operations = conversation.send(self.answer(operations))
-        except StopIteration as stop:
-            learned: Learned = stop.value
-            return learned
+        return wire.converse(conversation, self.answer)
 
     def _select(self, operation: Json) -> list[Json]:
         rows: Iterable[Json] = self._rows[operation["table"]].values()

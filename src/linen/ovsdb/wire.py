@@ -10,9 +10,12 @@ from linen.light import json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
+    from typing import TypeVar
 
     from linen.light.json import Json
+
+    Learned = TypeVar("Learned")
 
 DATABASE = "Open_vSwitch"
 
@@ -40,6 +43,20 @@ def echo_reply(message: Json) -> bytes:
     """The answer that keeps the server from dropping us as inactive."""
     reply = {"id": message.get("id"), "result": message.get("params"), "error": None}
     return json.dumps(reply).encode()
+
+
+def converse(
+    conversation: Generator[list[Json], list[Json], Learned],
+    answer: Callable[[list[Json]], list[Json]],
+) -> Learned:
+    """Carry a conversation of the core (operations out, results in) to its end."""
+    try:
+        operations = next(conversation)
+        while True:
+            operations = conversation.send(answer(operations))
+    except StopIteration as stop:
+        learned: Learned = stop.value
+        return learned
 
 
 class Inbox:

@@ -8,11 +8,10 @@ left to do. Who loses a race sees the winner's work and goes on from there.
 
 from __future__ import annotations
 
-from linen.core import desired, errors, model, naming, neighbours, observed, plan, planner
+from linen.core import desired, errors, model, naming, observed, plan, planner
 from linen.light.sock import Deadline
 from linen.netlink.blocking import has_generic_family
 from linen.ovsdb.blocking import Connection, TransactionError
-from linen.plugin import underlay
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -79,15 +78,12 @@ class Overlay:
         seen = observed.answers(results, network)
         spec = self._spec(())
         missing = planner.missing_tunnels(spec, seen)
-        own = underlay.own_addresses(self._netlink, missing)
+        own = self._netlink.own_addresses(tunnel.remote for tunnel in missing)
         if own:
             spec = self._spec(own)
             missing = planner.missing_tunnels(spec, seen)
-        if not missing:
-            return Finding(spec, seen, planner.difference(spec, seen))
-        own_names = {tunnel.name for tunnel in seen.tunnels}
-        around = self._connection.converse(neighbours.look_around(missing, own_names))
-        return Finding(spec, seen, planner.difference(spec, seen, around))
+        steps = self._connection.converse(planner.find_steps(spec, seen, missing))
+        return Finding(spec, seen, steps)
 
     def ensure(self) -> tuple[Finding, bool]:
         """Make the overlay as it should be: what there is in the end, and whether it was changed.

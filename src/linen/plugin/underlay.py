@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the underlay says about tunnels: which peers are this node, how large a packet may be."""
+"""What the underlay says about tunnels: how large a packet may be."""
 
 from __future__ import annotations
 
@@ -12,16 +12,6 @@ if TYPE_CHECKING:
     from linen.core.model import TunnelSpec
     from linen.netlink.blocking import Netlink
     from linen.netlink.codec import Link
-
-
-def own_addresses(netlink: Netlink, tunnels: Iterable[TunnelSpec]) -> set[str]:
-    """The peers that are this node itself, so that all nodes can share one list of VTEPs."""
-    own = set()
-    for tunnel in tunnels:
-        route = netlink.find_route(tunnel.remote)
-        if route is not None and route.is_local:
-            own.add(tunnel.remote)
-    return own
 
 
 def mtu_warnings(netlink: Netlink, tunnels: Iterable[TunnelSpec], bridge: Link) -> list[str]:
