@@ -111,6 +111,20 @@ def test_plugin_alone(site: Site) -> None:
     assert list(site.files()) == ["linen"]
 
 
+def test_plugins_for_flaxd(site: Site) -> None:
+    """What the daemon's conflist needs is installed beforehand, but for what others installed."""
+    site.bin_dir.mkdir(parents=True)
+    (site.bin_dir / "portmap").write_bytes((GO_TOOLS / "portmap").read_bytes())
+    (site.bin_dir / "portmap").chmod(0o755)
+
+    done = site.node.linenctl("install", "--for-flaxd", "--plugin", FROZEN_PLUGIN)
+
+    assert done.returncode == 0, done.stderr
+    assert sorted(site.files()) == ["bridge", "host-local", "linen", "loopback", "portmap"]
+    assert site.files()["portmap"][0] == (GO_TOOLS / "portmap").read_bytes()
+    assert f"left alone: {site.bin_dir / 'portmap'}" in done.stdout
+
+
 def test_wrong_conflist_is_refused_whole(site: Site) -> None:
     """A conflist with errors installs nothing, and all its errors are told."""
     document = example("master", "1.0.0")

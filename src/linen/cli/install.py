@@ -25,6 +25,7 @@ _PLANNED = {"new": "would install", "changed": "would replace", "right": "is rig
 
 @click.command(cls=NodeCommand)
 @click.option("--conflist", type=_FILE, help="The network to install; without it only the plugin.")
+@click.option("--for-flaxd", is_flag=True, help="The plugins of the conflist that flaxd writes.")
 @click.option("--plugin", type=_FILE, help="The plugin's file.  [default: bin/linen]")
 @bin_dir_option
 @conf_dir_option
@@ -38,6 +39,7 @@ def command(  # noqa: PLR0913 (an option each)
     conf_dir: Path,
     state_dir: Path,
     *,
+    for_flaxd: bool,
     offline: bool,
     dry_run: bool,
 ) -> None:
@@ -46,8 +48,11 @@ def command(  # noqa: PLR0913 (an option each)
     The conflist is checked before, and written last. Reference plugins that it names are copied
     from the distribution's package where they are missing; files of others are never replaced.
     """
+    if conflist is not None and for_flaxd:
+        raise click.UsageError("--conflist and --for-flaxd exclude each other")
+    order = Order(conflist, plugin, bin_dir, conf_dir, state_dir, offline, for_flaxd)
     try:
-        installation = prepare(Order(conflist, plugin, bin_dir, conf_dir, state_dir, offline))
+        installation = prepare(order)
     except ConflistRefused as refused:
         for finding in refused.findings:
             if finding.severity == "error":

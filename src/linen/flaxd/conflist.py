@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 Document = dict[str, Any]
 MANAGED = ("managedBy", "flaxd")
-PLUGINS = ("bridge", "host-local", "linen", "portmap")
 
 
 def render(
@@ -118,7 +117,7 @@ def fit_version(bin_dir: Path) -> str:
     Raises `HostError` where one of them is missing.
     """
     common = set(versions.SUPPORTED)
-    for name in PLUGINS:
+    for name in programs.FLAXD_CHAIN:
         common &= set(programs.ask_versions(bin_dir / name))
     return max(common, key=programs.version_key)
 

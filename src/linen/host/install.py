@@ -31,6 +31,8 @@ from linen.host.files import PROGRAM, SECRET, digest, find_digest, write_whole
 from linen.host.findings import has_errors
 from linen.host.node import Node
 from linen.host.programs import (
+    FLAXD_CHAIN,
+    OF_THE_RUNTIME,
     PACKAGE,
     REFERENCE_FOLDERS,
     ask_versions,
@@ -47,7 +49,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Order:
-    """What somebody asked for. `conflist`, `plugin`: files to install from, None for none, ours."""
+    """What somebody asked for. `conflist`, `plugin`: files to install from, None for none, ours.
+
+    `for_flaxd`: the plugins of the conflist that flaxd will write.
+    """
 
     conflist: Path | None
     plugin: Path | None
@@ -55,6 +60,7 @@ class Order:
     conf_dir: Path
     state_dir: Path
     offline: bool = False
+    for_flaxd: bool = False
 
 
 @dataclass(frozen=True)
@@ -110,28 +116,30 @@ def prepare(order: Order) -> Installation:
 
     Raises `ConflistRefused` for a wrong conflist, `HostError` for what else is in the way.
     """
+    if order.conflist is not None:
+        return _with_conflist(order, order.conflist)
     record = Record.read(order.state_dir)
     plugin = find_linen(order.plugin)
-    sources = {LINEN: plugin}
-    placements = [
-        Placement.of(order.bin_dir / LINEN, plugin.read_bytes(), PROGRAM, str(plugin)),
-    ]
-    if order.conflist is None:
-        ask_versions(plugin)
-        return Installation(tuple(placements), (), (), (), (), record)
-    conflist = _read_sound(order.conflist)
+    ask_versions(plugin)
+    names = {*FLAXD_CHAIN, OF_THE_RUNTIME} if order.for_flaxd else set()
+    copies, kept = _reference_plugins(names - {LINEN}, order, record)
+    placements = _program_placements({LINEN: plugin} | copies, order)
+    return Installation(tuple(placements), tuple(kept), (), (), (), record)
+
+
+def _with_conflist(order: Order, source: Path) -> Installation:
+    record = Record.read(order.state_dir)
+    plugin = find_linen(order.plugin)
+    conflist = _read_sound(source)
     findings = tuple(diagnose_conflist(conflist))
     if has_errors(findings):
-        raise ConflistRefused(f"{order.conflist} has errors", findings)
-    copies, kept = _reference_plugins(conflist, order, record)
-    sources |= copies | {path.name: path for path in kept}
-    conflist, remarks = _fit_version(conflist, sources)
+        raise ConflistRefused(f"{source} has errors", findings)
+    copies, kept = _reference_plugins(conflist.programs() - {LINEN}, order, record)
+    programs = {LINEN: plugin} | copies
+    conflist, remarks = _fit_version(conflist, programs | {path.name: path for path in kept})
     if not order.offline:
         _require_open_vswitch(conflist)
-    placements += [
-        Placement.of(order.bin_dir / name, source.read_bytes(), PROGRAM, str(source))
-        for name, source in sorted(copies.items())
-    ]
+    placements = _program_placements(programs, order)
     placements.append(_conflist_placement(conflist, order))
     remarks += _rivals(order.conf_dir)
     return Installation(
@@ -151,17 +159,25 @@ def _read_sound(path: Path) -> Conflist:
         raise ConflistRefused(f"{path} has errors", [fault.finding]) from None
 
 
+def _program_placements(programs: dict[str, Path], order: Order) -> list[Placement]:
+    """Ours first, then the others by name."""
+    return [
+        Placement.of(order.bin_dir / name, source.read_bytes(), PROGRAM, str(source))
+        for name, source in sorted(programs.items(), key=lambda item: (item[0] != LINEN, item[0]))
+    ]
+
+
 def _reference_plugins(
-    conflist: Conflist, order: Order, record: Record
+    names: set[str], order: Order, record: Record
 ) -> tuple[dict[str, Path], list[Path]]:
-    """Which of the chain's other plugins have to be copied from where, and which are there.
+    """Which of these plugins have to be copied from where, and which are there.
 
     One that we copied earlier is copied anew, so that it follows its package.
     """
     copies: dict[str, Path] = {}
     kept: list[Path] = []
     missing: list[str] = []
-    for name in sorted(conflist.programs() - {LINEN}):
+    for name in sorted(names):
         path, source = order.bin_dir / name, find_reference(name)
         if is_program(path) and not (source and record.owns(path)):
             kept.append(path)
@@ -174,7 +190,7 @@ def _reference_plugins(
     if missing:
         folders = " or ".join(map(str, (order.bin_dir, *REFERENCE_FOLDERS)))
         raise HostError(
-            f"{', '.join(missing)}: named by the conflist, and not in {folders}",
+            f"{', '.join(missing)}: needed by the chain, and not in {folders}",
             f"reference plugins are in the package {PACKAGE} (apt install {PACKAGE})",
         )
     return copies, kept

@@ -15,6 +15,11 @@ BIN_DIR = "/opt/cni/bin"
 # Where distributions put the reference plugins: Debian and Ubuntu, Fedora and its kin.
 REFERENCE_FOLDERS = (Path("/usr/lib/cni"), Path("/usr/libexec/cni"))
 PACKAGE = "containernetworking-plugins"  # the same name in both
+# The chain of the conflist that flaxd writes.
+FLAXD_CHAIN = ("bridge", "host-local", "linen", "portmap")
+# What a runtime calls by itself for each pod, whatever the conflist: containerd before 2.0 has no
+# other way to set up a pod's loopback.
+OF_THE_RUNTIME = "loopback"
 ANSWER_DEADLINE = 10  # seconds for VERSION, which takes milliseconds
 
 
