@@ -79,6 +79,28 @@ def test_leaves_nothing_of_ours(installed: Installed) -> None:
     assert "kbr0" in installed.host.links()
 
 
+def test_empty_linux_bridge_goes(installed: Installed) -> None:
+    """A Linux bridge on which no pod hangs goes with its network."""
+    installed.node.chain.delete("pod")
+
+    done = installed.uninstall()
+
+    assert done.returncode == 0, done.stdout
+    assert "removed: Linux bridge kbr0" in done.stdout
+    assert not {"kbr0", "br0"} & set(installed.host.links())
+
+
+def test_linux_bridge_with_another_address_stays(installed: Installed) -> None:
+    """An empty Linux bridge that somebody uses for more than our network stays, and is told."""
+    installed.node.chain.delete("pod")
+    installed.host.run("ip", "address", "add", "192.0.2.1/24", "dev", "kbr0")
+
+    done = installed.uninstall()
+
+    assert "stays: Linux bridge kbr0: its address 192.0.2.1 is not the network's" in done.stdout
+    assert "kbr0" in installed.host.links()
+
+
 def test_port_that_comes_in_between(installed: Installed) -> None:
     """A port that somebody adds after we looked keeps its bridge: the transaction fails whole."""
     path = f"/proc/{installed.host.pid}/root/run/openvswitch/db.sock"

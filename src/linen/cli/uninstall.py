@@ -21,7 +21,7 @@ def command(bin_dir: Path, conf_dir: Path, state_dir: Path, *, keep_overlay: boo
     """Take Linen off this host (as root): conflist, plugins, and its rows in Open vSwitch.
 
     Pods that run keep their addresses and reach each other on this node, but no longer those of
-    other nodes. The Linux bridge belongs to the bridge plugin and stays.
+    other nodes. The Linux bridge that they hang on stays; an empty one goes.
     Exit status 1 if something of ours could not be removed; call it again then.
     """
     report = uninstall(bin_dir, conf_dir, state_dir, keep_overlay=keep_overlay)

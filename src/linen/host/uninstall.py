@@ -2,7 +2,8 @@
 """Linen off this host, in the order that leaves no half-working node behind.
 
 First the conflist, so that the runtime starts no pod that would need the rest; then our programs;
-then what is ours in Open vSwitch. What others use, or changed, stays, and is told.
+then what is ours in Open vSwitch, and Linux bridges that nothing hangs on any more. What others
+use, or changed, stays, and is told.
 """
 
 from __future__ import annotations
@@ -15,14 +16,17 @@ from linen.core import errors
 from linen.host.checks.folder import read_folder
 from linen.host.conflists import CONFLIST_NAME, LINEN, networks_of
 from linen.host.files import remove_file
+from linen.host.linux_bridges import gateways, remove_idle
 from linen.host.node import DEFAULT_OVSDB
 from linen.host.programs import is_linen
 from linen.host.record import KNOWN_NODES, Record
 from linen.host.removal import remove_from
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from linen.host.checks.folder import Folder
-    from linen.host.conflists import Conflist
+    from linen.host.conflists import Conflist, Network
 
 
 @dataclass
@@ -34,20 +38,35 @@ class Report:
     failed: bool = False
 
 
-def uninstall(bin_dir: Path, conf_dir: Path, state_dir: Path, *, keep_overlay: bool) -> Report:
-    """Remove what is ours. Raises `HostError` where the record cannot be read."""
+def uninstall(
+    bin_dir: Path,
+    conf_dir: Path,
+    state_dir: Path,
+    *,
+    keep_overlay: bool = False,
+    databases: Collection[str] = (),
+) -> Report:
+    """Remove what is ours. Raises `HostError` where the record cannot be read.
+
+    `databases`: sockets of OVSDBs to look into besides those that record and conflist name.
+    """
     record = Record.read(state_dir)
     report = Report()
     folder = read_folder(conf_dir)
     ours = [conflist for conflist in folder.ours if conflist.path.name == CONFLIST_NAME]
     rest = [conflist for conflist in folder.conflists if conflist not in ours]
-    record.databases |= {network.options.ovsdb for network in networks_of(ours)}
+    networks = networks_of(ours)
+    record.databases |= {*databases, *(network.options.ovsdb for network in networks)}
     _remove_conflist(conf_dir / CONFLIST_NAME, folder, record, report)
     _remove_programs(bin_dir, record, rest, report)
     if keep_overlay:
         report.stays.append("the overlay: OVS bridges and tunnels go on without the plugin")
     else:
-        _remove_overlay(record, {network.name for network in networks_of(rest)}, report)
+        left = networks_of(rest)
+        gone = _remove_overlay(record, {network.name for network in left}, report)
+        in_use = {network.linux_bridge for network in left}
+        idle = [network for network in networks if network.linux_bridge not in in_use]
+        _remove_linux_bridges(idle, gone, report)
         _remove_known_nodes(state_dir, report)
     record.write()
     return report
@@ -95,11 +114,13 @@ def _could_remove(path: Path, report: Report) -> bool:
     return True
 
 
-def _remove_overlay(record: Record, keep: set[str], report: Report) -> None:
+def _remove_overlay(record: Record, keep: set[str], report: Report) -> set[str]:
     """All marked rows, but those of networks that other conflists still define.
 
-    An OVSDB that does not answer stays in the record, for a later call.
+    An OVSDB that does not answer stays in the record, for a later call. Returns the names of the
+    OVS bridges that are gone.
     """
+    gone: set[str] = set()
     for path in sorted(record.databases or {DEFAULT_OVSDB}):
         try:
             removal = remove_from(path, keep)
@@ -108,10 +129,24 @@ def _remove_overlay(record: Record, keep: set[str], report: Report) -> None:
             report.stays.append(f"what is ours in Open vSwitch: {error.message}")
             continue
         record.databases.discard(path)
+        gone |= {bridge.name for bridge in removal.bridges}
         report.removed += removal.sentences
         report.stays += removal.reasons
         for bridge in removal.staying:
             _take_off(bridge.name, report)
+    return gone
+
+
+def _remove_linux_bridges(networks: list[Network], gone: set[str], report: Report) -> None:
+    """Those that the bridge plugin made for our networks alone."""
+    for network in networks:
+        outcome = remove_idle(network.linux_bridge, gateways(network), gone)
+        if outcome is None:
+            continue
+        if outcome.reason:
+            report.stays.append(f"Linux bridge {outcome.name}: {outcome.reason}")
+        else:
+            report.removed.append(f"Linux bridge {outcome.name}")
 
 
 def _remove_known_nodes(state_dir: Path, report: Report) -> None:
