@@ -88,7 +88,10 @@ def neighbours(own: Peer, peers: Mapping[str, Peer], topology: str) -> Neighbour
     if topology == model.TOPOLOGY_STAR and not own.is_master:
         wanted = [peer for peer in wanted if peer.is_master]
         if not wanted:
-            faults.append("no other node is a master, and in a star only masters are connected to")
+            faults.append(
+                "no other node is a master, and in a star only masters are connected to:"
+                " make one a master (docs/flaxd.md, Topologies)"
+            )
     if topology == model.TOPOLOGY_MESH:
         faults += _size_faults(len(wanted))
         wanted = wanted[:MESH_LIMIT]

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The cluster's nodes from Kubernetes, and what this node tells there of itself.
 
-Two watches: of the metadata of all Nodes, where each daemon has published its tunnel address and
-pod ranges as annotations; and of the own Node, whole, for its InternalIP and its podCIDRs.
+Three watches: of the metadata of all Nodes, where each daemon has published its tunnel address and
+pod ranges as annotations; of the own Node, whole, for its InternalIP and its podCIDRs; and of the
+daemon's own service account, whose deletion says that Linen is taken off the cluster.
 Written are the own annotations, the NetworkUnavailable condition, and Events for what an
 administrator must know.
 """
@@ -16,24 +17,28 @@ from typing import TYPE_CHECKING
 
 import linen
 from linen.core import cluster
+from linen.flaxd.removal import Removed
 from linen.kube import patches
+from linen.kube.account import is_ending, parse_account
 from linen.kube.client import MERGE_PATCH, STRATEGIC_PATCH, Client
-from linen.kube.errors import KubernetesError
+from linen.kube.errors import ApiRefused, KubernetesError
 from linen.kube.events import Recorder
 from linen.kube.nodes import parse_own, parse_record
-from linen.kube.watch import NODES, Watch
+from linen.kube.watch import NODES, NOT_CONNECTED, Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from linen.flaxd.settings import Settings
     from linen.kube.access import Access
+    from linen.kube.account import Account
     from linen.kube.nodes import NodeRecord, OwnNode
 
 log = logging.getLogger("flaxd.kubernetes")
 
 GRACE = 10.0  # seconds that a working overlay may fail before the scheduler is told
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds between attempts to write
+PARTING = 5.0  # seconds for what an ending daemon still wants to know or to tell
 
 
 class KubernetesSource:
@@ -57,6 +62,9 @@ class KubernetesSource:
         self._own: Watch[OwnNode] = Watch(
             self._client, parse_own, self._wake.set, only=settings.node
         )
+        self._account = self._watch_account()
+        self._was_installed = self._removed = False
+        self._complaint = ""
         self._events = Recorder(self._client)
         self._waiting: Sequence[str] | None = None  # None until the daemon has said something
         self._waiting_since = 0.0
@@ -83,23 +91,93 @@ class KubernetesSource:
         self._wake.set()
 
     async def run(self, on_view: Callable[[cluster.View], None]) -> None:
-        """Call `on_view` with each new view of the cluster, until cancelled."""
+        """Call `on_view` with each new view of the cluster, until cancelled.
+
+        Raises `Removed`, in a group, when Linen is taken off the cluster.
+        """
         async with self._client, asyncio.TaskGroup() as tasks:
             tasks.create_task(self._all.run(), name="nodes")
             tasks.create_task(self._own.run(), name="own node")
+            if self._account is not None:
+                tasks.create_task(self._account.run(), name="service account")
             tasks.create_task(self._work(on_view), name="publication")
 
+    async def part(self) -> None:
+        """Learn whether the daemon ends because its namespace does, with all that is in it.
+
+        Its service account may be deleted after its pod. With its rights gone already, only the
+        watch of that can tell.
+        """
+        name = self._settings.service_account
+        if name is None:
+            return
+        try:
+            async with asyncio.timeout(PARTING):
+                self._removed = is_ending(await self._client.get(name.home))
+                self._wake.set()
+        except ApiRefused as error:
+            log.info("its rights are gone (%s); waiting whether its account goes too", error)
+            await asyncio.sleep(PARTING)
+        except (KubernetesError, TimeoutError) as error:
+            log.info("whether Linen is taken off the cluster is not known: %s", error)
+
+    async def withdraw(self) -> None:
+        """Take back what the own Node says of us, as far as our rights still reach."""
+        node = self._own.records.get(self._settings.node)
+        if node is None:
+            return
+        path = f"{NODES}/{node.name}"
+        try:
+            async with self._client, asyncio.timeout(PARTING):
+                annotations = patches.publication(node, None)
+                if annotations is not None:
+                    await self._client.patch(path, annotations, MERGE_PATCH)
+                condition = patches.without_condition(node)
+                if condition is not None:
+                    await self._client.patch(f"{path}/status", condition, STRATEGIC_PATCH)
+        except (KubernetesError, TimeoutError) as error:
+            log.warning("own Node keeps what it says of Linen: %s", error)
+
+    def _watch_account(self) -> Watch[Account] | None:
+        name = self._settings.service_account
+        if name is None:
+            return None
+        return Watch(
+            self._client,
+            parse_account,
+            self._wake.set,
+            collection=name.collection,
+            only=name.name,
+        )
+
+    def _check_removed(self) -> None:
+        """Raises `Removed` once an account that was there is gone.
+
+        One that never was is a slip of whoever configured us.
+        """
+        if self._account is not None and self._account.synced:
+            is_installed = bool(self._account.records)
+            self._removed |= self._was_installed and not is_installed
+            self._was_installed |= is_installed
+        if self._removed:
+            raise Removed
+
     async def _work(self, on_view: Callable[[cluster.View], None]) -> None:
-        complaint = ""
         while True:
             await self._wake.wait()
             self._wake.clear()
-            if self.problem not in {complaint, "not connected yet"}:
-                complaint = self.problem
-                log.warning("API server: %s", complaint or "connected again")
+            self._check_removed()
+            self._complain()
             if self._all.synced and self._own.synced:
                 on_view(self._view())
                 await self._write_or_retry()
+
+    def _complain(self) -> None:
+        """Log each new problem, also one of the account's: nodes are up to date without that."""
+        problem = self.problem or (self._account.problem if self._account is not None else "")
+        if problem not in {self._complaint, NOT_CONNECTED}:
+            self._complaint = problem
+            log.warning("API server: %s", problem or "connected again")
 
     def _view(self) -> cluster.View:
         own = self._own_peer()
@@ -115,7 +193,7 @@ class KubernetesSource:
         vtep = None if node is None else self._choose_vtep(node.vteps)
         if node is None or vtep is None:
             return None
-        is_master = self._settings.overlay.is_master
+        is_master = self._settings.overlay.is_master or node.is_master
         return cluster.Peer(node.name, vtep, ranges=node.pod_ranges, is_master=is_master)
 
     async def _write_or_retry(self) -> None:

@@ -15,7 +15,7 @@ import click
 
 import linen
 from linen.core.errors import LinenError
-from linen.flaxd import conflist, logs, privileges, settings
+from linen.flaxd import conflist, logs, privileges, removal, settings
 from linen.flaxd.daemon import Daemon
 from linen.flaxd.sources import FileSource
 from linen.host.errors import HostError
@@ -79,15 +79,37 @@ def effective(chosen: settings.Settings) -> settings.Settings:
     return adopted
 
 
+class _Told(Exception):
+    """The daemon was told to end."""
+
+
 async def _run_until_stopped(chosen: settings.Settings) -> None:
-    task = asyncio.current_task()
-    if task is not None:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    """Work until a signal, or until Linen is taken off the cluster, and then wait for a signal."""
+    told = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, told.set)
+    daemon = Daemon(chosen, lambda links: _source(chosen, links))
+    is_removed = False
     try:
-        await Daemon(chosen, lambda links: _source(chosen, links)).run()
-    except asyncio.CancelledError:
-        return
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(daemon.run(), name="daemon")
+            tasks.create_task(_end(told, daemon.source), name="end")
+    except* _Told:
+        pass
+    except* removal.Removed:
+        is_removed = True
+    if is_removed:
+        log.warning("Linen was taken off the cluster, so it goes from this node")
+        await asyncio.gather(daemon.source.withdraw(), removal.take_off(chosen))
+        log.info("nothing is left to do but to be ended")
+        await told.wait()
+
+
+async def _end(told: asyncio.Event, source: Source) -> None:
+    """End the daemon's other tasks when it is told to, after last news."""
+    await told.wait()
+    await source.part()
+    raise _Told
 
 
 def _source(chosen: settings.Settings, links: Monitor) -> Source:

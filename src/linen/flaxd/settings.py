@@ -22,6 +22,7 @@ import yaml
 from linen.cni import options, request
 from linen.cni.spelling import nearest
 from linen.core import addresses, model
+from linen.kube.account import AccountName
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 ENVIRONMENT_PREFIX = "LINEN_"
 SMALLEST_MTU = 576  # RFC 791: what every host must be able to receive
 IPV6_MTU = 1280  # RFC 8200
+ACCOUNT_NAME = re.compile(r"([a-z0-9][-a-z0-9]{0,62})/([a-z0-9][-a-z0-9.]{0,252})")
 NODE_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")  # RFC 1123, as Kubernetes has it
 
 
@@ -58,6 +60,7 @@ class Settings:
     `peers`: the file with the cluster's nodes, or None for Kubernetes.
     `overlay`: what plugin and daemon agree on; its `vteps` are empty, for the daemon finds them.
     `given`: the names of the settings of `overlay` that somebody set.
+    `service_account`: whose deletion takes Linen off this node, None for nobody's.
     `listen`: host and port of the HTTP server. `bfd_interval`: milliseconds, 0 for no BFD.
     `probe_interval`: seconds, 0 for no probe.
     """
@@ -65,6 +68,7 @@ class Settings:
     node: str
     peers: Path | None
     kubeconfig: Path | None
+    service_account: AccountName | None
     conflist: Path
     bin_dir: Path
     state_dir: Path
@@ -99,6 +103,13 @@ def _node(value: Json) -> str:
     raise options.Wrong(
         f"must be a node's name (lower-case letters, digits, - and .), is {options.kind(value)}"
     )
+
+
+def _account(value: Json) -> AccountName:
+    match = ACCOUNT_NAME.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise options.Wrong(f"must be NAMESPACE/NAME, is {options.kind(value)}")
+    return AccountName(match[1], match[2])
 
 
 def _network(value: Json) -> str:
@@ -219,6 +230,9 @@ SETTINGS: dict[str, Setting] = {
     "node": Setting(_node, None, "This node's name [the host's name]."),
     "peers": Setting(_path, None, "File with the cluster's nodes, instead of Kubernetes."),
     "kubeconfig": Setting(_path, None, "Kubernetes client configuration [in-cluster]."),
+    "service-account": Setting(
+        _account, None, "NAMESPACE/NAME; when it is deleted, Linen goes from this node [none]."
+    ),
     "conflist": Setting(_path, Path("/etc/cni/net.d/linen.conflist"), "The network's conflist."),
     "bin-dir": Setting(_path, Path("/opt/cni/bin"), "Where the CNI plugins are."),
     "state-dir": Setting(_path, Path("/var/lib/linen"), "Where the last known peers are kept."),
@@ -248,7 +262,7 @@ def load(
     values = _from_file(config, faults)
     for name in SETTINGS:
         variable = ENVIRONMENT_PREFIX + name.upper().replace("-", "_")
-        if variable in environment:
+        if environment.get(variable):  # an empty one counts as not set, as a ConfigMap has it
             values[name] = (variable, _value(name, environment[variable]))
         if name in arguments:
             values[name] = (f"--{name}", _value(name, arguments[name]))

@@ -38,6 +38,12 @@ class Source(Protocol):
     def report(self, waiting: Sequence[str], faults: Sequence[str]) -> None:
         """Take note why this node's overlay does not work (nothing: it does), and of its faults."""
 
+    async def part(self) -> None:
+        """The daemon was told to end: hear last news, in a few seconds at most."""
+
+    async def withdraw(self) -> None:
+        """Take back all that was told of this node."""
+
 
 class FileSource:
     """The nodes from the file of `--peers`."""
@@ -63,6 +69,12 @@ class FileSource:
 
     def report(self, waiting: Sequence[str], faults: Sequence[str]) -> None:
         """Nobody is there to be told."""
+
+    async def part(self) -> None:
+        """No news can keep the daemon from ending."""
+
+    async def withdraw(self) -> None:
+        """Nothing was told to anybody."""
 
     def _complain(self, text: str) -> None:
         if text != self.problem:

@@ -28,6 +28,7 @@ POD_RANGES = PREFIX + "pod-ranges"
 MASTER = PREFIX + "master"
 VERSION = PREFIX + "version"
 FORMAT = 1  # what we write, see VERSION
+MASTER_LABEL = PREFIX + "master"  # "true" makes a Node a star's master: administrators set it
 
 NETWORK_UNAVAILABLE = "NetworkUnavailable"
 
@@ -67,7 +68,8 @@ class OwnNode:
     """What the daemon needs of its own Node.
 
     `vteps`: its InternalIPs, of each family the first. `pod_ranges`: its podCIDRs, empty until they
-    are allocated. `annotations`: ours, as they are. `faults`: what in it could not be used.
+    are allocated. `annotations`: ours, as they are. `is_master`: labelled as a star's master.
+    `faults`: what in it could not be used.
     """
 
     name: str
@@ -76,6 +78,7 @@ class OwnNode:
     pod_ranges: tuple[str, ...] = ()
     annotations: tuple[tuple[str, str], ...] = ()
     condition: Condition | None = None
+    is_master: bool = False
     faults: tuple[str, ...] = ()
 
 
@@ -115,6 +118,7 @@ def parse_own(node: Any) -> OwnNode | None:  # noqa: ANN401 (JSON as it comes)
         ranges or (),
         tuple(sorted(_ours(metadata).items())),
         _condition(status),
+        _mapping(metadata, "labels").get(MASTER_LABEL) == "true",
         tuple(faults),
     )
 

@@ -63,3 +63,14 @@ def network_condition(own: nodes.OwnNode, problem: str, now: datetime) -> dict[s
         "lastTransitionTime": before.since if before is not None and is_same else time,
     }
     return {"status": {"conditions": [condition]}}
+
+
+def without_condition(own: nodes.OwnNode) -> dict[str, Any] | None:
+    """The strategic merge patch that removes our condition; None where there is none of ours.
+
+    One that stayed would tell the scheduler of our network whatever network comes next.
+    """
+    if own.condition is None or own.condition.reason not in {UP, DOWN}:
+        return None
+    gone = {"type": nodes.NETWORK_UNAVAILABLE, "$patch": "delete"}
+    return {"status": {"conditions": [gone]}}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A replica of the cluster's Nodes, or of one of them, that is kept up to date.
+"""A replica of the cluster's Nodes, or of one object, that is kept up to date.
 
 A full list, in pages, and from its revision on a watch. A watch that ends, as each does after some
 minutes, is resumed from the last revision seen, for which bookmarks keep that one recent. Where the
@@ -7,8 +7,8 @@ server has forgotten that revision (410), the list is read anew. A list replaces
 was deleted while nobody watched is gone. After failures the next attempt waits, longer each time
 and never twice equally long, so that a cluster of daemons does not return all at once.
 
-What others need of a Node is a record. A Node that changes without its record changing, as with
-each of its heartbeats, is nobody's business.
+What others need of an object is a record. A Node that changes without its record changing, as
+with each of its heartbeats, is nobody's business.
 (https://kubernetes.io/docs/reference/using-api/api-concepts/, "Efficient detection of changes")
 """
 
@@ -43,6 +43,7 @@ class Record(Protocol):
 
 R = TypeVar("R", bound=Record)
 
+NOT_CONNECTED = "not connected yet"  # the problem of a watch that has not begun
 MOST_REFUSALS = 3  # in a row that the server answers, until the list is read anew
 
 
@@ -65,12 +66,13 @@ class Pace:
 
 
 class Watch(Generic[R]):
-    """The records of all Nodes that `run` keeps up to date, by name.
+    """The records of all objects of a collection that `run` keeps up to date, by name.
 
     `parse`: makes an object its record, and never raises; None leaves the object out.
     `on_change`: called after each batch of changes to `records`, when they are complete for the
     first time, and whenever `problem` changes. It should only set an event.
-    `only`: the name of the one Node to watch, whole; otherwise it is the metadata of all.
+    `collection`: the path of the objects. `only`: the name of the one object to watch, whole;
+    otherwise it is the metadata of all.
     """
 
     def __init__(
@@ -79,15 +81,17 @@ class Watch(Generic[R]):
         parse: Callable[[Any], R | None],
         on_change: Callable[[], None],
         *,
+        collection: str = NODES,
         only: str = "",
         pace: Pace | None = None,
     ) -> None:
         self.records: dict[str, R] = {}
         self.synced = False  # whether `records` once were all there are
-        self.problem = "not connected yet"  # why `records` may be out of date; "" while they aren't
+        self.problem = NOT_CONNECTED  # why `records` may be out of date; "" while they aren't
         self.stale_since: float | None = None  # loop's time since when; None while they aren't
         self.lists = 0  # full lists read so far
         self._client = client
+        self._collection = collection
         self._parse = parse
         self._on_change = on_change
         self._pace = pace or Pace()
@@ -145,7 +149,7 @@ class Watch(Generic[R]):
             params = {"limit": str(self._pace.page), **self._selector}
             if following:
                 params["continue"] = following
-            page = await self._client.get(NODES, params, accept=self._accept_list)
+            page = await self._client.get(self._collection, params, accept=self._accept_list)
             for item in page.get("items") or []:
                 record = self._parse(item)
                 if record is not None:
@@ -156,7 +160,7 @@ class Watch(Generic[R]):
             if not following:
                 break
         if not revision:
-            raise errors.ApiUnavailable(f"GET {NODES}: a list without a resourceVersion")
+            raise errors.ApiUnavailable(f"GET {self._collection}: a list without a resourceVersion")
         self._revision = revision
         self.lists += 1
         news = not self.synced or found != self.records
@@ -174,7 +178,9 @@ class Watch(Generic[R]):
             "timeoutSeconds": str(max(1, int(random.uniform(longest / 2, longest)))),  # noqa: S311
             **self._selector,
         }
-        opened = self._client.stream(NODES, params, accept=self._accept, silence=self._pace.silence)
+        opened = self._client.stream(
+            self._collection, params, accept=self._accept, silence=self._pace.silence
+        )
         async with opened as batches:
             self._set_problem("")
             async for batch in batches:
@@ -194,7 +200,7 @@ class Watch(Generic[R]):
         kind, found = event.get("type"), _mapping(event, "object")
         if kind == "ERROR":
             code = found.get("code")
-            text = f"watching {NODES}: {found.get('message')}"
+            text = f"watching {self._collection}: {found.get('message')}"
             raise refusal(code if isinstance(code, int) else 500, text)
         revision = _mapping(found, "metadata").get("resourceVersion")
         if isinstance(revision, str) and revision:

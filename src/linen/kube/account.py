@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The daemon's own service account: its deletion says that Linen is taken off the cluster.
+
+Of all objects of an installation it is the one that nothing changes while the cluster runs, so that
+a watch of it costs nothing. A DaemonSet changes with each of its pods, and is also deleted by who
+only wants to make it anew.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A service account that exists."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class AccountName:
+    """Which service account. Written NAMESPACE/NAME."""
+
+    namespace: str
+    name: str
+
+    @property
+    def collection(self) -> str:
+        """The path of the service accounts of its namespace."""
+        return f"{self.home}/serviceaccounts"
+
+    @property
+    def home(self) -> str:
+        """The path of its namespace."""
+        return f"/api/v1/namespaces/{self.namespace}"
+
+
+def parse_account(found: Any) -> Account | None:  # noqa: ANN401 (JSON as it comes)
+    """A service account as a watch keeps it; None for what has no name."""
+    metadata = found.get("metadata") if isinstance(found, dict) else None
+    name = metadata.get("name") if isinstance(metadata, dict) else None
+    return Account(name) if isinstance(name, str) else None
+
+
+def is_ending(namespace: Any) -> bool:  # noqa: ANN401 (JSON as it comes)
+    """Whether a namespace is being deleted, with everything in it."""
+    metadata = namespace.get("metadata") if isinstance(namespace, dict) else None
+    return isinstance(metadata, dict) and bool(metadata.get("deletionTimestamp"))

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Linen taken off the cluster: every daemon takes it off its node. Ended alone, it leaves all."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+
+from support.clusters import ACCOUNT, Cluster
+from support.host import wait_until
+from support.paths import CHECKOUT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from support.clusters import KubernetesNode
+    from support.kubernetes import ControlPlane
+
+ACCOUNTS = "/api/v1/namespaces/linen-system/serviceaccounts"
+OTHER = "linen-other"
+RBAC = "/apis/rbac.authorization.k8s.io/v1"
+RIGHTS = """
+kind: Role
+metadata: {name: flaxd}
+rules:
+- {apiGroups: [""], resources: [serviceaccounts], verbs: [get, list, watch]}
+- {apiGroups: [""], resources: [namespaces], verbs: [get]}
+---
+kind: RoleBinding
+metadata: {name: flaxd}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: flaxd}
+subjects: [{kind: ServiceAccount, name: flaxd, namespace: linen-system}]
+"""
+
+
+@pytest.fixture
+def node(plane: ControlPlane) -> Iterator[KubernetesNode]:
+    """A node with a peer, whose account is there again after the test."""
+    with Cluster(plane) as cluster:
+        node = cluster.add("node1")
+        node.register()
+        peer = {"linen-cni/vtep": "10.245.0.2", "linen-cni/version": "1"}
+        plane.add_node("node2", annotations=peer)
+        yield node
+    plane.apply(CHECKOUT / "deploy" / "base" / "rbac.yaml")
+
+
+def delete_account(plane: ControlPlane) -> None:
+    """What deleting the manifests does first."""
+    plane.request("DELETE", f"{ACCOUNTS}/flaxd")
+
+
+def annotations(node: KubernetesNode) -> dict[str, str]:
+    """The Node's annotations."""
+    found: dict[str, str] = node.plane.node(node.name)["metadata"].get("annotations", {})
+    return found
+
+
+def is_clean(node: KubernetesNode) -> bool:
+    """Whether nothing of ours is on the node."""
+    files = [node.settings["conflist"], node.settings["bin_dir"] / "linen"]
+    links = {"br0", "kbr0"} & set(node.host.links())
+    return not any(path.exists() for path in files) and not links and not node.peers()
+
+
+def test_account_deleted(node: KubernetesNode) -> None:
+    """Deleting the daemon's service account takes conflist, plugin, bridges and tunnels away."""
+    with node.flaxd(service_account=ACCOUNT) as flaxd:
+        node.wait_for_peers("node2")
+        wait_until(lambda: node.condition().get("status") == "False", "the condition")
+        node.host.run("ip", "link", "add", "kbr0", "type", "bridge")
+        node.host.run("ip", "address", "add", "10.244.1.1/16", "dev", "kbr0")
+        wait_until(lambda: node.host.links()["br0"].get("master") == "kbr0", "br0 on kbr0")
+        foreign = node.settings["conflist"].with_name("99-other.conflist")
+        foreign.write_text('{"name": "other", "cniVersion": "1.0.0", "plugins": []}')
+
+        delete_account(node.plane)
+
+        wait_until(lambda: is_clean(node), "the node to be clean", 15)
+        flaxd.wait_for("nothing is left to do")
+        assert foreign.exists()
+        assert (node.settings["bin_dir"] / "bridge").exists()
+        assert [key for key in annotations(node) if key.startswith("linen-cni/")] == []
+        assert node.condition() == {}
+        assert flaxd.stop() == 0
+
+
+def test_daemon_that_ends_alone(node: KubernetesNode) -> None:
+    """A daemon that is told to end, as with each upgrade, leaves everything as it is."""
+    with node.flaxd(service_account=ACCOUNT) as flaxd:
+        node.wait_for_peers("node2")
+        wait_until(node.settings["conflist"].exists, "the conflist")
+
+        assert flaxd.stop() == 0
+
+    assert node.settings["conflist"].exists()
+    assert node.peers() == {"10.245.0.2"}
+
+
+def test_account_that_never_was(node: KubernetesNode) -> None:
+    """The name of an account that does not exist takes nothing away."""
+    with node.flaxd(service_account="linen-system/other") as flaxd:
+        node.wait_for_peers("node2")
+        flaxd.wait_for('serviceaccounts "other" is forbidden')
+
+        assert flaxd.stop() == 0
+    assert node.peers() == {"10.245.0.2"}
+
+
+def test_namespace_that_ends(node: KubernetesNode) -> None:
+    """A daemon that is ended because its whole namespace is deleted cleans up as well."""
+    plane = node.plane
+    plane.request("POST", "/api/v1/namespaces", {"metadata": {"name": OTHER}})
+    for document in yaml.safe_load_all(RIGHTS):
+        plane.request("POST", f"{RBAC}/namespaces/{OTHER}/{document['kind'].lower()}s", document)
+    with node.flaxd(service_account=f"{OTHER}/flaxd") as flaxd:
+        node.wait_for_peers("node2")
+        wait_until(node.settings["conflist"].exists, "the conflist")
+
+        plane.request("DELETE", f"/api/v1/namespaces/{OTHER}")
+        flaxd.process.terminate()
+
+        wait_until(lambda: is_clean(node), "the node to be clean", 15)
+
+
+def test_star_by_label(node: KubernetesNode) -> None:
+    """A Node with the label linen-cni/master=true is a star's master as long as it has it."""
+    node.plane.patch_node("node1", {"metadata": {"labels": {"linen-cni/master": "true"}}})
+    with node.flaxd(topology="star"):
+        node.wait_for_peers("node2")
+        wait_until(lambda: annotations(node).get("linen-cni/master") == "true", "the annotation")
+
+        node.plane.patch_node("node1", {"metadata": {"labels": {"linen-cni/master": None}}})
+        node.wait_for_peers()
