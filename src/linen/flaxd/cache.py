@@ -14,7 +14,7 @@ from linen.host.record import KNOWN_NODES
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from linen.flaxd.settings import Settings
+    from linen.host.settings import Settings
 
 
 def path_of(settings: Settings) -> Path:

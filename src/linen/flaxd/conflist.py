@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING, Any
 
 from linen.cni import options, versions
 from linen.core import model
-from linen.flaxd.settings import OVERLAY_KEYS
 from linen.host import files, programs
 from linen.host.errors import HostError
+from linen.host.settings import OVERLAY_KEYS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from linen.flaxd.settings import Settings
+    from linen.host.settings import Settings
     from linen.light.json import Json
 
 Document = dict[str, Any]

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from linen.core import cluster
-    from linen.flaxd.settings import Settings
     from linen.flaxd.sources import Source
+    from linen.host.settings import Settings
 
 log = logging.getLogger("flaxd")
 

@@ -29,7 +29,7 @@ from linen.kube.watch import NODES, NOT_CONNECTED, Watch
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from linen.flaxd.settings import Settings
+    from linen.host.settings import Settings
     from linen.kube.access import Access
     from linen.kube.account import Account
     from linen.kube.nodes import NodeRecord, OwnNode

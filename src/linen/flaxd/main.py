@@ -15,9 +15,10 @@ import click
 
 import linen
 from linen.core.errors import LinenError
-from linen.flaxd import conflist, logs, privileges, removal, settings
+from linen.flaxd import conflist, logs, privileges, removal
 from linen.flaxd.daemon import Daemon
 from linen.flaxd.sources import FileSource
+from linen.host import settings
 from linen.host.errors import HostError
 
 if TYPE_CHECKING:

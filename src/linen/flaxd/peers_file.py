@@ -21,7 +21,7 @@ import yaml
 
 from linen.cni import options
 from linen.core import cluster
-from linen.flaxd import settings
+from linen.host import settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from linen.core import cluster
-    from linen.flaxd.settings import Settings
+    from linen.host.settings import Settings
     from linen.netlink.monitor import Monitor
 
 log = logging.getLogger("flaxd")

@@ -15,7 +15,7 @@ from linen.core import cluster, desired, errors, model, observed, plan, planner
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from linen.flaxd.settings import Settings
+    from linen.host.settings import Settings
     from linen.netlink.codec import Link
     from linen.ovsdb.replica import Replica
 

@@ -15,7 +15,7 @@ from linen.host.errors import HostError
 from linen.host.uninstall import Report, uninstall
 
 if TYPE_CHECKING:
-    from linen.flaxd.settings import Settings
+    from linen.host.settings import Settings
 
 log = logging.getLogger("flaxd.removal")
 

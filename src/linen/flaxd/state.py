@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from linen.core import cluster
     from linen.flaxd.health import PeerHealth
     from linen.flaxd.reconcile import Decision
-    from linen.flaxd.settings import Settings
+    from linen.host.settings import Settings
     from linen.light.json import Json
 
 # Options of Open vSwitch's tunnels whose values are nobody's business.

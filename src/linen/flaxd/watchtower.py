@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from linen.core import cluster
-    from linen.flaxd.settings import Settings
     from linen.flaxd.sources import Source
+    from linen.host.settings import Settings
     from linen.light.json import Json
     from linen.ovsdb.session import Session
 

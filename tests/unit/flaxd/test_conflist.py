@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from linen.cni import config, options
-from linen.flaxd import conflist, settings
+from linen.flaxd import conflist
+from linen.host import settings
 
 if TYPE_CHECKING:
     from pathlib import Path

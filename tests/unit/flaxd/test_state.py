@@ -8,7 +8,8 @@ from typing import Any
 
 import linen
 from linen.core import cluster, model
-from linen.flaxd import health, reconcile, settings, state
+from linen.flaxd import health, reconcile, state
+from linen.host import settings
 from linen.netlink.codec import Link
 from linen.ovsdb.replica import Replica, columns_read_by
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from linen.flaxd import settings
+from linen.host import settings
 
 if TYPE_CHECKING:
     from pathlib import Path
