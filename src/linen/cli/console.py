@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from linen.host.findings import Finding, Severity
 
+KUBERNETES = "--kubernetes"
 PIPE_WIDTH = 200  # columns of a table that no terminal limits
 
 _STYLES = {"error": "bold red", "warning": "bold yellow", "note": "cyan", "ok": "green"}
@@ -45,6 +46,26 @@ class NodeCommand(click.Command):
         except OSError as error:
             who = "" if os.geteuid() == 0 else "; this command is for root"
             raise click.ClickException(f"{error}{who}") from error
+
+
+class HostOrCluster(NodeCommand):
+    """A command about this host that, with --kubernetes, is another one about a cluster."""
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,  # noqa: ANN401 (as click has it)
+    ) -> click.Context:
+        """The context in which either of the two is carried out."""
+        if KUBERNETES not in args:
+            return super().make_context(info_name, args, parent, **extra)
+        from linen.cli import kubernetes
+
+        command = kubernetes.COMMANDS[str(info_name)]
+        rest = [word for word in args if word != KUBERNETES]
+        return command.make_context(f"{info_name} {KUBERNETES}", rest, parent, **extra)
 
 
 def stdout() -> Console:
@@ -103,6 +124,14 @@ def state_dir_option(function: Callable[..., Any]) -> Callable[..., Any]:
     return click.option(
         "--state-dir", type=_FOLDER, default=STATE_DIR, show_default=True,
         help="The folder of the record of what was installed.",
+    )(function)  # fmt: skip
+
+
+def kubernetes_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """For the help: a `HostOrCluster` has looked at it before."""
+    return click.option(
+        KUBERNETES, is_flag=True, expose_value=False,
+        help=f"The whole cluster instead; `{KUBERNETES} --help` shows its options.",
     )(function)  # fmt: skip
 
 

@@ -8,9 +8,10 @@ from pathlib import Path
 import click
 
 from linen.cli.console import (
-    NodeCommand,
+    HostOrCluster,
     bin_dir_option,
     conf_dir_option,
+    kubernetes_option,
     print_finding,
     say,
     state_dir_option,
@@ -23,7 +24,8 @@ _DONE = {"new": "installed", "changed": "replaced", "right": "was right"}
 _PLANNED = {"new": "would install", "changed": "would replace", "right": "is right"}
 
 
-@click.command(cls=NodeCommand)
+@click.command(cls=HostOrCluster)
+@kubernetes_option
 @click.option("--conflist", type=_FILE, help="The network to install; without it only the plugin.")
 @click.option("--for-flaxd", is_flag=True, help="The plugins of the conflist that flaxd writes.")
 @click.option("--plugin", type=_FILE, help="The plugin's file.  [default: bin/linen]")

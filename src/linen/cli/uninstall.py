@@ -8,11 +8,19 @@ from pathlib import Path
 
 import click
 
-from linen.cli.console import NodeCommand, bin_dir_option, conf_dir_option, say, state_dir_option
+from linen.cli.console import (
+    HostOrCluster,
+    bin_dir_option,
+    conf_dir_option,
+    kubernetes_option,
+    say,
+    state_dir_option,
+)
 from linen.host.uninstall import uninstall
 
 
-@click.command(cls=NodeCommand)
+@click.command(cls=HostOrCluster)
+@kubernetes_option
 @bin_dir_option
 @conf_dir_option
 @state_dir_option

@@ -243,7 +243,7 @@ SETTINGS: dict[str, Setting] = {
     ),
     "mtu": Setting(_mtu, None, "MTU of pods [that of the underlay less the overhead]."),
     "vtep-ip": Setting(_vtep, None, "This node's tunnel address [its InternalIP]."),
-    "vtep-interface": Setting(_interface, None, "The device whose address it is."),
+    "vtep-interface": Setting(_interface, None, "The device that has the tunnel address."),
     "bfd-interval": Setting(_number(50, 60_000, "ms"), 1000, "Milliseconds between BFD packets."),
     "probe-interval": Setting(_number(1, 3600, "s"), 10, "Seconds between probes of a peer."),
     "listen": Setting(_listen, ("127.0.0.1", 9474), "Where health and metrics are served."),

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Linen's Kubernetes manifests, rendered for one cluster.
+
+They are the kustomizations in deploy/, which `kubectl apply -k` takes as they are. Here a small one
+is put on top of them, as an administrator would write it by hand, and kubectl renders it.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+import linen
+from linen.host.errors import HostError
+from linen.host.settings import ENVIRONMENT_PREFIX
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from linen.host.kubectl import Kubectl
+
+NAMESPACE, SERVICE_ACCOUNT, DAEMON_SET = "linen-system", "flaxd", "linen"
+IMAGES = ("linen", "linen-ovs", "linen-controller")
+BUNDLED_OVS, CONTROLLER = "bundled-ovs", "controller"
+OVERLAYS: Mapping[str, tuple[str, ...]] = {"host-ovs": (), BUNDLED_OVS: (BUNDLED_OVS,)}
+
+# The settings of flaxd that have a line in the ConfigMap of deploy/base.
+VALUES = (
+    "cluster-range",
+    "topology",
+    "mtu",
+    "vtep-interface",
+    "vni",
+    "datapath-type",
+    "controller",
+)
+
+# HOST[:PORT][/PATH], as in an image's name: https://github.com/distribution/reference
+_REGISTRY = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9.-]*(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*")
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a cluster is to get.
+
+    `components`: folders of deploy/components. `values`: texts of settings, by name.
+    `registry`: where the images are, "" for the name that `scripts/image` gives them.
+    """
+
+    components: tuple[str, ...] = ()
+    values: Mapping[str, str] = field(default_factory=dict)
+    registry: str = ""
+
+
+EVERYTHING = Wish((BUNDLED_OVS, CONTROLLER))  # whatever was chosen is among it
+
+
+def render(wish: Wish, kubectl: Kubectl) -> str:
+    """The manifests as YAML. Raises `HostError`."""
+    source = _find_deploy()
+    with tempfile.TemporaryDirectory(prefix="linen-manifests-") as folder:
+        # kustomize takes no absolute paths.
+        shutil.copytree(source, Path(folder, "deploy"))
+        text = yaml.safe_dump(_kustomization(wish), sort_keys=False)
+        Path(folder, "kustomization.yaml").write_text(text, encoding="utf-8")
+        return kubectl.run("kustomize", folder)
+
+
+def parse_registry(text: str) -> str:
+    """A registry's name as it stands before an image's. Raises `ValueError`."""
+    name = text.rstrip("/")
+    if not _REGISTRY.fullmatch(name):
+        raise ValueError(f"must be HOST[:PORT][/PATH], as in an image's name, is {text!r}")
+    return name
+
+
+def _find_deploy() -> Path:
+    """deploy/, where the wheel or the checkout has it."""
+    package = Path(linen.__file__).resolve().parent
+    for candidate in (package / "deploy", package.parents[1] / "deploy"):
+        if (candidate / "base" / "kustomization.yaml").is_file():
+            return candidate
+    raise HostError(f"no manifests in {package / 'deploy'}", "install linen-cni again")
+
+
+def _kustomization(wish: Wish) -> dict[str, Any]:
+    document: dict[str, Any] = {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "resources": ["deploy/base"],
+        "components": [f"deploy/components/{name}" for name in wish.components],
+    }
+    if wish.values:
+        variables = {
+            ENVIRONMENT_PREFIX + name.upper().replace("-", "_"): text
+            for name, text in wish.values.items()
+        }
+        merged = [f"{name}={text}" for name, text in variables.items()]
+        document["configMapGenerator"] = [
+            {"name": "linen", "namespace": NAMESPACE, "behavior": "merge", "literals": merged}
+        ]
+    if wish.registry:
+        document["images"] = [
+            {"name": image, "newName": f"{wish.registry}/{image}"} for image in IMAGES
+        ]
+    return document

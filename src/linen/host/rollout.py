@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Linen on a cluster and off it again, from an administrator's machine, by kubectl."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from typing import TYPE_CHECKING, Any
+
+from linen.host.errors import HostError
+from linen.host.kubectl import KubectlFailed
+from linen.host.manifests import DAEMON_SET, NAMESPACE, SERVICE_ACCOUNT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from linen.host.kubectl import Kubectl
+
+    Object = Mapping[str, Any]
+
+LEAST_VERSION = (1, 30)  # ValidatingAdmissionPolicy v1, and a node's name in its pods' tokens
+FIELD_MANAGER = "linenctl"
+GLANCE = 10.0  # seconds between two looks at which nodes are not ready
+_ON_ITS_WAY = {"Completed", "ContainerCreating", "PodInitializing"}
+PODS = f"app.kubernetes.io/name={DAEMON_SET}"
+
+
+def require_version(kubectl: Kubectl) -> None:
+    """Raises `HostError` where Kubernetes is too old."""
+    server = json.loads(kubectl.run("version", "--output=json"))["serverVersion"]
+    # Some providers' minor versions end in a plus.
+    found = tuple(int(re.sub(r"\D", "", server[part])) for part in ("major", "minor"))
+    if found < LEAST_VERSION:
+        least = ".".join(map(str, LEAST_VERSION))
+        raise HostError(
+            f"the API server is Kubernetes {server['gitVersion']}; Linen needs {least} or later",
+            "without its admission policies a token stolen from one node could change every Node",
+        )
+
+
+def apply(kubectl: Kubectl, manifests: str) -> list[str]:
+    """Apply the manifests; what became of each object, a line each. Raises `HostError`."""
+    require_version(kubectl)
+    said = kubectl.run(
+        "apply",
+        "--server-side",
+        # Whoever applied them before, with other values, wanted it otherwise then.
+        "--force-conflicts",
+        f"--field-manager={FIELD_MANAGER}",
+        "--filename=-",
+        stdin=manifests,
+    )
+    return said.splitlines()
+
+
+def wait(kubectl: Kubectl, seconds: float, tell: Callable[[str, str], None]) -> None:
+    """Return when Linen works on all nodes.
+
+    `tell`: called with a node and why it is not ready, whenever there is something new to say.
+    Raises `HostError` after `seconds`.
+    """
+    deadline = time.monotonic() + seconds
+    told: dict[str, str] = {}
+    while not _is_rolled_out(kubectl, min(GLANCE, deadline - time.monotonic())):
+        causes = find_causes(kubectl)
+        for node, cause in causes.items():
+            if told.get(node) != cause:
+                tell(node, cause)
+        told = causes
+        if time.monotonic() >= deadline:
+            nodes = ", ".join(causes) or f"DaemonSet {DAEMON_SET}"
+            raise HostError(
+                f"not ready after {seconds:g} s: {nodes}",
+                f"`kubectl --namespace {NAMESPACE} get pods --output wide` shows more; what was"
+                " applied stays, and a node follows when its cause is gone",
+            )
+
+
+def _is_rolled_out(kubectl: Kubectl, seconds: float) -> bool:
+    try:
+        kubectl.run(
+            "rollout",
+            "status",
+            f"daemonset/{DAEMON_SET}",
+            f"--namespace={NAMESPACE}",
+            f"--timeout={max(1, round(seconds))}s",
+        )
+    except KubectlFailed as error:
+        if "timed out" in error.details:
+            return False
+        raise
+    return True
+
+
+def find_causes(kubectl: Kubectl) -> dict[str, str]:
+    """The nodes whose flaxd is not ready, and why. Raises `HostError`."""
+    pods = _get(kubectl, "pods", f"--namespace={NAMESPACE}", f"--selector={PODS}")
+    nodes = {node["metadata"]["name"]: node for node in _get(kubectl, "nodes")}
+    causes = {}
+    for pod in pods:
+        name = pod["spec"].get("nodeName") or pod["metadata"]["name"]
+        if _condition(pod, "Ready").get("status") != "True":
+            causes[name] = _cause(pod, nodes.get(name, {}))
+    return dict(sorted(causes.items()))
+
+
+def _get(kubectl: Kubectl, kind: str, *arguments: str) -> list[Object]:
+    items: list[Object] = json.loads(kubectl.run("get", kind, "--output=json", *arguments))["items"]
+    return items
+
+
+def _cause(pod: Object, node: Object) -> str:
+    """The nearest thing that keeps a pod from being ready, in the words of whoever reports it."""
+    status = pod.get("status", {})
+    containers = [*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())]
+    for container in containers:
+        state = container.get("state", {})
+        stopped = state.get("waiting") or state.get("terminated") or {}
+        reason = stopped.get("reason", "")
+        if reason and reason not in _ON_ITS_WAY:
+            # Of one that ended, its last words say more than when it will be started again.
+            last = container.get("lastState", {}).get("terminated", {})
+            said = " ".join((last.get("message") or stopped.get("message") or "").split())
+            return f"container {container['name']}: {reason}{': ' if said else ''}{said}"
+    for found, kind, bad in (
+        (node, "Ready", "Unknown"),
+        (node, "NetworkUnavailable", "True"),
+        (pod, "PodScheduled", "False"),
+    ):
+        condition = _condition(found, kind)
+        if condition.get("status") == bad:
+            return str(condition.get("message") or condition.get("reason"))
+    return f"the pod is starting (phase {status.get('phase', 'unknown')})"
+
+
+def _condition(found: Object, kind: str) -> Object:
+    conditions = found.get("status", {}).get("conditions", ())
+    return next((one for one in conditions if one["type"] == kind), {})
+
+
+def list_installed(kubectl: Kubectl, manifests: str) -> list[str]:
+    """Those of the manifests' objects that are there, as KIND/NAME. Raises `HostError`."""
+    said = kubectl.run(
+        "get", "--ignore-not-found", "--output=name", "--filename=-", stdin=manifests
+    )
+    return said.splitlines()
+
+
+def remove(kubectl: Kubectl, manifests: str, seconds: float) -> list[str]:
+    """Delete the manifests' objects; what was deleted, a line each.
+
+    In the order in which every flaxd, while it still has its rights, tidies up its node: its
+    account, which tells it to; the DaemonSet, when that is done; the rest. Raises `HostError`.
+    """
+    place = f"--namespace={NAMESPACE}"
+    patience = f"--timeout={max(1, round(seconds))}s"
+    said = kubectl.run("delete", "serviceaccount", SERVICE_ACCOUNT, place, "--ignore-not-found")
+    try:
+        said += kubectl.run(
+            "delete",
+            "daemonset",
+            DAEMON_SET,
+            place,
+            "--ignore-not-found",
+            "--cascade=foreground",
+            patience,
+        )
+    except KubectlFailed as error:
+        raise _nodes_that_stay(kubectl, error) from error
+    said += kubectl.run("delete", "--ignore-not-found", patience, "--filename=-", stdin=manifests)
+    return said.splitlines()
+
+
+def _nodes_that_stay(kubectl: Kubectl, error: KubectlFailed) -> HostError:
+    pods = _get(kubectl, "pods", f"--namespace={NAMESPACE}", f"--selector={PODS}")
+    nodes = sorted(pod["spec"]["nodeName"] for pod in pods if pod["spec"].get("nodeName"))
+    if not nodes:
+        return error
+    return HostError(
+        f"flaxd does not end on {', '.join(nodes)}: {error.details}",
+        "bring these nodes back, or delete their Nodes, and call this again",
+    )
