@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The rules of topology flow: OpenFlow entries that take the place of tunnels and of flooding.
+
+The OVS bridge has one VXLAN port for all peers. A packet from this node's pods is sent to the peer
+whose range its destination lies in, also when it asks for the owner of an address (ARP, neighbour
+discovery). A packet from the port is delivered if a known node sent it and the VNI is ours. All
+else is dropped: nothing is flooded, and nothing goes from the port to the port, so there is no
+loop. Broadcasts can be replicated to all peers, up to a limit.
+
+Pure. `linen.openflow` writes rules as Open vSwitch reads them.
+"""
+
+from __future__ import annotations
+
+from linen.core import model
+from linen.light import sock
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import TypeAlias
+
+    from linen.core.routes import Route
+
+    # A field, the bits that count of it (all where there is no mask), and what they have to be.
+    Part: TypeAlias = tuple[str, bytes, bytes]
+    # To set a field, or to send the packet to a port.
+    Action: TypeAlias = tuple[str, bytes]
+
+# Fields, by their names in Open vSwitch (ovs-fields(7)).
+IN_PORT = "in_port"
+DL_DST = "dl_dst"
+DL_TYPE = "dl_type"
+NW_PROTO = "nw_proto"
+NW_DST = "nw_dst"
+TP_DST = "tp_dst"
+ARP_TPA = "arp_tpa"
+IPV6_DST = "ipv6_dst"
+ICMPV6_TYPE = "icmpv6_type"
+ND_TARGET = "nd_target"
+TUN_ID = "tun_id"
+TUN_SRC = "tun_src"
+TUN_DST = "tun_dst"
+TUN_IPV6_SRC = "tun_ipv6_src"
+TUN_IPV6_DST = "tun_ipv6_dst"
+
+OUTPUT = "output"
+
+LOCAL = (0xFFFFFFFE).to_bytes(4, "big")  # OpenFlow 1.3.5, 7.2.1: the bridge's own device
+
+# Priorities: what is more special comes first.
+GUARD, ASK, GROUP, PEER, NOTHING = 400, 300, 200, 100, 0
+
+VXLAN_PORT = 4789
+
+_FROM_PODS: Part = (IN_PORT, LOCAL, b"")
+_IPV4: Part = (DL_TYPE, b"\x08\x00", b"")
+_ARP: Part = (DL_TYPE, b"\x08\x06", b"")
+_IPV6: Part = (DL_TYPE, b"\x86\xdd", b"")
+_UDP: Part = (NW_PROTO, b"\x11", b"")
+_ICMPV6: Part = (NW_PROTO, b"\x3a", b"")
+_NEIGHBOUR_SOLICITATION: Part = (ICMPV6_TYPE, b"\x87", b"")  # RFC 4861, 4.3
+_GROUP_BIT = b"\x01\0\0\0\0\0"
+_TO_GROUP: Part = (DL_DST, _GROUP_BIT, _GROUP_BIT)
+
+
+class Rule(model.Value):
+    """An OpenFlow entry: what becomes of the packets that it matches.
+
+    Where several match, that of the highest `priority` counts. Without `actions` they are dropped.
+    """
+
+    __slots__ = ("actions", "match", "priority")
+
+    def __init__(
+        self, priority: int, match: Sequence[Part], actions: Sequence[Action] = ()
+    ) -> None:
+        self.priority = priority
+        self.match = tuple(match)
+        self.actions = tuple(actions)
+
+    def __hash__(self) -> int:
+        return hash((self.priority, self.match, self.actions))
+
+
+class Wire(model.Value):
+    """Where packets leave for the other nodes.
+
+    `port`: OpenFlow's number of the VXLAN port. `vni`: 0 for a network without one.
+    `dst_port`: the UDP port of VXLAN.
+    """
+
+    __slots__ = ("dst_port", "port", "vni")
+
+    def __init__(self, port: int, vni: int, dst_port: int = VXLAN_PORT) -> None:
+        self.port = port
+        self.vni = vni
+        self.dst_port = dst_port
+
+    def __hash__(self) -> int:
+        return hash((self.port, self.vni, self.dst_port))
+
+
+def common_rules(wire: Wire) -> list[Rule]:
+    """The rules that do not depend on the peers.
+
+    A pod may not send VXLAN itself, or the node that receives it would take it for ours.
+    """
+    vxlan = (TP_DST, wire.dst_port.to_bytes(2, "big"), b"")
+    return [
+        Rule(GUARD, (_FROM_PODS, _IPV4, _UDP, vxlan)),
+        Rule(GUARD, (_FROM_PODS, _IPV6, _UDP, vxlan)),
+        Rule(NOTHING, ()),
+    ]
+
+
+def broadcast_rule(wire: Wire, peers: Sequence[Route]) -> Rule:
+    """The rule for packets to many: to each of `peers`, so without any they are dropped."""
+    ipv6 = [route for route in peers if ":" in route.vtep]
+    ipv4 = [route for route in peers if ":" not in route.vtep]
+    actions = [_vni(wire)] if peers else []
+    for route in ipv6:
+        actions += [_destination(route.vtep), _output(wire)]
+    if ipv6 and ipv4:  # a destination has one address, and setting an IPv4 one unsets none
+        actions.append((TUN_IPV6_DST, bytes(16)))
+    for route in ipv4:
+        actions += [_destination(route.vtep), _output(wire)]
+    return Rule(GROUP, (_FROM_PODS, _TO_GROUP), actions)
+
+
+def peer_rules(wire: Wire, route: Route) -> list[Rule]:
+    """The rules that lead to one peer's pods, and the one that lets its packets in."""
+    source = TUN_IPV6_SRC if ":" in route.vtep else TUN_SRC
+    sent_by_it = (source, sock.ip_bytes(route.vtep), b"")
+    ours = (TUN_ID, wire.vni.to_bytes(8, "big"), b"")
+    port = (IN_PORT, wire.port.to_bytes(4, "big"), b"")
+    to_it = (_destination(route.vtep), _vni(wire), _output(wire))
+    rules = [Rule(PEER, (port, ours, sent_by_it), ((OUTPUT, LOCAL),))]
+    for cidr in route.ranges:
+        rules += _range_rules(cidr, to_it)
+    return rules
+
+
+def _range_rules(cidr: str, actions: Sequence[Action]) -> list[Rule]:
+    if ":" in cidr:
+        asks = (_FROM_PODS, _IPV6, _ICMPV6, _NEIGHBOUR_SOLICITATION, *_within(ND_TARGET, cidr))
+        return [
+            Rule(PEER, (_FROM_PODS, _IPV6, *_within(IPV6_DST, cidr)), actions),
+            Rule(ASK, asks, actions),
+        ]
+    return [
+        Rule(PEER, (_FROM_PODS, _IPV4, *_within(NW_DST, cidr)), actions),
+        Rule(ASK, (_FROM_PODS, _ARP, *_within(ARP_TPA, cidr)), actions),
+    ]
+
+
+def _within(field: str, cidr: str) -> tuple[Part, ...]:
+    """That the address in `field` is in the range; written as Open vSwitch writes it.
+
+    That has no mask where all bits count, and no field where none does.
+    """
+    address, _, bits = cidr.partition("/")
+    data = sock.ip_bytes(address)
+    size = len(data) * 8
+    if bits == "0":
+        return ()
+    mask = ((1 << size) - (1 << size - int(bits))).to_bytes(len(data), "big")
+    return ((field, data, b"" if int(bits) == size else mask),)
+
+
+def _destination(vtep: str) -> Action:
+    return (TUN_IPV6_DST if ":" in vtep else TUN_DST), sock.ip_bytes(vtep)
+
+
+def _vni(wire: Wire) -> Action:
+    return TUN_ID, wire.vni.to_bytes(8, "big")
+
+
+def _output(wire: Wire) -> Action:
+    return OUTPUT, wire.port.to_bytes(4, "big")

@@ -1,0 +1,244 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A connection to an OVS bridge's OpenFlow socket that is kept up, with a copy of its rules.
+
+`run` connects, asks for all rules and for all changes that others make (a flow monitor), and
+starts again whenever the connection ends. ovs-vswitchd loses all rules when it restarts, and its
+end is the connection's, so whoever looks at the rules after each call of `on_change` has them back
+at once.
+`apply` changes rules, all or none of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import struct
+from typing import TYPE_CHECKING
+
+from linen.core import errors
+from linen.openflow import wire
+from linen.openflow.table import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import NoReturn
+
+    from linen.openflow.table import Changes
+
+SILENCE = 5.0  # seconds, see `Session`
+PATIENCE = 10.0  # seconds that changes may take; ten thousand nodes need one
+SHORTEST_PAUSE, LONGEST_PAUSE = 0.01, 0.1  # seconds between attempts: without rules no packet goes
+REFUSED_PAUSE = 5.0  # seconds before a bridge is asked again that refused us
+PIECE = 1 << 18  # bytes: as much as asyncio reads at once
+
+
+class Session:
+    """One connection at a time to the OpenFlow socket at `path`, while `run` runs.
+
+    `on_change`: called when the rules are known after a new connection, when somebody else has
+    changed one, and when the connection is lost or can't be made for a new reason. It should do no
+    more than set an event.
+    `silence`: seconds without a message before the bridge is asked for an echo, and as many again
+    before it is given up.
+    """
+
+    def __init__(
+        self, path: str, on_change: Callable[[], None], *, silence: float = SILENCE
+    ) -> None:
+        self.path = path
+        self.table = Table()
+        self.losses = 0  # connections that worked and have ended
+        self.problem = "not connected yet"  # why there is no connection, or why the last one ended
+        self._on_change = on_change
+        self._silence = silence
+        self._connection: _Connection | None = None
+
+    @property
+    def connected(self) -> bool:
+        """Whether the bridge answers, so that `table` has its rules."""
+        return self._connection is not None and self._connection.synchronized
+
+    async def run(self) -> NoReturn:
+        """Keep the connection up until cancelled."""
+        failures = 0
+        while True:
+            was_connected, lost = await self._serve_one_connection()
+            self.losses += was_connected
+            if was_connected or str(lost) != self.problem:
+                self.problem = str(lost)
+                self._on_change()
+            failures = 0 if was_connected else failures + 1
+            await asyncio.sleep(REFUSED_PAUSE if lost.is_refusal else _pause(failures))
+
+    async def apply(self, changes: Changes, *, seconds: float = PATIENCE) -> None:
+        """Carry out all changes or none; `table` has them then.
+
+        Raises `OvsRefused` where the bridge does not want one of them, and `Unavailable` where
+        there is no connection, it is lost, or no answer comes within `seconds`. The changes may
+        then have been carried out or not: the next connection tells.
+        """
+        connection = self._connection
+        if connection is None or not connection.synchronized:
+            raise self._unavailable(self.problem)
+        try:
+            async with asyncio.timeout(seconds):
+                await connection.apply(changes)
+        except TimeoutError:
+            connection.abort()
+            raise self._unavailable("no answer in time") from None
+        except _LostError as lost:
+            if lost.is_refusal:
+                raise errors.OvsRefused(f"OVS bridge {self.path} refuses rules: {lost}") from None
+            raise self._unavailable(f"no answer: {lost}") from None
+
+    async def _serve_one_connection(self) -> tuple[bool, _LostError]:
+        """Connect and follow the bridge while it is there; whether that worked, why it ended."""
+        try:
+            async with asyncio.timeout(self._silence):
+                reader, writer = await asyncio.open_unix_connection(self.path, limit=PIECE)
+        except TimeoutError:
+            return False, _LostError("no answer in time")
+        except OSError as error:
+            return False, _LostError(error.strerror or str(error))
+        self.table = Table()
+        connection = self._connection = _Connection(writer, self.table, self._on_change)
+        reason = _LostError("the session was ended")
+        try:
+            await connection.follow(reader, self._silence)
+        except _LostError as lost:
+            reason = lost
+        finally:
+            self._connection = None
+            connection.abort()
+            connection.give_up(reason)
+        return connection.synchronized, reason
+
+    def _unavailable(self, reason: str) -> errors.Unavailable:
+        return errors.Unavailable(
+            f"the OVS bridge's OpenFlow socket {self.path} is not available: {reason}"
+        )
+
+
+def _pause(failures: int) -> float:
+    """Seconds until the next attempt: none at first, then longer and longer, and never in step."""
+    if not failures:
+        return 0.0
+    longest = min(LONGEST_PAUSE, SHORTEST_PAUSE * 2.0 ** min(failures, 16))
+    return longest * random.uniform(0.5, 1)  # noqa: S311  (spreads load, guards nothing)
+
+
+class _LostError(Exception):
+    """The connection is of no more use, for this reason.
+
+    `is_refusal`: the bridge is there and does not want what we ask of it.
+    """
+
+    def __init__(self, reason: str, *, is_refusal: bool = False) -> None:
+        super().__init__(reason)
+        self.is_refusal = is_refusal
+
+
+class _Connection:
+    """One connection, from its first byte to its last. Messages are dealt with in their order."""
+
+    def __init__(
+        self, writer: asyncio.StreamWriter, table: Table, on_change: Callable[[], None]
+    ) -> None:
+        self.synchronized = False
+        self._writer = writer
+        self._table = table
+        self._on_change = on_change
+        self._inbox = wire.Inbox()
+        self._sent = 0
+        self._calls: dict[int, tuple[Changes, asyncio.Future[None]]] = {}
+
+    async def follow(self, reader: asyncio.StreamReader, silence: float) -> NoReturn:
+        """Ask for the rules, and deal with all that comes. Raises `_LostError` at the end."""
+        clock = asyncio.get_running_loop().time
+        # Both at once: a switch that speaks our version answers the second, another the first.
+        self._writer.write(wire.hello(self._next()) + wire.monitor(self._next()))
+        probed, deadline = False, clock() + silence
+        while True:
+            try:
+                async with asyncio.timeout_at(deadline):
+                    data = await reader.read(PIECE)
+            except TimeoutError:
+                if probed:
+                    raise _LostError("no answer in time") from None
+                self._writer.write(wire.message(wire.ECHO_REQUEST, self._next()))
+                probed, deadline = True, clock() + silence
+                continue
+            except OSError as error:
+                raise _LostError(error.strerror or str(error)) from None
+            if not data:
+                raise _LostError("the OVS bridge hung up")
+            self._receive(data)
+            probed, deadline = False, clock() + silence
+
+    async def apply(self, changes: Changes) -> None:
+        """Send the changes as one bundle, and wait for the answer. Raises `_LostError`."""
+        number = self._next()
+        done = asyncio.get_running_loop().create_future()
+        self._calls[number] = changes, done
+        self._writer.write(wire.bundle(number, changes.add, changes.delete))
+        try:
+            await done
+        finally:
+            self._calls.pop(number, None)
+
+    def abort(self) -> None:
+        """Close the connection at once; `follow` ends by it."""
+        self._writer.transport.abort()
+
+    def give_up(self, reason: _LostError) -> None:
+        """Tell all who still wait that no answer will come."""
+        for _, done in self._calls.values():
+            if not done.done():
+                done.set_exception(reason)
+
+    def _next(self) -> int:
+        self._sent += 1
+        return self._sent
+
+    def _receive(self, data: bytes) -> None:
+        changed = False
+        try:
+            for message in self._inbox.feed(data):
+                changed = self._handle(message) or changed
+        except (wire.ProtocolError, struct.error, IndexError) as error:
+            raise _LostError(f"what answers is no OpenFlow switch ({error})") from None
+        if changed:
+            self._on_change()
+
+    def _handle(self, message: wire.Message) -> bool:
+        """Deal with one message; whether there is news of the rules."""
+        match message.type:
+            case wire.ECHO_REQUEST:
+                echo = wire.message(wire.ECHO_REPLY, message.transaction, message.body)
+                self._writer.write(echo)
+            case wire.MULTIPART_REPLY:
+                return self._take_rules(message)
+            case wire.BUNDLE_CONTROL if wire.is_committed(message.body):
+                self._take_result(message.transaction)
+            case wire.ECHO_REPLY if message.transaction in self._calls:
+                # Open vSwitch would carry out a bundle without the messages that it refused, so
+                # this comes only when it has refused none.
+                self._writer.write(wire.commit(message.transaction))
+            case wire.ERROR:
+                raise _LostError(wire.error(message.body), is_refusal=True)
+        return False
+
+    def _take_rules(self, message: wire.Message) -> bool:
+        changed = self._table.take(wire.events(message.body))
+        if self.synchronized:
+            return changed
+        self.synchronized = not wire.more_follow(message.body)
+        return self.synchronized
+
+    def _take_result(self, transaction: int) -> None:
+        """A bundle was carried out. What comes behind this message already builds on it."""
+        changes, done = self._calls.pop(transaction, (None, None))
+        if changes is not None and done is not None:
+            self._table.carried_out(changes)
+            if not done.done():
+                done.set_result(None)
