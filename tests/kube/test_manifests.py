@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: Apache-2.0
+"""deploy/: each overlay is accepted by a real API server as it is, and agrees with the code."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import linen
+from linen.host import manifests, settings
+from linen.kube import nodes
+from linen.kube.account import AccountName
+from support.manifests import (
+    DEPLOY,
+    OVERLAYS,
+    containers_of,
+    kubectl,
+    pods_of,
+    rendered,
+    settings_of,
+)
+from support.paths import CHECKOUT
+
+if TYPE_CHECKING:
+    from support.kubernetes import ControlPlane
+
+# What each container may do besides nothing, and why: the comments beside it in deploy/.
+CAPABILITIES = {
+    "install-cni": set(),
+    "flaxd": {"NET_ADMIN", "NET_RAW", "DAC_OVERRIDE"},
+    "ovsdb-server": set(),
+    "ovs-vswitchd": {"NET_ADMIN", "NET_RAW", "SYS_MODULE", "IPC_LOCK", "SYS_NICE"},
+    "controller": set(),
+}
+
+each_overlay = pytest.mark.parametrize("overlay", OVERLAYS)
+
+
+@each_overlay
+def test_overlays_are_documented(overlay: str) -> None:
+    """docs/kubernetes.md names each overlay."""
+    assert f"`deploy/{overlay}`" in (CHECKOUT / "docs" / "kubernetes.md").read_text()
+
+
+@each_overlay
+def test_accepted_and_nothing_new_the_second_time(plane: ControlPlane, overlay: str) -> None:
+    """An overlay has no field that Kubernetes does not know; applied again it changes nothing."""
+    config = plane.admin_kubeconfig()
+    order = ("apply", "--server-side", "--validate=strict", "--force-conflicts", "-k")
+
+    def versions() -> dict[str, str]:
+        found = kubectl("get", "-k", DEPLOY / overlay, "--output=json", kubeconfig=config)
+        metadata = [item["metadata"] for item in json.loads(found)["items"]]
+        return {one["uid"]: one["resourceVersion"] for one in metadata}
+
+    kubectl(*order, DEPLOY / overlay, kubeconfig=config)
+    first = versions()
+    kubectl(*order, DEPLOY / overlay, kubeconfig=config)
+
+    assert versions() == first
+    assert len(first) == len(rendered(overlay))
+
+
+@each_overlay
+def test_pod_security_lets_the_pods_in(plane: ControlPlane, overlay: str) -> None:
+    """The namespace admits the pods; one with a stricter level would not."""
+    plane.apply(DEPLOY / "base" / "namespace.yaml")
+    strict = {"pod-security.kubernetes.io/enforce": "baseline"}
+    _ensure_namespace(plane, "strict", strict)
+    for name, spec in pods_of(rendered(overlay)).items():
+        plain = {key: value for key, value in spec.items() if key != "serviceAccountName"}
+        assert _create_pod(plane, "linen-system", name, spec) == 201
+        assert _create_pod(plane, "strict", name, plain) == 403
+
+
+def _ensure_namespace(plane: ControlPlane, name: str, labels: dict[str, str]) -> None:
+    order = {"params": {"fieldManager": "tests", "force": "true"}}
+    headers = {"Content-Type": "application/apply-patch+yaml"}
+    body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
+    plane.request("PATCH", f"/api/v1/namespaces/{name}", body, headers=headers, **order)
+
+
+def _create_pod(plane: ControlPlane, namespace: str, name: str, spec: dict[str, Any]) -> int:
+    """The status of the answer. Nothing is stored."""
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}}
+    path = f"/api/v1/namespaces/{namespace}"
+    headers = {"Content-Type": "application/apply-patch+yaml"}
+    params = {"fieldManager": "tests"}
+    plane.request(
+        "PATCH", f"{path}/serviceaccounts/default", account, headers=headers, params=params
+    )
+    pod = {"metadata": {"name": name}, "spec": {**spec, "restartPolicy": "Always"}}
+    answer = plane.admin.post(f"{path}/pods", json=pod, params={"dryRun": "All"})
+    assert answer.status_code == 201 or "PodSecurity" in answer.text, answer.text
+    return answer.status_code
+
+
+@each_overlay
+def test_least_privilege(overlay: str) -> None:
+    """No container is privileged, writes into its image, or has a right that it does not need."""
+    for spec in pods_of(rendered(overlay)).values():
+        assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        for name, container in containers_of(spec).items():
+            context = container["securityContext"]
+            assert context["capabilities"]["drop"] == ["ALL"], name
+            assert set(context["capabilities"].get("add", [])) == CAPABILITIES[name]
+            assert context["readOnlyRootFilesystem"] is True, name
+            assert context["allowPrivilegeEscalation"] is (name == "flaxd"), name
+            assert "privileged" not in context, name
+
+
+@each_overlay
+def test_settings_are_flaxds(overlay: str) -> None:
+    """Every LINEN_… in an overlay is a setting of flaxd, and has a value that flaxd takes."""
+    environment = settings_of(rendered(overlay))
+    known = {"LINEN_" + name.upper().replace("-", "_") for name in settings.SETTINGS}
+
+    assert environment.keys() <= known
+    assert settings.load({}, environment, None).node == "node1"
+
+
+def test_values_that_people_change_are_in_one_place() -> None:
+    """The ConfigMap has a line for just those settings for which linenctl has an option."""
+    (values,) = (found["data"] for found in rendered("host-ovs") if found["kind"] == "ConfigMap")
+    assert set(values) == {"LINEN_" + name.upper().replace("-", "_") for name in manifests.VALUES}
+
+
+@pytest.mark.parametrize("topology", ["mesh", "star"])
+def test_overlays_named_after_a_topology(topology: str) -> None:
+    """`mesh` and `star` are what they say."""
+    loaded = settings.load({}, settings_of(rendered(topology)), None)
+    assert loaded.overlay.topology == topology
+
+
+@each_overlay
+def test_images_are_of_this_version(overlay: str) -> None:
+    """Images carry our version, and no name but those of packaging/Containerfile."""
+    images = {
+        container["image"]
+        for spec in pods_of(rendered(overlay)).values()
+        for container in containers_of(spec).values()
+    }
+    assert images <= {f"{image}:{linen.__version__}" for image in manifests.IMAGES}
+
+
+def test_names_agree_with_the_code() -> None:
+    """Paths, ports and names of the manifests are those that flaxd and linenctl use."""
+    objects = rendered("host-ovs")
+    chosen = settings.load({}, settings_of(objects), None)
+    spec = pods_of(objects)[manifests.DAEMON_SET]
+    flaxd = containers_of(spec)["flaxd"]
+    mounted = {mount["mountPath"] for mount in flaxd["volumeMounts"]}
+    hosts = {volume["hostPath"]["path"] for volume in spec["volumes"]}
+    socket = chosen.overlay.ovsdb.removeprefix("unix:").replace("/var/run/", "/run/")
+
+    assert mounted == hosts
+    assert mounted == {
+        str(chosen.conflist.parent),
+        str(chosen.bin_dir),
+        str(chosen.state_dir),
+        socket.removesuffix("/db.sock"),
+    }
+    for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+        target = flaxd[probe]["httpGet"]
+        assert (target["host"], target["port"]) == chosen.listen
+    account = AccountName(manifests.NAMESPACE, manifests.SERVICE_ACCOUNT)
+    assert chosen.service_account == account
+    assert f"system:serviceaccount:{account.namespace}:{account.name}" in _text("base/policy.yaml")
+    assert f'"{nodes.PREFIX}"' in _text("base/policy.yaml")
+    assert f"{nodes.MASTER_LABEL}=true" in _text("components/star/kustomization.yaml")
+
+
+def _text(path: str) -> str:
+    return (DEPLOY / path).read_text().replace("\n# ", " ")
+
+
+def test_controller_is_where_the_bridges_look_for_it() -> None:
+    """The controller's fixed address and port are those that flaxd gives to Open vSwitch."""
+    objects = rendered("controller")
+    (service,) = (found["spec"] for found in objects if found["kind"] == "Service")
+    loaded = settings.load({}, settings_of(objects), None)
+
+    address = f"tcp:{service['clusterIP']}:{service['ports'][0]['port']}"
+    assert list(loaded.overlay.controllers) == [address]
+    assert loaded.overlay.topology == "star"
