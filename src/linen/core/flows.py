@@ -79,7 +79,7 @@ class Rule(model.Value):
         self.match = tuple(match)
         self.actions = tuple(actions)
 
-    def __hash__(self) -> int:
+    def __hash__(self) -> int:  # type: ignore[override]  # unlike other values: never changed
         return hash((self.priority, self.match, self.actions))
 
 
@@ -97,7 +97,7 @@ class Wire(model.Value):
         self.vni = vni
         self.dst_port = dst_port
 
-    def __hash__(self) -> int:
+    def __hash__(self) -> int:  # type: ignore[override]  # unlike other values: never changed
         return hash((self.port, self.vni, self.dst_port))
 
 
