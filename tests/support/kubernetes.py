@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A Kubernetes control plane of the tests' own: real etcd and kube-apiserver on loopback.
+"""A Kubernetes control plane of the tests' own: real etcd and kube-apiserver, on loopback.
 
 What is real in it: TLS, the Node and RBAC authorizers, NodeRestriction, ValidatingAdmissionPolicy,
 service accounts and their tokens, storage. What is not there: controllers, scheduler and kubelets,
 so a Node is what a test says it is, and nobody changes it but who is told to.
+(`support.cluster` has all of these: its control plane is this one, in a network with nodes.)
 
 The API server can be stopped and started again on the same etcd and the same port.
 It is reachable on loopback; `relay.Relay` carries it into a network namespace.
@@ -11,11 +12,8 @@ It is reachable on loopback; `relay.Relay` carries it into a network namespace.
 
 from __future__ import annotations
 
-import shutil
 import socket
-import subprocess
 import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -23,18 +21,32 @@ import httpx2
 import yaml
 
 from support import pki
-from support.host import wait_until
-from support.paths import KUBERNETES
+from support.programs import Programs
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 ISSUER = "https://kubernetes.default.svc"
 SERVICES = "10.96.0.0/16"
-START_SECONDS = 60.0
+LOOPBACK = "127.0.0.1"
 CLOCKS_DIFFER = 60  # seconds: DefaultLeeway of go-jose, with which Kubernetes validates tokens
+
+
+class Place:
+    """Where a control plane runs: here, on loopback.
+
+    `address` is the one that clients elsewhere know it by, `inside` the beginning of a command line
+    that leads there.
+    """
+
+    address = LOOPBACK
+    inside: tuple[str, ...] = ()
+
+    def reach(self, port: int) -> int:
+        """The port of our own loopback by which a port of loopback there is reached."""
+        return port
 
 
 class ControlPlane:
@@ -43,16 +55,15 @@ class ControlPlane:
     `admin` is an HTTP client with all rights, whose base URL is the API server's.
     """
 
-    def __init__(self, folder: Path, names: Iterable[str]) -> None:
+    def __init__(self, folder: Path, names: Iterable[str], place: Place) -> None:
         self.folder = folder
-        self.port, self.etcd_port, self._peer_port = free_ports(3)
-        self.url = f"https://127.0.0.1:{self.port}"
+        self.place = place
+        self.port, self._etcd_port, self._peer_port = free_ports(3)
+        self.url = f"https://{LOOPBACK}:{place.reach(self.port)}"
+        self._etcd_url = f"http://{LOOPBACK}:{place.reach(self._etcd_port)}"
         self.ca = folder / "ca.crt"
-        self._pki = pki.Pki(folder, ["127.0.0.1", "localhost", *names])
-        # The kernel ends what `_start` starts when the *thread* that started it ends (prctl(2)).
-        self._starter = ThreadPoolExecutor(max_workers=1)
-        self._etcd: subprocess.Popen[bytes] | None = None
-        self._api_server: subprocess.Popen[bytes] | None = None
+        self.pki = pki.Pki(folder, [LOOPBACK, place.address, "localhost", *names])
+        self.programs = Programs(folder, place.inside)
         self.admin = self._new_admin()
 
     # --- starting and stopping ---
@@ -64,54 +75,62 @@ class ControlPlane:
 
     def close(self) -> None:
         """End both."""
-        self.stop_api_server()
+        self.programs.close()
         self.admin.close()
-        if self._etcd is not None:
-            _end(self._etcd)
-        self._starter.shutdown()
 
     def start_api_server(self) -> None:
         """Start the API server on the etcd that runs; return when it is ready."""
         flags = {
-            "etcd-servers": f"http://127.0.0.1:{self.etcd_port}",
-            "bind-address": "127.0.0.1",
+            "etcd-servers": f"http://{LOOPBACK}:{self._etcd_port}",
             "secure-port": self.port,
-            "advertise-address": "127.0.0.1",
-            "endpoint-reconciler-type": "none",
             "service-cluster-ip-range": SERVICES,
             "cert-dir": self.folder,
             "client-ca-file": self.ca,
-            "tls-cert-file": self._pki.server_certificate,
-            "tls-private-key-file": self._pki.server_key,
+            "tls-cert-file": self.pki.server_certificate,
+            "tls-private-key-file": self.pki.server_key,
             "service-account-issuer": ISSUER,
-            "service-account-key-file": self._pki.account_public_key,
-            "service-account-signing-key-file": self._pki.account_key,
+            "service-account-key-file": self.pki.account_public_key,
+            "service-account-signing-key-file": self.pki.account_key,
             "authorization-mode": "Node,RBAC",
             "enable-admission-plugins": "NodeRestriction",
         }
-        self._api_server = self._start("kube-apiserver", flags)
-        self._wait_until_served(self._api_server, "kube-apiserver", self._is_ready)
+        self.programs.start("kube-apiserver", flags | self._flags_for_clients())
+        self.programs.wait_for("kube-apiserver", self._is_ready)
 
     def ensure_api_server(self) -> None:
         """Start the API server if it does not run."""
-        if self._api_server is None:
+        if not self.programs.runs("kube-apiserver"):
             self.start_api_server()
 
     def stop_api_server(self) -> None:
         """End the API server as a crash would; etcd keeps what it stored."""
-        if self._api_server is not None:
-            _end(self._api_server)
-            self._api_server = None
+        if self.programs.runs("kube-apiserver"):
+            self.programs.stop("kube-apiserver")
             self.admin.close()  # with its connections to the server that is gone
             self.admin = self._new_admin()
 
+    def _flags_for_clients(self) -> dict[str, Any]:
+        """Who is to reach the API server: this machine, or kubelets, which it has to reach, too."""
+        address = self.place.address
+        if address == LOOPBACK:
+            no_service = {"endpoint-reconciler-type": "none"}
+            return {"bind-address": address, "advertise-address": address} | no_service
+        client = self.pki.client("kube-apiserver-kubelet-client", pki.ADMINISTRATORS)
+        return {
+            "advertise-address": address,
+            "allow-privileged": "true",
+            "kubelet-client-certificate": client.certificate,
+            "kubelet-client-key": client.key,
+            "kubelet-preferred-address-types": "InternalIP",
+        }
+
     def _new_admin(self) -> httpx2.Client:
         return httpx2.Client(
-            base_url=self.url, verify=self._pki.admin_context(), trust_env=False, timeout=10
+            base_url=self.url, verify=self.pki.admin_context(), trust_env=False, timeout=10
         )
 
     def _start_etcd(self) -> None:
-        client, peer = (f"http://127.0.0.1:{port}" for port in (self.etcd_port, self._peer_port))
+        client, peer = (f"http://{LOOPBACK}:{port}" for port in (self._etcd_port, self._peer_port))
         flags = {
             "data-dir": self.folder / "etcd",
             "listen-client-urls": client,
@@ -121,34 +140,8 @@ class ControlPlane:
             "initial-cluster": f"default={peer}",
             "unsafe-no-fsync": "true",
         }
-        self._etcd = self._start("etcd", flags)
-        self._wait_until_served(self._etcd, "etcd", lambda: self._etcd_answers("/health"))
-
-    def _start(self, program: str, flags: dict[str, Any]) -> subprocess.Popen[bytes]:
-        path = KUBERNETES / program
-        assert path.exists(), f"{path} is not there: run scripts/setup kubernetes"
-        words = [f"--{name}={value}" for name, value in flags.items()]
-        # Should the tests be killed, nothing of theirs is to live on.
-        guard = [shutil.which("setpriv") or "setpriv", "--pdeathsig", "KILL", "--"]
-        with (self.folder / f"{program}.log").open("ab") as log:
-            command = [*guard, str(path), *words]
-
-            def start() -> subprocess.Popen[bytes]:
-                return subprocess.Popen(
-                    command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder
-                )
-
-            return self._starter.submit(start).result()
-
-    def _wait_until_served(
-        self, process: subprocess.Popen[bytes], program: str, condition: Callable[[], bool]
-    ) -> None:
-        def served() -> bool:
-            log = self.folder / f"{program}.log"
-            assert process.poll() is None, f"{program} ended: {log.read_text()[-2000:]}"
-            return condition()
-
-        wait_until(served, f"{program}, whose log is in {self.folder}", START_SECONDS)
+        self.programs.start("etcd", flags)
+        self.programs.wait_for("etcd", lambda: self._etcd_answers("/health"))
 
     def _is_ready(self) -> bool:
         try:
@@ -158,8 +151,7 @@ class ControlPlane:
 
     def _etcd_answers(self, path: str) -> bool:
         try:
-            url = f"http://127.0.0.1:{self.etcd_port}{path}"
-            return httpx2.get(url, trust_env=False).is_success
+            return httpx2.get(f"{self._etcd_url}{path}", trust_env=False).is_success
         except httpx2.TransportError:
             return False
 
@@ -246,7 +238,7 @@ class ControlPlane:
 
     def compact(self) -> None:
         """Make etcd forget all history: no watch can resume from before."""
-        url = f"http://127.0.0.1:{self.etcd_port}/v3/kv"
+        url = f"{self._etcd_url}/v3/kv"
         everything = {"key": "AA==", "range_end": "AA==", "count_only": True}
         with httpx2.Client(trust_env=False) as etcd:
             revision = etcd.post(f"{url}/range", json=everything).json()["header"]["revision"]
@@ -258,7 +250,7 @@ class ControlPlane:
 
     def tls_context(self) -> ssl.SSLContext:
         """What a client connects with that trusts the API server, and is nobody yet."""
-        return self._pki.context()
+        return self.pki.context()
 
     def request_token(self, account: str, node: str) -> str:
         """A token of service account NAMESPACE/NAME that is bound to a Node, for an hour."""
@@ -293,15 +285,16 @@ class ControlPlane:
                 "node": {"name": node, "uid": self.node(node)["metadata"]["uid"]},
             },
         }
-        return self._pki.sign(claims)
+        return self.pki.sign(claims)
 
     def admin_kubeconfig(self, url: str = "") -> Path:
         """A kubeconfig with all rights."""
-        user = {
-            "client-certificate": str(self._pki.admin_certificate),
-            "client-key": str(self._pki.admin_key),
-        }
-        return self._kubeconfig("admin", user, url)
+        return self.client_kubeconfig(self.pki.admin, url)
+
+    def client_kubeconfig(self, client: pki.Client, url: str = "") -> Path:
+        """A kubeconfig whose user is who the client's certificate says."""
+        user = {"client-certificate": str(client.certificate), "client-key": str(client.key)}
+        return self._kubeconfig(client.certificate.stem, user, url)
 
     def token_kubeconfig(self, token_file: Path, url: str = "") -> Path:
         """A kubeconfig whose user is who the token in `token_file` says.
@@ -326,12 +319,14 @@ class ControlPlane:
 
 
 @contextmanager
-def running_control_plane(folder: Path, names: Iterable[str] = ()) -> Iterator[ControlPlane]:
+def running_control_plane(
+    folder: Path, names: Iterable[str] = (), place: Place | None = None
+) -> Iterator[ControlPlane]:
     """A control plane with its files and logs in `folder`, that ends when the block does.
 
     `names`: further addresses and host names that the API server's certificate is to be valid for.
     """
-    plane = ControlPlane(folder, names)
+    plane = ControlPlane(folder, names, place or Place())
     try:
         plane.start()
         yield plane
@@ -344,13 +339,8 @@ def free_ports(count: int) -> list[int]:
     sockets = [socket.socket() for _ in range(count)]
     try:
         for sock in sockets:
-            sock.bind(("127.0.0.1", 0))
+            sock.bind((LOOPBACK, 0))
         return [sock.getsockname()[1] for sock in sockets]
     finally:
         for sock in sockets:
             sock.close()
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.kill()
-    process.wait(timeout=10)

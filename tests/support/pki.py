@@ -6,7 +6,7 @@ from __future__ import annotations
 import base64
 import json
 import ssl
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import trustme
 from cryptography.hazmat.primitives import hashes, serialization
@@ -15,11 +15,21 @@ from cryptography.hazmat.primitives.asymmetric import ec, utils
 if TYPE_CHECKING:
     from pathlib import Path
 
+ADMINISTRATORS = "system:masters"
+
+
+class Client(NamedTuple):
+    """The files with which somebody shows who he is."""
+
+    certificate: Path
+    key: Path
+
 
 class Pki:
     """The certificates and keys of a control plane, as files."""
 
     def __init__(self, folder: Path, names: list[str]) -> None:
+        self._folder = folder
         self._authority = trustme.CA()
         self._authority.cert_pem.write_to_path(folder / "ca.crt")
         self.server_certificate = folder / "server.crt"
@@ -27,13 +37,7 @@ class Pki:
         server = self._authority.issue_cert(*names, common_name="kube-apiserver")
         server.cert_chain_pems[0].write_to_path(self.server_certificate)
         server.private_key_pem.write_to_path(self.server_key)
-        self.admin_certificate = folder / "admin.crt"
-        self.admin_key = folder / "admin.key"
-        self._admin = self._authority.issue_cert(
-            "admin.test", common_name="admin", organization_name="system:masters"
-        )
-        self._admin.cert_chain_pems[0].write_to_path(self.admin_certificate)
-        self._admin.private_key_pem.write_to_path(self.admin_key)
+        self.admin = self.client("admin", ADMINISTRATORS)
         self._signer = ec.generate_private_key(ec.SECP256R1())
         self.account_key = folder / "service-accounts.key"
         self.account_public_key = folder / "service-accounts.pub"
@@ -54,8 +58,19 @@ class Pki:
     def admin_context(self) -> ssl.SSLContext:
         """What an administrator connects with."""
         context = self.context()
-        self._admin.configure_cert(context)
+        context.load_cert_chain(*self.admin)
         return context
+
+    def client(self, user: str, group: str = "") -> Client:
+        """A client certificate; Kubernetes takes the user from CN, the group from O."""
+        name = user.rpartition(":")[2]
+        made = Client(self._folder / f"{name}.crt", self._folder / f"{name}.key")
+        issued = self._authority.issue_cert(
+            f"{name}.test", common_name=user, organization_name=group or None
+        )
+        issued.cert_chain_pems[0].write_to_path(made.certificate)
+        issued.private_key_pem.write_to_path(made.key)
+        return made
 
     def context(self) -> ssl.SSLContext:
         """What anybody connects with who has a token."""

@@ -2,7 +2,8 @@
 """A wire between a client and a server on loopback, that counts bytes and can be cut or frozen.
 
 It listens on loopback, or on a socket that the caller made elsewhere, such as in another network
-namespace, where the server cannot be reached otherwise. It runs in a thread of its own, so that
+namespace, where the server cannot be reached otherwise. Where it is the server that is elsewhere,
+the caller says how to connect to it. It runs in a thread of its own, so that
 asynchronous and other tests can use it alike.
 """
 
@@ -14,7 +15,7 @@ import threading
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
     from types import TracebackType
     from typing import Any
 
@@ -28,8 +29,14 @@ class Relay:
     `connections`: how many were made so far.
     """
 
-    def __init__(self, port: int, listener: socket.socket | None = None) -> None:
-        self._target = port
+    def __init__(
+        self,
+        port: int,
+        listener: socket.socket | None = None,
+        connect: Callable[[tuple[str, int]], socket.socket] = socket.create_connection,
+    ) -> None:
+        self._target = ("127.0.0.1", port)
+        self._connect = connect
         self._listener = listener or socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self.received = self.sent = self.connections = 0
@@ -107,7 +114,8 @@ class Relay:
         self.connections += 1
         writers = [writer]
         try:
-            there, further = await asyncio.open_connection("127.0.0.1", self._target)
+            # On loopback a connection is made, or refused, at once.
+            there, further = await asyncio.open_connection(sock=self._connect(self._target))
             writers.append(further)
             await _first_to_end(
                 self._copy(reader, further, "sent"), self._copy(there, writer, "received")

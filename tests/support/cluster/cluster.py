@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A cluster: a whole control plane, and nodes whose kubelets run real containers.
+
+Everything of it ends with the process that runs it, in whatever way that ends.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from support.cluster import settings
+from support.cluster.fabric import Fabric, running_fabric
+from support.cluster.node import Node
+from support.host import wait_until
+from support.kubernetes import ControlPlane, running_control_plane
+from support.paths import KUBERNETES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+IMAGES = KUBERNETES.parent / "images"
+_MANIFESTS = Path(__file__).parent
+_FIRST_NUMBER = 11  # node1 is 10.245.2.11
+
+
+class Cluster:
+    """A running cluster; see `running_cluster`."""
+
+    def __init__(self, folder: Path, fabric: Fabric, plane: ControlPlane) -> None:
+        self.folder = folder
+        self.fabric = fabric
+        self.plane = plane
+        self.nodes: dict[str, Node] = {}
+        self._kubeconfig = plane.admin_kubeconfig(f"https://{fabric.address}:{plane.port}")
+        self._start_controllers()
+
+    # --- nodes ---
+
+    def add_nodes(
+        self,
+        *names: str,
+        images: Sequence[Path] = (),
+        has_ovs: bool = True,
+        proxy_mode: str = "nftables",
+    ) -> None:
+        """Start nodes whose containerd has all images of the tests and these archives."""
+        made = []
+        for name in names:
+            number = _FIRST_NUMBER + len(self.nodes)
+            folder = self.folder / name
+            node = Node(folder, name, number, has_ovs=has_ovs, proxy_mode=proxy_mode)
+            node.configure(self.plane)
+            self.nodes[name] = node
+            made.append(node)
+        archives = [*sorted(IMAGES.glob("*.tar")), *images]
+        assert archives, f"{IMAGES} is empty: run scripts/setup kubernetes"
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(lambda node: node.boot(self.fabric, archives), made))
+        for node in made:
+            self.wait_for_pod_range(node)
+
+    def wait_for_pod_range(self, node: Node) -> None:
+        """Return when the node has its part of the pod network, and the control plane its route.
+
+        (The API server's proxy to pods uses that, as on a cloud whose routers know pods.)
+        """
+
+        def pod_range() -> str:
+            found = self.plane.admin.get(f"/api/v1/nodes/{node.name}").json()
+            return str(found.get("spec", {}).get("podCIDR", ""))
+
+        wait_until(pod_range, f"{node.name} to register, whose logs are in {node.folder}", 60)
+        self.fabric.run("ip", "route", "replace", pod_range(), "via", node.address)
+
+    def close(self) -> None:
+        """End all nodes."""
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(Node.switch_off, self.nodes.values()))
+
+    # --- Kubernetes ---
+
+    def kubectl(self, *argv: str, stdin: str = "", timeout: float = 60) -> str:
+        """What an administrator's kubectl prints; a failure of it fails the test."""
+        done = subprocess.run(
+            self.kubectl_command(*argv),
+            input=stdin,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=timeout,
+        )
+        assert done.returncode == 0, f"kubectl {' '.join(argv)}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    def kubectl_command(self, *argv: str) -> list[str]:
+        """The command line of an administrator's kubectl."""
+        kubectl = [*self.fabric.inside, str(KUBERNETES / "kubectl")]
+        return [*kubectl, f"--kubeconfig={self._kubeconfig}", *argv]
+
+    def apply(self, *objects: dict[str, Any]) -> None:
+        """Create or change objects."""
+        listed = {"apiVersion": "v1", "kind": "List", "items": objects}
+        self.kubectl("apply", "--filename=-", stdin=json.dumps(listed))
+
+    def condition(self, node: str, kind: str = "Ready") -> dict[str, Any]:
+        """A condition of a Node; empty while there is none."""
+        found = self.plane.node(node)["status"].get("conditions", [])
+        return next((one for one in found if one["type"] == kind), {})
+
+    def wait_until_ready(self, *names: str, seconds: float = 60) -> None:
+        """Return when these nodes, or all, are Ready."""
+        wanted = names or tuple(self.nodes)
+
+        def ready() -> bool:
+            return all(self.condition(name).get("status") == "True" for name in wanted)
+
+        wait_until(ready, f"{', '.join(wanted)} to be Ready; logs are in {self.folder}", seconds)
+
+    def add_dns(self) -> None:
+        """Start the cluster's DNS server."""
+        self.kubectl("apply", f"--filename={_MANIFESTS / 'coredns.yaml'}")
+        self.kubectl(
+            "--namespace=kube-system", "rollout", "status", "deployment/coredns", timeout=90
+        )
+
+    def _start_controllers(self) -> None:
+        """Start the controller manager and the scheduler; return when there can be pods."""
+        url = f"https://127.0.0.1:{self.plane.port}"
+        keys = self.plane.pki
+        manager = {
+            "allocate-node-cidrs": "true",
+            "cluster-cidr": settings.POD_NETWORK,
+            "service-account-private-key-file": keys.account_key,
+            "root-ca-file": self.plane.ca,
+            "use-service-account-credentials": "true",
+        }
+        for program, flags in {"kube-controller-manager": manager, "kube-scheduler": {}}.items():
+            client = keys.client(f"system:{program}")
+            config = self.plane.client_kubeconfig(client, url)
+            roles = ("kubeconfig", "authentication-kubeconfig", "authorization-kubeconfig")
+            common = {"leader-elect": "false", "cert-dir": self.folder / program}
+            self.plane.programs.start(program, dict.fromkeys(roles, config) | common | flags)
+        self.plane.programs.wait_for("kube-controller-manager", self._has_account)
+
+    def _has_account(self) -> bool:
+        path = "/api/v1/namespaces/default/serviceaccounts/default"
+        return self.plane.admin.get(path).is_success
+
+
+@contextmanager
+def running_cluster() -> Iterator[Cluster]:
+    """A cluster without nodes, that ends when the block does."""
+    folder = Path(tempfile.mkdtemp(prefix="linen-cluster-"))
+    names = ["10.96.0.1", "kubernetes.default.svc"]
+    with running_fabric() as fabric, running_control_plane(folder, names, fabric) as plane:
+        cluster = Cluster(folder, fabric, plane)
+        try:
+            yield cluster
+        finally:
+            cluster.close()
+    shutil.rmtree(folder)

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The images that the tests' pods are made of: pause, agnhost and CoreDNS.
+
+They are written by `python -m support.cluster.images FOLDER`, from programs that scripts/setup
+built and, for what tests run in a pod by `kubectl exec`, from Debian's.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from support.cluster import archive
+from support.paths import KUBERNETES
+
+PAUSE = "linen.test/pause:1"
+AGNHOST = "linen.test/agnhost:1"
+COREDNS = "linen.test/coredns:1"
+
+# What agnhost's own image has besides agnhost. Debian's busybox does the rest; its nc has no UDP,
+# and its sh would prefer its own applets to these.
+_PROGRAMS = {
+    "bash": "bash",
+    "curl": "curl",
+    "dig": "dig",
+    "getent": "getent",
+    "ip": "ip",
+    "nc": "nc.openbsd",
+    "ping": "ping",
+    "sh": "dash",
+    "ss": "ss",
+}
+
+
+def main() -> None:
+    """Write all images."""
+    folder = Path(sys.argv[1])
+    folder.mkdir(parents=True, exist_ok=True)
+    archive.write(folder / "pause.tar", PAUSE, _only("/pause"), ["/pause"])
+    archive.write(folder / "agnhost.tar", AGNHOST, _agnhost(), ["/agnhost"])
+    archive.write(folder / "coredns.tar", COREDNS, _only("/coredns"), ["/coredns"])
+
+
+def _only(path: str) -> archive.Layer:
+    """A layer with one program that scripts/setup built."""
+    layer = _base()
+    layer.program(path, KUBERNETES / Path(path).name)
+    return layer
+
+
+def _agnhost() -> archive.Layer:
+    layer = _base()
+    layer.program("/agnhost", KUBERNETES / "agnhost")
+    for name in ("localhost.crt", "localhost.key"):  # of its sub-command porter
+        layer.file(f"/{name}", (KUBERNETES / name).read_bytes())
+    for name, program in _PROGRAMS.items():
+        layer.program(f"/bin/{name}", _find(program))
+    busybox = _find("busybox")
+    layer.program("/bin/busybox", busybox)
+    applets = subprocess.run([busybox, "--list"], capture_output=True, text=True, check=True)
+    for applet in applets.stdout.split():
+        layer.link(f"/bin/{applet}", "busybox")
+    return layer
+
+
+def _base() -> archive.Layer:
+    layer = archive.Layer()
+    for path, mode in {"/bin": 0o755, "/etc": 0o755, "/tmp": 0o1777, "/root": 0o700}.items():
+        layer.folder(path, mode)
+    layer.file("/etc/passwd", b"root:x:0:0:root:/root:/bin/sh\n")
+    layer.file("/etc/group", b"root:x:0:\n")
+    layer.file("/etc/nsswitch.conf", b"hosts: files dns\n")
+    return layer
+
+
+def _find(program: str) -> Path:
+    path = shutil.which(program, path="/usr/bin:/usr/sbin:/bin:/sbin")
+    assert path, f"{program} is not there: run scripts/setup kubernetes"
+    return Path(path).resolve()
+
+
+if __name__ == "__main__":
+    main()

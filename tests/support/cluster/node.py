@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A node of a cluster: namespaces with containerd, kubelet and kube-proxy in them.
+
+It has a disk, which is a folder, and can be switched off and booted again: then the disk is as it
+was, /run is empty and nothing runs that ran before.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import yaml
+
+from linen.lab import namespaces
+from support.cluster import settings
+from support.host import Host, wait_until
+from support.paths import KUBERNETES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from support.cluster.fabric import Fabric
+    from support.kubernetes import ControlPlane
+
+_HERE = Path(__file__).parent
+_CTR = (str(KUBERNETES / "ctr"), f"--address={settings.CONTAINERD_SOCKET}")
+
+
+class Node(Host):
+    """A node; `run` and what else a host can do work while it is on."""
+
+    def __init__(
+        self, folder: Path, name: str, number: int, *, has_ovs: bool, proxy_mode: str
+    ) -> None:
+        super().__init__(0, folder)
+        self.name = name
+        self.number = number
+        self.has_ovs = has_ovs
+        self._group = f"{folder.parent.name}/{name}"
+        self._proxy_mode = proxy_mode
+        self._keeper: subprocess.Popen[bytes] | None = None
+        self._services: dict[str, subprocess.Popen[bytes]] = {}
+        self._commands: dict[str, list[str]] = {}
+        (folder / "disk").mkdir(parents=True)
+
+    @property
+    def address(self) -> str:
+        """Its InternalIP."""
+        return f"10.245.2.{self.number}"
+
+    @property
+    def tunnel_address(self) -> str:
+        """The address of br-phy, where its tunnels end."""
+        return f"10.245.3.{self.number}"
+
+    def configure(self, plane: ControlPlane) -> None:
+        """Write the configuration of all that is to run on it."""
+        url = f"https://{plane.place.address}:{plane.port}"
+        kubelet = plane.client_kubeconfig(
+            plane.pki.client(f"system:node:{self.name}", "system:nodes"), url
+        )
+        proxy = plane.client_kubeconfig(plane.pki.client("system:kube-proxy"), url)
+        self._write("containerd.toml", settings.CONTAINERD)
+        self._write("kubelet.yaml", yaml.safe_dump(settings.kubelet(self._group, str(plane.ca))))
+        proxying = settings.kube_proxy(self.name, str(proxy), self._proxy_mode)
+        self._write("kube-proxy.yaml", yaml.safe_dump(proxying))
+        self._commands = {
+            "containerd": [f"--config={self.folder}/containerd.toml"],
+            "kubelet": [
+                f"--config={self.folder}/kubelet.yaml",
+                f"--kubeconfig={kubelet}",
+                f"--hostname-override={self.name}",
+                f"--node-ip={self.address}",
+            ],
+            "kube-proxy": [f"--config={self.folder}/kube-proxy.yaml"],
+        }
+
+    # --- power ---
+
+    def boot(self, fabric: Fabric, images: Sequence[Path] = ()) -> None:
+        """Switch on; return when kubelet has been started. `images` are archives to be imported."""
+        self._start_keeper(fabric)
+        self.start_service("containerd")
+        self._wait_for_service("containerd", self._containerd_serves)
+        for image in images:
+            self.import_image(image)
+        self.start_service("kubelet")
+        self.start_service("kube-proxy")
+
+    def switch_off(self) -> None:
+        """End all that runs on it at once."""
+        if self._keeper is None:
+            return
+        assert self._keeper.stdin is not None
+        self._keeper.stdin.close()  # its process 1 reads to the end, ends, and all others with it
+        for service in self._services.values():
+            service.wait(timeout=30)  # the kernel ends a PID namespace when all are waited for
+        self._keeper.wait(timeout=60)
+        self._keeper = None
+        self._services.clear()
+
+    def _start_keeper(self, fabric: Fabric) -> None:
+        words = [self.name, self.number, self._group, fabric.pid, "ovs" if self.has_ovs else "none"]
+        script = [_HERE / "keeper.sh", self._group, _HERE / "node.sh", self.folder, *words]
+        log = self.folder / "boot.log"
+        with log.open("ab") as stderr:
+            self._keeper = subprocess.Popen(
+                [str(word) for word in script],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                env=settings.environment(),
+                start_new_session=True,  # what a terminal sends to the tests is not for this
+            )
+        assert self._keeper.stdout is not None
+        pid = self._keeper.stdout.readline()
+        assert pid, f"{self.name} did not start: {log.read_text()}"
+        self.pid = int(pid)
+
+    # --- what runs on it ---
+
+    def start_service(self, name: str) -> None:
+        """Start containerd, kubelet or kube-proxy, with its log in NAME.log."""
+        command = [str(KUBERNETES / name), *self._commands[name]]
+        with (self.folder / f"{name}.log").open("ab") as log:
+            self._services[name] = self._spawn(command, log.fileno())
+
+    def kill_service(self, name: str) -> None:
+        """End containerd, kubelet or kube-proxy as a crash would."""
+        service = self._services.pop(name)
+        service.kill()
+        service.wait(timeout=10)
+
+    def import_image(self, archive: Path) -> None:
+        """Give containerd an image."""
+        self.ctr("images", "import", str(archive))
+
+    def ctr(self, *argv: str) -> str:
+        """What containerd's own command prints, which is asked for Kubernetes' things."""
+        return self.run(*_CTR, "--namespace=k8s.io", *argv, timeout=120).stdout
+
+    def start_ovs(self) -> None:
+        """Start what is not running of Open vSwitch, where it is installed on the node."""
+        assert self.has_ovs
+        self.run(_HERE / "ovs.sh")
+
+    def _spawn(self, command: list[str], log: int) -> subprocess.Popen[bytes]:
+        """Start a program that is born in the node's namespaces."""
+        pidfd = os.pidfd_open(self.pid)
+        try:
+            return namespaces.call_inside(
+                lambda: namespaces.join(pidfd, namespaces.EVERY_KIND),
+                lambda: subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    env=settings.environment(),
+                ),
+            )
+        finally:
+            os.close(pidfd)
+
+    def _containerd_serves(self) -> bool:
+        return self.run(*_CTR, "version", check=False).returncode == 0
+
+    def _wait_for_service(self, name: str, condition: Callable[[], bool]) -> None:
+        def holds() -> bool:
+            log = self.folder / f"{name}.log"
+            ended = self._services[name].poll() is not None
+            assert not ended, f"{name} on {self.name} ended: {log.read_text()[-2000:]}"
+            return condition()
+
+        wait_until(holds, f"{name} on {self.name}, whose log is in {self.folder}", 60)
+
+    def _write(self, name: str, text: str) -> None:
+        (self.folder / name).write_text(text, encoding="utf-8")
