@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`linenctl uninstall --kubernetes`, with Kubernetes' controllers, but without kubelets."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from support.host import wait_until
+from support.kubernetes import running_control_plane
+from support.manifests import DEPLOY, OVERLAYS, kubectl, linenctl
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from support.kubernetes import ControlPlane
+
+PODS = "/api/v1/namespaces/linen-system/pods"
+ROLES = "/apis/rbac.authorization.k8s.io/v1/clusterroles"
+
+
+@pytest.fixture(scope="module")
+def controlled_plane() -> Iterator[ControlPlane]:
+    """A control plane whose controllers delete what belongs to something deleted."""
+    with (
+        tempfile.TemporaryDirectory(prefix="linen-kube-") as folder,
+        running_control_plane(Path(folder)) as plane,
+    ):
+        flags = {
+            "kubeconfig": plane.client_kubeconfig(plane.pki.admin),
+            "service-account-private-key-file": plane.pki.account_key,
+            "root-ca-file": plane.ca,
+            "leader-elect": "false",
+            "secure-port": 0,
+            "cert-dir": folder,
+        }
+        plane.programs.start("kube-controller-manager", flags)
+        path = "/api/v1/namespaces/default/serviceaccounts/default"
+        plane.programs.wait_for("kube-controller-manager", lambda: plane.admin.get(path).is_success)
+        yield plane
+
+
+@pytest.fixture
+def config(controlled_plane: ControlPlane) -> Path:
+    """An administrator's kubeconfig."""
+    return controlled_plane.admin_kubeconfig()
+
+
+def uninstall(config: Path, *argv: str) -> tuple[int, str, str]:
+    """Call it; its exit status and what it said."""
+    done = linenctl("uninstall", "--kubernetes", f"--kubeconfig={config}", *argv)
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_leaves_nothing_of_ours(controlled_plane: ControlPlane, config: Path) -> None:
+    """Of whichever overlays were applied, all objects go, and those of others stay."""
+    plane = controlled_plane
+    for overlay in OVERLAYS:
+        kubectl("apply", "--server-side", "-k", DEPLOY / overlay, kubeconfig=config)
+    foreign = "linen-of-others"
+    plane.request("POST", ROLES, {"metadata": {"name": foreign}, "rules": []})
+
+    status, shown, _ = uninstall(config)
+    assert status == 0
+    assert "would delete: daemonset.apps/linen\n" in shown
+    assert plane.admin.get("/api/v1/namespaces/linen-system").is_success
+
+    status, _, said = uninstall(config, "--apply", "--timeout=60")
+    assert status == 0, said
+    assert plane.admin.get("/api/v1/namespaces/linen-system").status_code == 404
+    assert plane.admin.get(f"{ROLES}/{foreign}").is_success
+    assert uninstall(config)[1] == "nothing of Linen is in this cluster\n"
+    assert uninstall(config, "--apply")[1] == "nothing of Linen is in this cluster\n"
+
+
+def test_node_that_does_not_answer_is_named(controlled_plane: ControlPlane, config: Path) -> None:
+    """Where a kubelet is away, so that flaxd cannot end, it says on which node, and what to do."""
+    plane = controlled_plane
+    plane.add_node("node1")
+    plane.patch_node("node1", {"metadata": {"labels": {"kubernetes.io/os": "linux"}}})
+    kubectl("apply", "--server-side", "-k", DEPLOY / "host-ovs", kubeconfig=config)
+    pod = _wait_for_pod(plane)
+    # As the scheduler does, which is not here.
+    binding = {"metadata": {"name": pod}, "target": {"kind": "Node", "name": "node1"}}
+    plane.request("POST", f"{PODS}/{pod}/binding", binding)
+
+    status, _, said = uninstall(config, "--apply", "--timeout=2")
+
+    assert status == 1
+    assert "flaxd does not end on node1" in said
+    assert "delete their Nodes" in said
+    # The rest is still there, flaxd's rights among it.
+    assert plane.admin.get(f"{ROLES}/linen-flaxd").is_success
+
+
+def _wait_for_pod(plane: ControlPlane) -> str:
+    """The name of the pod that the DaemonSet controller makes."""
+
+    def names() -> list[str]:
+        return [pod["metadata"]["name"] for pod in plane.request("GET", PODS)["items"]]
+
+    wait_until(names, "the DaemonSet's pod", 30)
+    return names()[0]
