@@ -26,6 +26,8 @@ OPENFLOW_PORT = "6653"  # IANA, service name openflow
 SOCKET_PATH_LIMIT = 107  # sockaddr_un.sun_path without its NUL, linux/un.h
 LEGACY = "runtimeConfig.ovs"
 
+TOPOLOGIES = (model.TOPOLOGY_STAR, model.TOPOLOGY_MESH, model.TOPOLOGY_FLOW)
+
 # Set by options of their own, or (in_key, out_key) able to undo the isolation that the VNI gives.
 RESERVED_TUNNEL_OPTIONS = {
     "remote_ip": "vtepIPs",
@@ -54,13 +56,37 @@ def parse(conf: dict[str, Json], faults: list[str], warnings: list[str]) -> mode
             except Wrong as error:
                 faults.append(f"{place}.{key}: {error}")
     options = model.OverlayOptions(**{k: v for k, v in fields.items() if v is not None})
+    faults += [f"{place}: {fault}" for fault in contradictions(options)]
+    return options
+
+
+def contradictions(options: model.OverlayOptions) -> list[str]:
+    """What cannot be together, one sentence each."""
+    faults = []
     if options.topology == model.TOPOLOGY_MESH and options.stp != model.STP_OFF:
         faults.append(
-            f"{place}: topology mesh and stp {options.stp} exclude each other (a mesh's protected"
+            f"topology mesh and stp {options.stp} exclude each other (a mesh's protected"
             " tunnels have no loops, and a port that the protocol blocks would stay cut off):"
             " leave out one of them"
         )
-    return options
+    if options.topology != model.TOPOLOGY_FLOW:
+        return faults
+    if options.vteps:
+        faults.append(
+            "topology flow and vtepIPs exclude each other (its rules have to be kept, so it needs"
+            " flaxd, which knows the nodes): leave out vtepIPs, or let topology be mesh"
+        )
+    if options.controllers:
+        faults.append(
+            "topology flow and controller exclude each other (the rules of the OVS bridge are"
+            " Linen's then): leave out controller, or let topology be star"
+        )
+    if options.stp != model.STP_OFF:
+        faults.append(
+            f"topology flow and stp {options.stp} exclude each other (flow has no loops): leave"
+            " out stp"
+        )
+    return faults
 
 
 def _find_block(
@@ -262,7 +288,7 @@ OPTIONS: dict[str, tuple[str, Callable[[Json], Any]]] = {
     "dstPort": ("dst_port", _whole(1, LARGEST_PORT)),
     "datapathType": ("datapath_type", _datapath),
     "stp": ("stp", _one_of(model.STP_OFF, model.STP_CLASSIC, model.STP_RAPID)),
-    "topology": ("topology", _one_of(model.TOPOLOGY_STAR, model.TOPOLOGY_MESH)),
+    "topology": ("topology", _one_of(*TOPOLOGIES)),
     "tunnelOptions": ("tunnel_options", _tunnel_options),
     "ovsdb": ("ovsdb", _socket_path),
 }

@@ -121,7 +121,7 @@ def _size_faults(tunnels: int) -> list[str]:
     if tunnels > MESH_LIMIT:
         fault = (
             f"a mesh of {tunnels + 1} nodes is too large: beyond {MESH_LIMIT} tunnels Open vSwitch"
-            " stops to deliver broadcasts, so nodes beyond get no tunnel; use topology star"
+            " stops to deliver broadcasts, so nodes beyond get no tunnel; use topology flow"
         )
     elif tunnels > MESH_WARNING:
         fault = f"a mesh of {tunnels + 1} nodes comes near the limit of {MESH_LIMIT} tunnels"

@@ -5,6 +5,8 @@ Which tunnels forward to one another is decided here, since a wrong answer is a 
 - mesh: every node has a tunnel to every other, so none forwards to another (`protected`).
 - star: the master's tunnels forward to one another; a leaf's do not, so that a list with too many
   nodes cannot close a loop.
+- flow: one tunnel leads to all nodes, and rules (`core/flows.py`) choose among them, so the OVS
+  bridge does nothing by itself. The rules are flaxd's, and so is that tunnel.
 - with spanning tree the protocol decides: a port that it blocks and a pair of protected ports would
   together cut nodes off, so nothing is protected.
 """
@@ -33,6 +35,7 @@ def overlay_spec(
         maker=maker,
         bridge=options.ovs_bridge,
         datapath_type=options.datapath_type,
+        fail_mode=_fail_mode(options),
         stp=options.stp,
         vni=options.vni,
         mtu=mtu,
@@ -63,7 +66,12 @@ def tunnel_spec(
     )
 
 
+def _fail_mode(options: model.OverlayOptions) -> str:
+    is_by_rule = options.topology == model.TOPOLOGY_FLOW
+    return model.FAIL_SECURE if is_by_rule else model.FAIL_STANDALONE
+
+
 def _is_protected(options: model.OverlayOptions) -> bool:
-    if options.stp != model.STP_OFF:
+    if options.stp != model.STP_OFF or options.topology == model.TOPOLOGY_FLOW:
         return False
     return options.topology == model.TOPOLOGY_MESH or not options.is_master

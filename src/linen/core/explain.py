@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from linen.core import plan
+from linen.core import model, plan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,6 +14,11 @@ if TYPE_CHECKING:
 def faults(bridge: str, steps: Sequence[plan.Step]) -> list[str]:
     """What each step of a plan for the OVS bridge `bridge` would mend."""
     return [_SENTENCES[type(step)](bridge, step) for step in steps]
+
+
+def where(remote: str | None) -> str:
+    """Where a tunnel with this `remote_ip` leads."""
+    return "all nodes" if remote == model.REMOTE_BY_RULE else remote or "nowhere"
 
 
 def _options(options: dict[str, str]) -> str:
@@ -45,7 +50,8 @@ def _mtu(bridge: str, step: plan.SetMtu) -> str:
 
 def _no_tunnel(bridge: str, step: plan.AddTunnel) -> str:
     return (
-        f"the tunnel to {step.tunnel.remote} (port {step.name}) is missing on OVS bridge {bridge}"
+        f"the tunnel to {where(step.tunnel.remote)} (port {step.name}) is missing on OVS bridge"
+        f" {bridge}"
     )
 
 
@@ -68,7 +74,7 @@ def _extra_tunnel(_bridge: str, step: plan.RemoveTunnel) -> str:
     interface = step.observed.interface
     if interface is None:
         return f"tunnel {step.observed.name} has lost the marks of its Interface row"
-    remote = interface.options.get("remote_ip", "nowhere")
+    remote = where(interface.options.get("remote_ip"))
     return f"tunnel {step.observed.name} to {remote} is ours and not wanted (any more)"
 
 

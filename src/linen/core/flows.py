@@ -3,9 +3,8 @@
 
 The OVS bridge has one VXLAN port for all peers. A packet from this node's pods is sent to the peer
 whose range its destination lies in, also when it asks for the owner of an address (ARP, neighbour
-discovery). A packet from the port is delivered if a known node sent it and the VNI is ours. All
-else is dropped: nothing is flooded, and nothing goes from the port to the port, so there is no
-loop. Broadcasts can be replicated to all peers, up to a limit.
+discovery). A packet from another node is delivered if that node is known and the VNI is ours. All
+else is dropped: nothing is flooded, and nothing goes from tunnel to tunnel, so there is no loop. Broadcasts can be replicated to all peers, up to a limit.
 
 Pure. `linen.openflow` writes rules as Open vSwitch reads them.
 """
@@ -129,13 +128,15 @@ def broadcast_rule(wire: Wire, peers: Sequence[Route]) -> Rule:
 
 
 def peer_rules(wire: Wire, route: Route) -> list[Rule]:
-    """The rules that lead to one peer's pods, and the one that lets its packets in."""
+    """The rules that lead to one peer's pods, and the one that lets its packets in.
+
+    Packets may come in by any tunnel: by the one to all nodes, or by one that a mesh has left.
+    """
     source = TUN_IPV6_SRC if ":" in route.vtep else TUN_SRC
     sent_by_it = (source, sock.ip_bytes(route.vtep), b"")
     ours = (TUN_ID, wire.vni.to_bytes(8, "big"), b"")
-    port = (IN_PORT, wire.port.to_bytes(4, "big"), b"")
     to_it = (_destination(route.vtep), _vni(wire), _output(wire))
-    rules = [Rule(PEER, (port, ours, sent_by_it), ((OUTPUT, LOCAL),))]
+    rules = [Rule(PEER, (ours, sent_by_it), ((OUTPUT, LOCAL),))]
     for cidr in route.ranges:
         rules += _range_rules(cidr, to_it)
     return rules

@@ -18,8 +18,14 @@ STP_RAPID = "rstp"
 
 TOPOLOGY_STAR = "star"
 TOPOLOGY_MESH = "mesh"
+TOPOLOGY_FLOW = "flow"
 
-FAIL_MODE = "standalone"  # without its controller an OVS bridge of ours is a learning switch
+# What an OVS bridge of ours does without a controller: it is a learning switch, or has the rules
+# that were put there and no others.
+FAIL_STANDALONE = "standalone"
+FAIL_SECURE = "secure"
+
+REMOTE_BY_RULE = "flow"  # `remote_ip` of a tunnel to all nodes, among which rules choose
 
 KEY_ANY = "flow"  # accepts every VNI, sends VNI 0
 
@@ -135,6 +141,7 @@ class OverlaySpec(Value):
     """All that one network wants of Open vSwitch on this node.
 
     `datapath_type`: "" or "netdev", or None for whatever the bridge has (a new one gets "").
+    `fail_mode`: `FAIL_SECURE` where rules take the place of a learning switch.
     `vni`: None for the original's `key=flow`.
     `mtu`: bytes that a pod's packet may have, or None to leave the OVS bridge's own alone.
     """
@@ -143,6 +150,7 @@ class OverlaySpec(Value):
         "bridge",
         "controllers",
         "datapath_type",
+        "fail_mode",
         "maker",
         "mtu",
         "network",
@@ -158,6 +166,7 @@ class OverlaySpec(Value):
         maker: str,
         bridge: str,
         datapath_type: str | None = None,
+        fail_mode: str = FAIL_STANDALONE,
         stp: str = STP_OFF,
         vni: int | None = None,
         mtu: int | None = None,
@@ -168,6 +177,7 @@ class OverlaySpec(Value):
         self.maker = maker
         self.bridge = bridge
         self.datapath_type = datapath_type
+        self.fail_mode = fail_mode
         self.stp = stp
         self.vni = vni
         self.mtu = mtu

@@ -92,6 +92,12 @@ def _refuse_conflicts(spec: model.OverlaySpec, bridge: model.ObservedBridge) -> 
             f" `ovs-vsctl set bridge {spec.bridge} datapath_type={spec.datapath_type or 'system'}`,"
             " or change ovs.datapathType",
         )
+    if spec.fail_mode == model.FAIL_SECURE and bridge.network != spec.network:
+        raise errors.Conflict(
+            f"OVS bridge {spec.bridge} isn't Linen's network {spec.network!r}, and topology flow"
+            " needs one whose rules are its own",
+            "give the network its own ovs.ovsBridge",
+        )
     if bridge.network is None and bridge.stp != model.STP_OFF and _has_protected_pair(spec):
         raise errors.Conflict(
             f"OVS bridge {spec.bridge} isn't Linen's and has {bridge.stp}_enable=true,"
@@ -125,8 +131,8 @@ def _bridge_steps(spec: model.OverlaySpec, bridge: model.ObservedBridge) -> list
     if bridge.network != spec.network:
         return steps
     settings: dict[str, str | bool] = {}
-    if bridge.fail_mode != model.FAIL_MODE:
-        settings["fail_mode"] = model.FAIL_MODE
+    if bridge.fail_mode != spec.fail_mode:
+        settings["fail_mode"] = spec.fail_mode
     if bridge.stp != spec.stp:
         settings.update(plan.stp_settings(spec.stp))
     if settings:

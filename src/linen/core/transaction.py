@@ -127,7 +127,7 @@ class _Batch:
         row = {
             "name": spec.bridge,
             "datapath_type": spec.datapath_type or "",
-            "fail_mode": model.FAIL_MODE,
+            "fail_mode": spec.fail_mode,
             "ports": to_set(self.new_ports),
             "controller": to_set(self.new_controllers),
             "external_ids": to_map(marks),

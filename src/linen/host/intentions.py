@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from linen.core import model, plan
+from linen.core import explain, model, plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -75,7 +75,7 @@ def _change_tunnel(bridge: str, step: plan.ChangeTunnel) -> str:
 
 def _remove_tunnel(bridge: str, step: plan.RemoveTunnel) -> str:
     interface = step.observed.interface
-    remote = f" to {interface.options.get('remote_ip', 'nowhere')}" if interface else ""
+    remote = f" to {explain.where(interface.options.get('remote_ip'))}" if interface else ""
     return f"remove tunnel {step.observed.name}{remote} from OVS bridge {bridge}"
 
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 ENVIRONMENT_PREFIX = "LINEN_"
 SMALLEST_MTU = 576  # RFC 791: what every host must be able to receive
+DROP, REPLICATE = "drop", "replicate"
 IPV6_MTU = 1280  # RFC 8200
 ACCOUNT_NAME = re.compile(r"([a-z0-9][-a-z0-9]{0,62})/([a-z0-9][-a-z0-9.]{0,252})")
 NODE_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")  # RFC 1123, as Kubernetes has it
@@ -78,6 +79,7 @@ class Settings:
     mtu: int | None
     vtep_ip: str | None
     vtep_interface: str | None
+    broadcast: str
     bfd_interval: int
     probe_interval: float
     listen: tuple[str, int]
@@ -221,7 +223,7 @@ _HELP = {
     "dst-port": "UDP port of VXLAN [4789].",
     "datapath-type": "system or netdev [that of an existing bridge, else system].",
     "stp": "off, stp or rstp [off].",
-    "topology": "mesh or star [mesh].",
+    "topology": "mesh, star or flow [mesh].",
     "tunnel-options": "Further OVS tunnel options, a YAML mapping.",
     "ovsdb": "OVSDB's socket [unix:/var/run/openvswitch/db.sock].",
 }
@@ -244,6 +246,9 @@ SETTINGS: dict[str, Setting] = {
     "mtu": Setting(_mtu, None, "MTU of pods [that of the underlay less the overhead]."),
     "vtep-ip": Setting(_vtep, None, "This node's tunnel address [its InternalIP]."),
     "vtep-interface": Setting(_interface, None, "The device that has the tunnel address."),
+    "broadcast": Setting(
+        _one_of(DROP, REPLICATE), DROP, "In topology flow: drop or replicate packets to many."
+    ),
     "bfd-interval": Setting(_number(50, 60_000, "ms"), 1000, "Milliseconds between BFD packets."),
     "probe-interval": Setting(_number(1, 3600, "s"), 10, "Seconds between probes of a peer."),
     "listen": Setting(_listen, ("127.0.0.1", 9474), "Where health and metrics are served."),
@@ -346,8 +351,12 @@ def _assembled(parsed: Mapping[str, Json]) -> Settings:
 def _contradictions(settings: Settings) -> list[str]:
     faults = []
     overlay = settings.overlay
-    if overlay.topology == model.TOPOLOGY_MESH and overlay.stp != model.STP_OFF:
-        faults.append(f"topology mesh and stp {overlay.stp} exclude each other: leave out one")
+    faults += options.contradictions(overlay)
+    if settings.broadcast != DROP and overlay.topology != model.TOPOLOGY_FLOW:
+        faults.append(
+            f"broadcast {settings.broadcast} is for topology flow, {overlay.topology} delivers"
+            " broadcasts anyway: leave it out"
+        )
     if settings.peers is not None and settings.kubeconfig is not None:
         faults.append("peers and kubeconfig exclude each other: the nodes come from one place")
     if settings.vtep_ip is not None and settings.vtep_interface is not None:

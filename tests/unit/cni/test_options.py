@@ -134,7 +134,7 @@ def test_unknown_key_far_from_all() -> None:
         ("dstPort", 65536, "from 1 to 65535"),
         ("datapathType", "kernel", "must be one of system, netdev, is 'kernel'"),
         ("stp", True, "must be one of off, stp, rstp, is true"),
-        ("topology", "ring", "must be one of star, mesh, is 'ring'"),
+        ("topology", "ring", "must be one of star, mesh, flow, is 'ring'"),
         ("tunnelOptions", {"key": "5"}, "key is set by ovs.vni"),
         ("tunnelOptions", {"csum": []}, "csum must be a text, a number, true or false"),
         ("tunnelOptions", [], "must be an object of OVS tunnel options, is a list"),
@@ -156,6 +156,22 @@ def test_mesh_with_spanning_tree() -> None:
     (fault,) = faults_of({"topology": "mesh", "stp": "rstp"})
 
     assert "exclude each other" in fault
+
+
+@pytest.mark.parametrize(
+    ("other", "remedy"),
+    [
+        ({"vtepIPs": ["10.245.2.2"]}, "topology be mesh"),
+        ({"controller": "10.0.0.1"}, "topology be star"),
+        ({"stp": "rstp"}, "leave out stp"),
+    ],
+)
+def test_what_flow_excludes(other: dict[str, Any], remedy: str) -> None:
+    """Flow needs the daemon and owns the rules; what contradicts that is told with a way out."""
+    (fault,) = faults_of({"topology": "flow", **other})
+
+    assert fault.startswith(f"ovs: topology flow and {next(iter(other))}")
+    assert remedy in fault
 
 
 def test_all_errors_in_one_answer() -> None:

@@ -63,3 +63,20 @@ def test_no_tunnel_to_itself() -> None:
     )
 
     assert [tunnel.remote for tunnel in spec.tunnels] == ["10.245.2.3"]
+
+
+@pytest.mark.parametrize(("topology", "mode"), [("mesh", "standalone"), ("flow", "secure")])
+def test_a_bridge_with_rules_is_no_learning_switch(topology: str, mode: str) -> None:
+    """In topology flow the OVS bridge does nothing by itself, so nothing passes without rules."""
+    spec = spec_of(topology=topology, vteps=[model.REMOTE_BY_RULE], vni=7)
+
+    assert spec.fail_mode == mode
+
+
+def test_the_tunnel_of_topology_flow() -> None:
+    """One tunnel leads to all nodes, with the network's own id, and forwards to no other."""
+    (tunnel,) = spec_of(topology="flow", vteps=[model.REMOTE_BY_RULE], vni=7).tunnels
+
+    assert tunnel.options == {"key": "7", "remote_ip": "flow"}
+    assert tunnel.names[0] == "vxifflow"
+    assert not tunnel.protected

@@ -23,11 +23,10 @@ def matched(rules: list[Rule], field: str) -> list[tuple[bytes, bytes]]:
 
 
 def test_packets_of_a_known_node_with_our_vni_are_delivered() -> None:
-    """A peer's packets go to the bridge's own device, if sender, VNI and port are right."""
+    """A peer's packets go to the bridge's own device, if sender and VNI are right."""
     (rule,) = flows.peer_rules(WIRE, peer())
 
     assert set(rule.match) == {
-        (flows.IN_PORT, PORT, b""),
         (flows.TUN_ID, VNI, b""),
         (flows.TUN_SRC, VTEP, b""),
     }

@@ -26,7 +26,7 @@ def bridge_of(spec: model.OverlaySpec, **changes: Any) -> model.ObservedBridge:
         "network": spec.network,
         "vni": None if spec.vni is None else str(spec.vni),
         "datapath_type": spec.datapath_type or "",
-        "fail_mode": "standalone",
+        "fail_mode": spec.fail_mode,
         "stp": spec.stp,
         "controllers": [
             model.ObservedController(uuid=f"c{target}", target=target, owned=True)
@@ -183,6 +183,28 @@ def test_conflicts(options: dict[str, Any], bridge: dict[str, Any], text: str) -
 
     assert text in caught.value.message
     assert caught.value.details
+
+
+def test_flow_needs_a_bridge_of_its_own() -> None:
+    """Rules of ours on somebody else's OVS bridge would undo what it is for: it is refused."""
+    options = model.OverlayOptions(topology="flow", vteps=[model.REMOTE_BY_RULE])
+    spec = spec_of(options)
+    seen = model.Observed(bridge_of(spec, network=None), [])
+
+    with pytest.raises(errors.Conflict, match=r"topology flow needs one whose rules are its own"):
+        planner.difference(spec, seen)
+
+
+def test_from_mesh_to_flow() -> None:
+    """A bridge of a mesh gets the tunnel to all nodes, loses the others, and stops to flood."""
+    mesh = spec_of(model.OverlayOptions(topology="mesh", vteps=["10.245.2.2"]))
+    flow = spec_of(model.OverlayOptions(topology="flow", vteps=[model.REMOTE_BY_RULE]))
+
+    assert faults(flow, seen_as(mesh)) == [
+        "OVS bridge br0 has fail_mode=standalone, spanning tree off instead of fail_mode=secure",
+        "the tunnel to all nodes (port vxifflow) is missing on OVS bridge br0",
+        "tunnel vxif10_245_2_2 to 10.245.2.2 is ours and not wanted (any more)",
+    ]
 
 
 def test_tunnel_of_another_network() -> None:

@@ -103,3 +103,25 @@ def test_unusable_file(tmp_path: Path, content: str) -> None:
 
     with pytest.raises(settings.SettingsInvalid, match=str(file)):
         settings.load({}, {}, file)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"topology": "flow", "controller": "10.0.0.1"}, "topology flow and controller exclude"),
+        ({"topology": "flow", "stp": "rstp"}, "topology flow and stp rstp exclude"),
+        ({"broadcast": "replicate"}, "broadcast replicate is for topology flow, mesh delivers"),
+        ({"topology": "flow", "broadcast": "flood"}, "must be one of drop, replicate"),
+    ],
+)
+def test_what_flow_excludes(arguments: dict[str, str], said: str) -> None:
+    """What cannot be together with topology flow, or not without it, is told."""
+    with pytest.raises(settings.SettingsInvalid, match=said):
+        settings.load(arguments, {}, None)
+
+
+def test_flow() -> None:
+    """Topology flow drops packets to many unless it is told to replicate them."""
+    assert settings.load({"topology": "flow"}, {}, None).broadcast == "drop"
+    chosen = settings.load({"topology": "flow", "broadcast": "replicate"}, {}, None)
+    assert chosen.broadcast == "replicate"
