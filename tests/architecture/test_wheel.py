@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def test_manifests_travel_with_linenctl(tmp_path: Path) -> None:
     """Each file of deploy/ is in the wheel, unchanged, where `linenctl install` looks for it."""
-    command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "-d", tmp_path]
+    command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "-d", str(tmp_path)]
     subprocess.run(command, cwd=CHECKOUT, capture_output=True, check=True)
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
