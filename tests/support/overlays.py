@@ -17,7 +17,7 @@ from support.host import wait_until
 from support.labs import fresh_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from linen.lab.node import Node
@@ -28,16 +28,20 @@ LISTEN = ("127.0.0.1", 9474)  # flaxd's default
 
 
 class Overlay:
-    """A lab of three nodes whose tunnels are flaxd's, and a pod on each: a, b and c."""
+    """A lab of three nodes whose tunnels are flaxd's, and a pod on each: a, b and c.
 
-    def __init__(self, lab: Lab, peers: Path) -> None:
+    `options`: of all daemons, more than they need, e.g. "--topology=flow".
+    """
+
+    def __init__(self, lab: Lab, peers: Path, options: Sequence[str] = ()) -> None:
         self.lab = lab
         self.peers = peers
+        self.options = options
         self.daemons: dict[str, subprocess.Popen[bytes]] = {}
 
     def start_flaxd(self, node: Node) -> None:
         """Start the node's daemon, and return once its overlay works."""
-        arguments = [f"--node={node.name}", f"--peers={self.peers}"]
+        arguments = [f"--node={node.name}", f"--peers={self.peers}", *self.options]
         if self.lab.description.datapath == "netdev":
             arguments.append("--datapath-type=netdev")
         quiet = subprocess.DEVNULL
@@ -53,7 +57,7 @@ class Overlay:
 
 
 @contextmanager
-def running_overlay(folder: Path) -> Iterator[Overlay]:
+def running_overlay(folder: Path, *options: str) -> Iterator[Overlay]:
     """The overlay, once every pod reaches every other. `folder`: for the daemons' file of nodes."""
     description = describe(nodes=3, topology="mesh", name=fresh_name())
     nodes = [
@@ -63,7 +67,7 @@ def running_overlay(folder: Path) -> Iterator[Overlay]:
     peers = folder / "nodes.json"
     peers.write_text(json.dumps({"clusterRange": str(POD_NETWORK), "nodes": nodes}))
     with Lab.started(description) as lab:
-        running = Overlay(lab, peers)
+        running = Overlay(lab, peers, options)
         for node, pod in zip(lab.nodes.values(), "abc", strict=True):
             node.run(["sh", "-c", "rm /etc/cni/net.d/*"])
             running.start_flaxd(node)

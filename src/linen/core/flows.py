@@ -4,7 +4,8 @@
 The OVS bridge has one VXLAN port for all peers. A packet from this node's pods is sent to the peer
 whose range its destination lies in, also when it asks for the owner of an address (ARP, neighbour
 discovery). A packet from another node is delivered if that node is known and the VNI is ours. All
-else is dropped: nothing is flooded, and nothing goes from tunnel to tunnel, so there is no loop. Broadcasts can be replicated to all peers, up to a limit.
+else is dropped: nothing is flooded, and nothing goes from tunnel to tunnel, so there is no loop.
+Broadcasts can be replicated to all peers, up to a limit.
 
 Pure. `linen.openflow` writes rules as Open vSwitch reads them.
 """

@@ -15,8 +15,9 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from linen.core import errors, transaction
+from linen.core import errors, model, transaction
 from linen.flaxd import cache, metrics, publisher, reconcile
+from linen.flaxd.rules import Rules
 from linen.flaxd.watchtower import Watchtower
 from linen.host import intentions
 from linen.host.errors import HostError
@@ -41,6 +42,9 @@ REPEATS = 20  # of one change, after which somebody else seems to undo it
 CALM = 5.0  # seconds without that change after which its count starts again
 UNDONE_PAUSE = 1.0  # seconds before it is made once more
 
+# What can be better at the next attempt.
+_PASSING = (errors.Unavailable, errors.OvsRefused, TransactionError, HostError, OSError)
+
 
 class Daemon:
     """One node's daemon. The tunnels stay when it ends."""
@@ -52,6 +56,8 @@ class Daemon:
         self.session = Session(settings.overlay.ovsdb, publisher.monitored(settings), self._changed)
         self.links = Monitor(self._links_changed)
         self.source = make_source(self.links)
+        is_flow = settings.overlay.topology == model.TOPOLOGY_FLOW
+        self.rules = Rules(settings, self._changed) if is_flow else None
         self.heard = time.monotonic()  # when the last news of the nodes came
         self.busy_since: float | None = None  # when the decision in work was made
         self.waiting: tuple[str, ...] = ("starting",)  # why the overlay does not work
@@ -71,6 +77,8 @@ class Daemon:
             tasks.create_task(self._publisher.watch(self._changed), name="conflist")
             tasks.create_task(self.watchtower.run(), name="watchtower")
             tasks.create_task(self._reconcile_for_ever(), name="reconcile")
+            if self.rules is not None:
+                tasks.create_task(self.rules.run(), name="rules")
 
     def _changed(self) -> None:
         self._wake.set()
@@ -98,7 +106,7 @@ class Daemon:
             self.busy_since = began = time.monotonic()
             try:
                 outcome = await self._reconcile()
-            except (errors.Unavailable, TransactionError, HostError, OSError) as error:
+            except _PASSING as error:
                 outcome = metrics.FAILED
                 self._tell((str(error),), self.decision.faults)
                 log.warning("try again: %s", error)
@@ -126,9 +134,26 @@ class Daemon:
         if decision.steps:
             await self._carry_out(decision)  # the replica's news bring us back here
             return metrics.CHANGED
-        waiting = decision.waiting or self._publisher.publish(self.view, mtu)
-        self._tell(tuple(waiting), decision.faults)
+        waiting, faults = decision.waiting, decision.faults
+        if self.rules is not None:
+            if await self._write_rules(self.rules, decision):
+                return metrics.CHANGED
+            waiting += self.rules.waiting(decision)
+            faults += tuple(self.rules.faults(decision))
+        waiting = waiting or self._publisher.publish(self.view, mtu)
+        self._tell(waiting, faults)
         return metrics.WAITING if waiting else metrics.UNCHANGED
+
+    async def _write_rules(self, rules: Rules, decision: reconcile.Decision) -> bool:
+        """Write the rules that are missing, and look again; whether there were any."""
+        changes = rules.missing(decision)
+        if changes is None:
+            return False
+        first = [entry.key.hex() for entry in changes.add[:1]]
+        await asyncio.sleep(self._pace.changing(first, asyncio.get_running_loop().time()))
+        await rules.write(changes, decision)
+        self._changed()
+        return True
 
     def _attach(self, attachment: reconcile.Attachment) -> None:
         port, bridge = attachment.port, attachment.linux_bridge

@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from linen.core import observed
+from linen.core import model, observed
 from linen.core.notation import includes, optional, pairs, select, to_map
 from linen.flaxd import probe
 
@@ -69,7 +69,10 @@ def assess(
     `rows`: of Interface, in OVSDB's notation. `results`: of the probe, for each peer.
     """
     by_vtep = {pairs(row["options"]).get("remote_ip"): row for row in rows}
-    return [_assess(peer, by_vtep.get(peer.vtep), results.get(peer.name, ())) for peer in peers]
+    to_all = by_vtep.get(model.REMOTE_BY_RULE)
+    return [
+        _assess(peer, by_vtep.get(peer.vtep, to_all), results.get(peer.name, ())) for peer in peers
+    ]
 
 
 def _assess(peer: Peer, row: Json | None, results: Sequence[Result]) -> PeerHealth:

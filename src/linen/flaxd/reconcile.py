@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from linen.core import cluster, desired, errors, model, observed, plan, planner
+from linen.core import cluster, desired, errors, flows, model, observed, plan, planner
+from linen.core.routes import Route, routes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,6 +35,9 @@ class Attachment:
 class Decision:
     """What is to be done, and what people should know.
 
+    `is_complete`: whether all nodes of the cluster are known.
+    `routes`, `wire`: in topology flow, what the rules are made from; no `wire` before Open vSwitch
+    has made the tunnel.
     `waiting`: why the overlay does not work yet; empty when it does.
     `faults`: what is wrong without keeping the overlay from working.
     """
@@ -43,6 +47,9 @@ class Decision:
     seen: model.Observed | None = None
     steps: Sequence[plan.Step] = ()
     attachment: Attachment | None = None
+    is_complete: bool = False
+    routes: Sequence[Route] = ()
+    wire: flows.Wire | None = None
     waiting: tuple[str, ...] = ()
     faults: tuple[str, ...] = ()
 
@@ -77,18 +84,57 @@ def decide(
     except errors.Conflict as conflict:
         text = f"{conflict.message}; {conflict.details}"
         return Decision(found, spec, seen, waiting=(text,), faults=tuple(faults))
+    led, range_faults = _routes(settings, view, found)
     if not view.complete:
         steps = [step for step in steps if not isinstance(step, plan.RemoveTunnel)]
     waiting = _waiting(spec, seen, steps) or _unattached(settings, links)
-    return Decision(found, spec, seen, steps, attachment, tuple(waiting), tuple(faults))
+    return Decision(
+        found,
+        spec,
+        seen,
+        steps,
+        attachment,
+        is_complete=view.complete,
+        routes=led,
+        wire=_wire(settings, seen),
+        waiting=tuple(waiting),
+        faults=(*faults, *range_faults),
+    )
+
+
+def _routes(
+    settings: Settings, view: cluster.View, found: cluster.Neighbours
+) -> tuple[Sequence[Route], Sequence[str]]:
+    """In topology flow, who has which range, and what is wrong with ranges."""
+    if settings.overlay.topology != model.TOPOLOGY_FLOW or view.own is None:
+        return (), ()
+    return routes(view.own, found.peers, view.cluster_range or settings.cluster_range)
+
+
+def _wire(settings: Settings, seen: model.Observed) -> flows.Wire | None:
+    """In topology flow, where packets leave, as soon as Open vSwitch has made it."""
+    overlay = settings.overlay
+    if overlay.topology != model.TOPOLOGY_FLOW:
+        return None
+    for tunnel in seen.tunnels:
+        row = tunnel.interface
+        if row is not None and row.options.get("remote_ip") == model.REMOTE_BY_RULE:
+            if row.ofport is None or row.ofport < 0:
+                return None
+            return flows.Wire(row.ofport, overlay.vni or 0, overlay.dst_port or flows.VXLAN_PORT)
+    return None
 
 
 def _spec(
     settings: Settings, own: cluster.Peer, found: cluster.Neighbours, mtu: int | None
 ) -> model.OverlaySpec:
-    options = settings.overlay.with_peers(found.vteps(), is_master=own.is_master)
+    if settings.overlay.topology == model.TOPOLOGY_FLOW:
+        vteps, interval = [model.REMOTE_BY_RULE], 0  # BFD needs a tunnel for each peer
+    else:
+        vteps, interval = found.vteps(), settings.bfd_interval
+    options = settings.overlay.with_peers(vteps, is_master=own.is_master)
     return desired.overlay_spec(
-        options, network=settings.network, maker=MAKER, mtu=mtu, bfd=bfd(settings.bfd_interval)
+        options, network=settings.network, maker=MAKER, mtu=mtu, bfd=bfd(interval)
     )
 
 
