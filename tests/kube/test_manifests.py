@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,6 +19,7 @@ from support.manifests import (
     OVERLAYS,
     containers_of,
     kubectl,
+    parsed,
     pods_of,
     rendered,
     settings_of,
@@ -24,7 +27,11 @@ from support.manifests import (
 from support.paths import CHECKOUT
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from support.kubernetes import ControlPlane
+
+GUIDE = CHECKOUT / "docs" / "kubernetes.md"
 
 # What each container may do besides nothing, and why: the comments beside it in deploy/.
 CAPABILITIES = {
@@ -41,7 +48,29 @@ each_overlay = pytest.mark.parametrize("overlay", OVERLAYS)
 @each_overlay
 def test_overlays_are_documented(overlay: str) -> None:
     """docs/kubernetes.md names each overlay."""
-    assert f"`deploy/{overlay}`" in (CHECKOUT / "docs" / "kubernetes.md").read_text()
+    assert f"`deploy/{overlay}`" in GUIDE.read_text()
+
+
+def test_documented_kustomizations_work(tmp_path: Path) -> None:
+    """Each kustomization in docs/kubernetes.md renders, with values that flaxd takes."""
+    shutil.copytree(DEPLOY, tmp_path / "linen" / "deploy")
+    texts = re.findall(r"```yaml\n(# my-cluster/.*?)```", GUIDE.read_text(), re.DOTALL)
+    assert len(texts) == 2
+    for number, text in enumerate(texts):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        (folder / "kustomization.yaml").write_text(text)
+        objects = parsed(kubectl("kustomize", folder))
+        chosen = settings.load({}, settings_of(objects), None)
+        assert chosen.overlay.topology == "star"
+        _controller_agrees(objects)
+
+
+def _controller_agrees(objects: list[dict[str, Any]]) -> None:
+    """The fixed address and port of the controller, if any, are those that Open vSwitch is told."""
+    services = [found["spec"] for found in objects if found["kind"] == "Service"]
+    addresses = [f"tcp:{spec['clusterIP']}:{spec['ports'][0]['port']}" for spec in services]
+    assert list(settings.load({}, settings_of(objects), None).overlay.controllers) == addresses
 
 
 @each_overlay
@@ -176,12 +205,10 @@ def _text(path: str) -> str:
     return (DEPLOY / path).read_text().replace("\n# ", " ")
 
 
-def test_controller_is_where_the_bridges_look_for_it() -> None:
-    """The controller's fixed address and port are those that flaxd gives to Open vSwitch."""
-    objects = rendered("controller")
-    (service,) = (found["spec"] for found in objects if found["kind"] == "Service")
-    loaded = settings.load({}, settings_of(objects), None)
-
-    address = f"tcp:{service['clusterIP']}:{service['ports'][0]['port']}"
-    assert list(loaded.overlay.controllers) == [address]
-    assert loaded.overlay.topology == "star"
+@each_overlay
+def test_controller_is_where_the_bridges_look_for_it(overlay: str) -> None:
+    """Bridges have a controller just where one is deployed, at its address, and then in a star."""
+    objects = rendered(overlay)
+    _controller_agrees(objects)
+    chosen = settings.load({}, settings_of(objects), None).overlay
+    assert not chosen.controllers or chosen.topology == "star"
