@@ -159,7 +159,7 @@ def test_conflist(node1: Host, settings: dict[str, Any], nodes: Nodes) -> None:
     assert path.stat().st_mode & 0o777 == 0o600
     assert document["plugins"][0]["ipam"]["ranges"][0][0]["gateway"] == "10.244.1.1"
     assert document["plugins"][0]["mtu"] == 1450
-    assert document["cniVersion"] == "1.1.0"
+    assert document["cniVersions"] == ["1.0.0", "1.1.0"]
 
     nodes.add("node1", ranges=["10.244.77.0/24"])
     wait_until(lambda: "10.244.77.1" in path.read_text(), "the new range")

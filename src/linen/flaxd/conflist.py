@@ -36,9 +36,13 @@ def render(
     cluster_range: Sequence[str],
     ranges: Sequence[str],
     mtu: int | None,
-    version: str,
+    cni_versions: Sequence[str],
 ) -> Document:
-    """The conflist of the node that owns `ranges` of `cluster_range`, both as CIDRs."""
+    """The conflist of the node that owns `ranges` of `cluster_range`, both as CIDRs.
+
+    `cni_versions`: those that all plugins speak, oldest first. A runtime takes the newest that it
+    knows; one that does not know `cniVersions` (containerd before 2.0) takes the first.
+    """
     bridge: Document = {
         "type": "bridge",
         "bridge": settings.linux_bridge,
@@ -50,7 +54,8 @@ def render(
     if mtu is not None:
         bridge["mtu"] = mtu
     return {
-        "cniVersion": version,
+        "cniVersion": cni_versions[0],
+        "cniVersions": list(cni_versions),
         "name": settings.network,
         MANAGED[0]: MANAGED[1],
         "plugins": [
@@ -111,15 +116,16 @@ def range_faults(cluster: Iterable[str], ranges: Sequence[str]) -> list[str]:
     return faults
 
 
-def fit_version(bin_dir: Path) -> str:
-    """The newest version of CNI that all installed plugins of our conflist speak.
+def fit_versions(bin_dir: Path) -> list[str]:
+    """The versions of CNI, oldest first, that all installed plugins of our conflist speak.
 
-    Raises `HostError` where one of them is missing.
+    Those before 1.0.0 only where there are no others. Raises `HostError` where a plugin is missing.
     """
     common = set(versions.SUPPORTED)
     for name in programs.FLAXD_CHAIN:
         common &= set(programs.ask_versions(bin_dir / name))
-    return max(common, key=programs.version_key)
+    spoken = sorted(common, key=programs.version_key)
+    return [one for one in spoken if programs.version_key(one) >= (1,)] or spoken[-1:]
 
 
 def read(path: Path) -> Document | None:

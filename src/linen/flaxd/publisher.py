@@ -38,7 +38,7 @@ class Publisher:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._version = ""
+        self._cni_versions: list[str] = []
 
     async def watch(self, on_change: Callable[[], None]) -> None:
         """Notice when the conflist is changed or removed."""
@@ -71,10 +71,12 @@ class Publisher:
             faults = conflist.range_faults(cluster_range, view.own.ranges)
             if faults:
                 return tuple(faults)
-            self._version = self._version or conflist.fit_version(settings.bin_dir)
+            self._cni_versions = self._cni_versions or conflist.fit_versions(settings.bin_dir)
         except HostError as error:
             return (f"{error.message}; {error.details}",)
-        document = conflist.render(settings, cluster_range, view.own.ranges, mtu, self._version)
+        document = conflist.render(
+            settings, cluster_range, view.own.ranges, mtu, self._cni_versions
+        )
         if conflist.write(settings.conflist, document):
             log.info("wrote %s", settings.conflist)
         return ()

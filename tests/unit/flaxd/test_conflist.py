@@ -24,10 +24,13 @@ def chosen(**arguments: str) -> settings.Settings:
 
 def test_rendered() -> None:
     """The subnet is the whole segment, the range the node's part, the gateway its first address."""
-    found = conflist.render(chosen(), ["10.244.0.0/16"], ["10.244.1.0/24"], 1450, "1.0.0")
+    found = conflist.render(
+        chosen(), ["10.244.0.0/16"], ["10.244.1.0/24"], 1450, ["1.0.0", "1.1.0"]
+    )
 
     bridge, linen, portmap = found["plugins"]
-    assert (found["name"], found["cniVersion"]) == ("linen-network", "1.0.0")
+    assert found["name"] == "linen-network"
+    assert (found["cniVersion"], found["cniVersions"]) == ("1.0.0", ["1.0.0", "1.1.0"])
     assert bridge["mtu"] == 1450
     assert bridge["ipam"]["ranges"] == [
         [
@@ -48,7 +51,7 @@ def test_dual_stack() -> None:
     cluster_range = ["10.244.0.0/16", "fd00:244::/48"]
     own = ["10.244.1.0/24", "fd00:244:0:1::/64"]
 
-    found = conflist.render(chosen(), cluster_range, own, None, "1.1.0")
+    found = conflist.render(chosen(), cluster_range, own, None, ["1.0.0"])
 
     ipv4, ipv6 = found["plugins"][0]["ipam"]["ranges"]
     assert ipv4[0]["gateway"] == "10.244.1.1"
@@ -130,7 +133,9 @@ def test_migration() -> None:
 def test_file_is_private_and_written_once(tmp_path: Path) -> None:
     """The file has mode 0600, and writing the same again changes nothing."""
     path = tmp_path / "net.d" / "linen.conflist"
-    document = conflist.render(chosen(), ["10.244.0.0/16"], ["10.244.1.0/24"], 1450, "1.0.0")
+    document = conflist.render(
+        chosen(), ["10.244.0.0/16"], ["10.244.1.0/24"], 1450, ["1.0.0", "1.1.0"]
+    )
 
     assert conflist.write(path, document) is True
     assert conflist.write(path, document) is False
