@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Build the plugin as one static file: bin/linen, or bin/linen-ARCH for another machine.
 
-The file is the distribution's CPython library, linked with launcher.c and with the
-bytecode of the plugin's modules (freeze.py). Equal sources, compiler and CPython give
+The file is the distribution's CPython library, linked with the C files of this folder and
+with the bytecode of the plugin's modules (freeze.py), and with the memory of a Python that
+has been started and has imported them (image.h). Equal sources, compiler and CPython give
 equal bytes, wherever and whenever they are built. docs/design/static-build.md has the why.
 """
 
@@ -12,6 +13,7 @@ import argparse
 import os
 import shutil
 import sys
+import sysconfig
 from pathlib import Path
 
 import freeze
@@ -33,7 +35,12 @@ CFLAGS = (
     "-Wno-missing-field-initializers",
     "-Wno-unused-parameter",
 )
-LDFLAGS = ("-static", "-no-pie", "-s", "-Wl,--build-id=none")
+WRAPPED = ("malloc", "calloc", "realloc", "free", "pthread_self")  # memory.c, interpreter.c
+LDFLAGS = (
+    *("-static", "-no-pie", "-s", "-Wl,--build-id=none"),
+    *(f"-Wl,--wrap={name}" for name in WRAPPED),
+    *("-T", str(HERE / "image.ld")),
+)
 
 
 def parse_args(native: str) -> argparse.Namespace:
@@ -60,30 +67,36 @@ def parse_args(native: str) -> argparse.Namespace:
     return parser.parse_args()
 
 
-def write_header(build: Path) -> None:
-    """Freeze the plugin's modules into build/modules.h."""
+def write_headers(build: Path) -> None:
+    """Freeze the plugin's modules, and the import system, into build/modules.h and code.h."""
     builtins = freeze.read_list(ROOT / "packaging" / "builtin-modules.txt")
     names = freeze.read_list(ROOT / "packaging" / "plugin-modules.txt")
     modules = [freeze.load(name, SRC) for name in names]
     freeze.check_imports(modules, builtins, SRC)
-    header = freeze.render_header(modules, freeze.load("importer", HERE), builtins)
-    (build / "modules.h").write_text(header, "utf-8")
+    importlib = freeze.load("importlib._bootstrap", Path(sysconfig.get_path("stdlib")))
+    (build / "modules.h").write_text(freeze.render_lists(modules, builtins), "utf-8")
+    (build / "code.h").write_text(freeze.render_code([importlib, *modules]), "utf-8")
 
 
-def link(cpython: CPython, arch: str, build: Path) -> Path:
-    """Compile the C files and link them with CPython; return the executable."""
-    include = [f"-I{path}" for path in (build, cpython.include, cpython.include.parent)]
+def link(cpython: CPython, arch: str, build: Path) -> None:
+    """Compile the C files and link them with CPython to build/starter, which has no image."""
+    include = [f"-I{path}" for path in (build, HERE, cpython.include, cpython.include.parent)]
     internal = [f"-I{cpython.include}/internal", "-DPy_BUILD_CORE_MODULE"]
-    units = {
-        "launcher.o": [*include, str(HERE / "launcher.c")],
-        "tables.o": [*include, str(HERE / "tables.c")],
-        "_json.o": [*include, *internal, str(cpython.json_c)],
-    }
+    sources = {path.with_suffix(".o").name: [str(path)] for path in sorted(HERE.glob("*.c"))}
+    units = sources | {"_json.o": [*internal, str(cpython.json_c)]}
     for name, args in units.items():
-        host.run(host.compiler(arch), *CFLAGS, *args, "-c", "-o", name, cwd=build)
+        host.run(host.tool(arch, "gcc"), *CFLAGS, *include, *args, "-c", "-o", name, cwd=build)
     host.run(
-        host.compiler(arch), *LDFLAGS, *units, str(cpython.library), "-lm", "-o", "linen", cwd=build
+        *(host.tool(arch, "gcc"), *LDFLAGS, *units, str(cpython.library), "-lm", "-o", "starter"),
+        cwd=build,
     )
+
+
+def add_image(arch: str, build: Path) -> Path:
+    """Let build/starter make the image, and put that into it; return the finished program."""
+    host.run(*host.emulator(arch), "./starter", cwd=build)
+    replace = ("--update-section", "image=image")
+    host.run(host.tool(arch, "objcopy"), *replace, "starter", "linen", cwd=build)
     return build / "linen"
 
 
@@ -111,9 +124,9 @@ def build(arch: str, output: Path, cache: Path) -> None:
     cpython = CPython(cache.resolve(), release, installed, arch)
     folder = ROOT / "build" / "static" / arch
     folder.mkdir(parents=True, exist_ok=True)
-    write_header(folder)
-    executable = link(cpython, arch, folder)
-    put_in_place(executable, output)
+    write_headers(folder)
+    link(cpython, arch, folder)
+    put_in_place(add_image(arch, folder), output)
     print(f"{output}: {output.stat().st_size / 1e6:.1f} MB, CPython {release}, {arch}")
 
 

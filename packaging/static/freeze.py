@@ -167,17 +167,20 @@ def _is_module(name: str, src: Path) -> bool:
     return path.is_dir() or path.with_suffix(".py").is_file()
 
 
-def render_header(modules: list[Module], importer: Module, builtins: list[str]) -> str:
-    """Render the generated header that tables.c includes."""
-    arrays = [_render_array(module) for module in [importer, *modules]]
+def render_lists(modules: list[Module], builtins: list[str]) -> str:
+    """Render modules.h, the lists of what the binary can import, as macros over their entries."""
     frozen = [f'M("{m.name}", {m.array}, {int(m.is_package)})' for m in modules]
     return "\n".join(
         [
             _render_macro("BUILTIN_MODULES", [f"M({name})" for name in builtins]),
             _render_macro("FROZEN_MODULES", frozen),
-            *arrays,
         ]
     )
+
+
+def render_code(modules: list[Module]) -> str:
+    """Render code.h, the bytecode of modules as arrays."""
+    return "\n".join(_render_array(module) for module in modules)
 
 
 def _render_macro(name: str, entries: list[str]) -> str:

@@ -56,20 +56,34 @@ def python_package_version(version: str) -> str:
     return run("dpkg-query", "--show", "--showformat", "${Version}", f"python{version}-minimal")
 
 
-def compiler(arch: str) -> str:
-    """Return the name of the C compiler for `arch`."""
-    return f"{TRIPLETS[arch]}-gcc"
+def tool(arch: str, name: str) -> str:
+    """Return the command of a compiler's tool, such as gcc, for `arch`."""
+    return f"{TRIPLETS[arch]}-{name}"
+
+
+def emulator(arch: str) -> list[str]:
+    """Return what runs a program for `arch` on this machine: nothing where it is of that kind."""
+    if arch == native_architecture():
+        return []
+    name = f"qemu-{TRIPLETS[arch].partition('-')[0]}"  # of qemu-user; -static: of qemu-user-static
+    return [f"{name}-static" if shutil.which(f"{name}-static") else name]
 
 
 def ensure_toolchain(arch: str) -> None:
-    """Make sure that static programs for `arch` can be compiled here."""
-    if arch == native_architecture():
-        packages = ["gcc", "libc6-dev"]
-    else:
-        cpu = TRIPLETS[arch].partition("-")[0].replace("_", "-")
-        packages = [f"gcc-{cpu}-linux-gnu", f"libc6-dev-{arch}-cross"]
-    if _has_static_libc(arch):
-        return
+    """Make sure that static programs for `arch` can be made here, and run."""
+    cpu = TRIPLETS[arch].partition("-")[0].replace("_", "-")
+    packages = []
+    if not _has_static_libc(arch):
+        is_native = arch == native_architecture()
+        cross = [f"gcc-{cpu}-linux-gnu", f"libc6-dev-{arch}-cross"]
+        packages += ["gcc", "libc6-dev"] if is_native else cross
+    if not all(shutil.which(program) for program in emulator(arch)):
+        packages.append("qemu-user")
+    if packages:
+        _install(packages)
+
+
+def _install(packages: list[str]) -> None:
     if os.geteuid() != 0:
         raise BuildError(f"missing on this machine: apt-get install {' '.join(packages)}")
     print(f"installing {' and '.join(packages)}", flush=True)
@@ -81,7 +95,7 @@ def ensure_toolchain(arch: str) -> None:
 
 
 def _has_static_libc(arch: str) -> bool:
-    if not shutil.which(compiler(arch)):
+    if not shutil.which(tool(arch, "gcc")):
         return False
     # gcc answers with a path if it has the file, and repeats the bare name if not
-    return "/" in run(compiler(arch), "-print-file-name=libc.a")
+    return "/" in run(tool(arch, "gcc"), "-print-file-name=libc.a")

@@ -4,13 +4,13 @@
  * In libpython they live in config.o, frozen.o and deepfreeze.o and name some fifty
  * C modules (which need expat and zlib) and twenty Python modules. A linker takes a
  * member of an archive only for a symbol that is still missing, so defining the tables
- * here leaves those three out with all that they drag in, and puts importer.py in the
- * place of importlib. Should a CPython rename a table, linking fails: nothing can go
- * wrong later, at run time.
+ * here leaves those three out with all that they drag in. Should a CPython rename a
+ * table, linking fails: nothing can go wrong later, at run time.
  */
 #include <Python.h>
 
-#include "modules.h" /* generated: BUILTIN_MODULES, FROZEN_MODULES and code */
+#include "code.h"
+#include "modules.h"
 
 /* Error handlers, such as "strict", are looked up in a registry that can't be set up
  * without a package of this name. It may be empty: UTF-8 is built in. */
@@ -21,7 +21,12 @@ static PyObject *init_encodings(void)
     return PyModule_Create(&definition);
 }
 
+/* What importlib, the import system, is made with. */
 extern PyObject *PyInit__imp(void);
+extern PyObject *PyInit__thread(void);
+extern PyObject *PyInit__weakref(void);
+extern PyObject *_PyWarnings_Init(void);
+
 #define DECLARE(name) extern PyObject *PyInit_##name(void);
 BUILTIN_MODULES(DECLARE)
 
@@ -29,6 +34,9 @@ BUILTIN_MODULES(DECLARE)
 struct _inittab _PyImport_Inittab[] = {
     BUILTIN_MODULES(BUILTIN)
     {"_imp", PyInit__imp},
+    {"_thread", PyInit__thread},
+    {"_warnings", _PyWarnings_Init},
+    {"_weakref", PyInit__weakref},
     {"builtins", NULL},
     {"encodings", init_encodings},
     {"sys", NULL},
@@ -43,7 +51,7 @@ const struct _frozen linen_frozen_modules[] = {
 };
 
 static const struct _frozen import_system[] = {
-    FROZEN("_frozen_importlib", code_importer, 0)
+    FROZEN("_frozen_importlib", code_importlib__bootstrap, 0)
     {.name = NULL},
 };
 static const struct _frozen none[] = {{.name = NULL}};

@@ -50,8 +50,17 @@ def another_checkout(tmp_path: Path) -> Path:
     return copy
 
 
+@pytest.fixture
+def another_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Variables that Python and libc read when they start."""
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    monkeypatch.setenv("LC_ALL", "C.UTF-8")
+    monkeypatch.setenv("PYTHONHASHSEED", "2017")
+
+
+@pytest.mark.usefixtures("another_environment")
 def test_reproducible(binary: Path, another_checkout: Path) -> None:
-    """Another folder, another time and another umask give the same bytes and permissions."""
+    """Another folder, time, umask and environment give the same bytes and permissions."""
     build("--cache", CHECKOUT / ".cache", checkout=another_checkout, umask=0o077)
     twin = another_checkout / "bin" / "linen"
     assert twin.read_bytes() == binary.read_bytes()

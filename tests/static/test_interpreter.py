@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The interpreter inside the binary, which starts only half, against the whole one."""
+"""The interpreter inside the binary, started half and long ago, against the ordinary one."""
 
 from __future__ import annotations
 
@@ -12,15 +12,14 @@ from support.frozen import build, call, copy_checkout, error_of
 from support.paths import CHECKOUT
 
 PROBE = Path(__file__).with_name("probe.py")
-MODULES = "linen\nlinen.plugin\nlinen.plugin.main\nlinen.plugin.other\n"
+MODULES = "linen\nlinen.plugin\nlinen.plugin.main\n"
 ENVIRONMENT = {b"HOSTILE": b"\xff"}
 
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """Sources whose plugin is two modules, one of them to be written by the test."""
+    """Sources whose plugin is one module, to be written by the test."""
     copy = copy_checkout(tmp_path / "checkout")
-    (copy / "src/linen/plugin/other.py").write_text("raise ValueError('executed')\n")
     (copy / "packaging/plugin-modules.txt").write_text(MODULES)
     return copy
 
@@ -42,17 +41,27 @@ def test_behaves_like_the_ordinary_interpreter(checkout: Path) -> None:
     """Errors, codecs, limits and conversions are the same frozen and plain."""
     probe = PROBE.read_text()
     binary = build_with(probe, checkout)
-    main = "import sys; sys.path.insert(0, sys.argv[1]); import linen.plugin.main"
+    main = "import sys; sys.path.insert(0, sys.argv[1]); from linen.plugin.main import run; run()"
     plain = output_of("/usr/bin/python3", "-I", "-S", "-B", "-c", main, checkout / "src")
-    assert len(plain) == probe.count("\nattempt(")
+    assert len(plain) == probe.count("\n    attempt(")
     assert output_of(binary) == plain
+
+
+RAISE = """
+def run():
+    raise {}
+"""
 
 
 @pytest.mark.parametrize(
     ("main", "details", "stderr"),
     [
-        ("raise ValueError('a \"quoted\" text')", "ValueError", b'linen: a "quoted" text\n'),
-        ("raise MemoryError", "MemoryError", b"linen: \n"),
+        (
+            RAISE.format("ValueError('a \"quoted\" text')"),
+            "ValueError",
+            b'linen: a "quoted" text\n',
+        ),
+        (RAISE.format("MemoryError"), "MemoryError", b"linen: \n"),
         ("pass", "AttributeError", b"linen: module 'linen.plugin.main' has no attribute 'run'\n"),
     ],
 )
@@ -64,19 +73,29 @@ def test_plugin_fails(checkout: Path, main: str, details: str, stderr: bytes) ->
     assert done.stderr == stderr
 
 
-USE_OTHER = """
-from linen.plugin import other
+REMEMBER = """
+import posix
+calls = []
 
 def run():
-    try:
-        other.anything
-    except ValueError:
-        other.anything
+    calls.append(posix.environ.get(b"CNI_COMMAND", b"none"))
+    posix.write(1, b" ".join(calls) + b", %d variables" % len(posix.environ))
+    return 0
 """
 
 
-def test_module_is_executed_when_it_is_used(checkout: Path) -> None:
-    """A module that fails does so where it is used, not where it is imported, and each time."""
-    done = call([build_with(USE_OTHER, checkout)], "ADD")
-    assert error_of(done)["details"] == "ValueError"
-    assert done.stderr == b"linen: executed\n"
+def test_each_call_begins_anew(checkout: Path) -> None:
+    """A call finds its own environment, and nothing of an earlier call or of the build."""
+    binary = build_with(REMEMBER, checkout)
+    assert call([binary], "ADD").stdout == b"ADD, 5 variables"
+    assert call([binary], "DEL").stdout == b"DEL, 5 variables"
+    assert subprocess.run([binary], env={}, stdout=subprocess.PIPE, check=True).stdout == (
+        b"none, 0 variables"
+    )
+
+
+def test_module_fails(checkout: Path) -> None:
+    """A module that cannot be imported is no surprise on a node: it stops the build."""
+    with pytest.raises(subprocess.CalledProcessError):
+        build_with("raise ValueError", checkout)
+    assert not (checkout / "bin").exists()
