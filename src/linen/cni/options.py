@@ -10,7 +10,7 @@ JSON null means "not given", as it does to the Go decoder that the original used
 
 from __future__ import annotations
 
-from linen.cni import request
+from linen.cni import request, spelling
 from linen.core import addresses, model
 
 TYPE_CHECKING = False
@@ -126,9 +126,7 @@ def kind(value: Json) -> str:
 
 
 def _unknown(key: str) -> str:
-    from linen.cni.spelling import nearest  # only a wrong configuration pays for it
-
-    close = nearest(key, OPTIONS)
+    close = spelling.nearest(key, OPTIONS)
     hint = f"did you mean {close}?" if close else f"known are {', '.join(OPTIONS)}"
     return f"{kind(key)[1:-1]}: unknown option; {hint}"
 

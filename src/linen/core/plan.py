@@ -3,7 +3,6 @@
 
 `linen.core.planner` finds them, `linen.core.transaction` turns them into OVSDB operations,
 `linen.core.explain` into sentences.
-They have a module of their own since the usual ADD has nothing to change and does without.
 """
 
 from __future__ import annotations

@@ -26,6 +26,7 @@ from _socket import (
     socket,
 )
 from _struct import pack
+from select import POLLIN, poll
 
 SMALLEST_TIMEOUT = 0.001  # seconds; zero would mean "for ever" to the kernel
 
@@ -104,8 +105,6 @@ class Stream:
 
 def is_readable(descriptor: int, seconds: float) -> bool:
     """Whether a read of an open file would return at once, now or within `seconds`."""
-    from select import POLLIN, poll  # only VERSION asks
-
     waiting = poll()
     waiting.register(descriptor, POLLIN)
     return bool(waiting.poll(int(seconds * 1000)))

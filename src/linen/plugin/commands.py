@@ -11,7 +11,7 @@ and must not: a node without pods still forwards, as the master of a star does.
 from __future__ import annotations
 
 from linen.cni import result
-from linen.core import errors
+from linen.core import errors, explain
 from linen.netlink.blocking import Netlink
 from linen.plugin import links, underlay
 from linen.plugin.overlay import Overlay, refuse_absent_kernel_datapath
@@ -35,8 +35,6 @@ def add(request: Request, config: Config) -> str:
 
 def check(request: Request, config: Config) -> str:
     """Raises `OverlayDiffers` that names all that is not as ADD left it."""
-    from linen.core import explain  # ADD does without
-
     netlink = Netlink()
     bridge = links.linux_bridge(netlink, config, request.netns)
     finding = Overlay(config, netlink, bridge.mtu).look()

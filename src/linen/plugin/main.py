@@ -13,6 +13,7 @@ from linen import __version__
 from linen.cni import config, request, result, versions
 from linen.core import errors
 from linen.light import sock
+from linen.plugin import commands
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -61,8 +62,6 @@ class Call:
 
 
 def _carry_out(asked: request.Request, conf: dict[str, Json]) -> str:
-    from linen.plugin import commands  # DEL and VERSION do without
-
     parsed = config.parse(conf)
     _refuse_own_netns(asked)
     handlers = {"ADD": commands.add, "CHECK": commands.check, "STATUS": commands.status}

@@ -8,7 +8,7 @@ left to do. Who loses a race sees the winner's work and goes on from there.
 
 from __future__ import annotations
 
-from linen.core import desired, errors, model, naming, observed, plan, planner
+from linen.core import desired, errors, model, naming, observed, plan, planner, transaction
 from linen.light.sock import Deadline
 from linen.netlink.blocking import has_generic_family
 from linen.ovsdb.blocking import Connection, TransactionError
@@ -120,8 +120,6 @@ class Overlay:
 
     def _commit(self, finding: Finding) -> set[str]:
         """Carry out the steps. The names of what was made; none where somebody else was quicker."""
-        from linen.core import transaction  # an ADD that changes nothing does without
-
         operations = transaction.operations(finding.spec, finding.seen, finding.steps)
         try:
             self._connection.transact(operations)
@@ -140,8 +138,6 @@ class Overlay:
         pending = [row.uuid for _, row in finding.interfaces() if row.ofport is None]
         if not pending:
             return True
-        from linen.core import transaction
-
         milliseconds = int(self._connection.deadline.remaining() * 900)
         try:
             self._connection.transact(transaction.until_dealt_with(pending, milliseconds))
@@ -176,8 +172,6 @@ class Overlay:
         """
         if not made:
             return
-        from linen.core import transaction
-
         try:
             seen = self.look().seen
             bridge = seen.bridge if self._config.options.ovs_bridge in made else None
