@@ -1,14 +1,17 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 #
-# Runs a node (node.sh) in namespaces of its own, and takes its control groups away when it has ended,
-# however it ended: when the tests are killed, too, this script lives on until it has tidied up.
+# Runs a node (node.sh) in namespaces of its own, and takes its control groups away when it has ended.
+# When the tests were killed, this script lives on until it has tidied up, and takes the files of the
+# whole cluster away, too.
 #
-#   keeper.sh CGROUP COMMAND…   CGROUP: CLUSTER/NODE, the node's group, which COMMAND makes
+#   keeper.sh GROUP FOLDER COMMAND…
+#     GROUP   CLUSTER/NODE, the node's control group, which COMMAND makes
+#     FOLDER  with all files of the cluster
 
 set -u
-group=$1
-shift
+group=$1 folder=$2
+shift 2
 
 unshare --net --mount --uts --ipc --pid --fork --kill-child --propagation=private -- "$@"
 status=$?
@@ -18,4 +21,4 @@ for top in /sys/fs/cgroup /sys/fs/cgroup/*/; do # version 2, and version 1 with 
   find "$top/$group" -depth -type d -exec rmdir {} +
   rmdir --ignore-fail-on-non-empty "$top/${group%/*}"
 done
-exit $status
+[ "$status" -ne 9 ] || rm -rf "$folder"

@@ -94,17 +94,20 @@ class Node(Host):
         """End all that runs on it at once."""
         if self._keeper is None:
             return
-        assert self._keeper.stdin is not None
-        self._keeper.stdin.close()  # its process 1 reads to the end, ends, and all others with it
-        for service in self._services.values():
-            service.wait(timeout=30)  # the kernel ends a PID namespace when all are waited for
-        self._keeper.wait(timeout=60)
+        with self._keeper as keeper:
+            assert keeper.stdin is not None
+            keeper.stdin.write(b"off\n")  # process 1 ends, and all others with it
+            keeper.stdin.flush()
+            for service in self._services.values():
+                service.wait(timeout=30)  # the kernel ends a PID namespace when all are waited for
+            keeper.wait(timeout=60)
         self._keeper = None
         self._services.clear()
 
     def _start_keeper(self, fabric: Fabric) -> None:
         words = [self.name, self.number, self._group, fabric.pid, "ovs" if self.has_ovs else "none"]
-        script = [_HERE / "keeper.sh", self._group, _HERE / "node.sh", self.folder, *words]
+        keeper = [_HERE / "keeper.sh", self._group, self.folder.parent]
+        script = [*keeper, _HERE / "node.sh", self.folder, *words]
         log = self.folder / "boot.log"
         with log.open("ab") as stderr:
             self._keeper = subprocess.Popen(

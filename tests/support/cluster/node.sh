@@ -4,8 +4,9 @@
 # Becomes process 1 of a cluster's node: the node's network, file system and, if it is to have one,
 # Open vSwitch. What runs on a node of Kubernetes is started by node.py.
 #
-# Prints its pid as seen from outside once everything is ready; lives until standard input is closed,
-# and all that runs in the node ends with it.
+# Prints its pid as seen from outside once everything is ready; lives until it reads a line from
+# standard input, which is to switch the node off, or standard input is closed, which is a failure.
+# All that runs in the node ends with it.
 #
 #   node.sh FOLDER NAME NUMBER GROUP FABRIC OVS
 #     FOLDER  holds the node's disk, which a reboot keeps, and logs
@@ -117,4 +118,4 @@ fi
 
 echo "$pid"
 trap '' CHLD # the kernel reaps for us
-exec cat
+read -r _ || exit 9 # keeper.sh knows what that means

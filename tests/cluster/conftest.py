@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One cluster of three nodes with Linen, for all tests here that leave it as they found it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from support.cluster.cluster import Cluster, running_cluster
+from support.cluster.linen import Linen, image
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+NODES = ("node1", "node2", "node3")
+
+
+@pytest.fixture(scope="session")
+def running() -> Iterator[Cluster]:
+    """Three nodes with Open vSwitch, and no pod network yet."""
+    with running_cluster() as cluster:
+        cluster.add_nodes(*NODES, images=[image("linen")])
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def installed(running: Cluster) -> Linen:
+    """The same with Linen."""
+    linen = Linen(running)
+    linen.apply()
+    linen.wait_until_rolled_out()
+    running.wait_until_ready()
+    return linen
+
+
+@pytest.fixture
+def linen(installed: Linen) -> Iterator[Linen]:
+    """Linen on a cluster that works, before the test and after it."""
+    yield installed
+    installed.wait_until_rolled_out()
+    installed.cluster.wait_until_ready()
+
+
+@pytest.fixture
+def cluster(linen: Linen) -> Cluster:
+    """The cluster that Linen is on."""
+    return linen.cluster

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Linen on a cluster, from deploy/ and the images that scripts/image built."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from linen import __version__
+from support.host import wait_until
+from support.paths import CHECKOUT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from support.cluster.cluster import Cluster
+
+NAMESPACE = "linen-system"
+CONFLIST = "/etc/cni/net.d/linen.conflist"
+
+# Open vSwitch switches in userspace here, whether or not the machine has the kernel's module, and
+# then the tunnels' address is on a bridge of its own (`fabric`).
+_SETTINGS = {"LINEN_DATAPATH_TYPE": "netdev", "LINEN_VTEP_INTERFACE": "br-phy"}
+
+
+def image(name: str) -> Path:
+    """The archive of one of Linen's images."""
+    path = CHECKOUT / "dist" / f"{name}-{__version__}.oci.tar"
+    assert path.exists(), f"{path} is not there: run scripts/image"
+    return path
+
+
+class Linen:
+    """An overlay of deploy/ with settings of the tests, to be applied and deleted."""
+
+    def __init__(self, cluster: Cluster, overlay: str = "host-ovs", **settings: str) -> None:
+        self.cluster = cluster
+        self._folder = cluster.folder / f"linen-{overlay}"
+        self._overlay = overlay
+        self.configure(**settings)
+
+    def configure(self, **settings: str) -> None:
+        """Change settings, e.g. mtu="1400"; they count from the next `apply` on."""
+        given = {f"LINEN_{name.upper()}": value for name, value in settings.items()}
+        self._folder.mkdir(exist_ok=True)
+        kustomization = {
+            "apiVersion": "kustomize.config.k8s.io/v1beta1",
+            "kind": "Kustomization",
+            "resources": [os.path.relpath(CHECKOUT / "deploy" / self._overlay, self._folder)],
+            "configMapGenerator": [
+                {
+                    "name": "linen",
+                    "namespace": NAMESPACE,
+                    "behavior": "merge",
+                    "literals": [f"{name}={value}" for name, value in (_SETTINGS | given).items()],
+                }
+            ],
+        }
+        text = yaml.safe_dump(kustomization)
+        (self._folder / "kustomization.yaml").write_text(text, encoding="utf-8")
+
+    def apply(self) -> None:
+        """Install, or change what is installed; returns at once."""
+        self.cluster.kubectl("apply", f"--kustomize={self._folder}")
+
+    def wait_until_rolled_out(self, seconds: int = 60) -> None:
+        """Return when every node has a flaxd of the last version whose overlay works."""
+        self.kubectl(
+            "rollout", "status", "daemonset/linen", f"--timeout={seconds}s", timeout=seconds + 5
+        )
+
+    def delete(self, seconds: int = 60) -> None:
+        """Uninstall; return when all is deleted."""
+        self.cluster.kubectl("delete", f"--kustomize={self._folder}", timeout=seconds)
+
+    def kubectl(self, *argv: str, timeout: float = 60) -> str:
+        """What kubectl prints in Linen's namespace."""
+        return self.cluster.kubectl(f"--namespace={NAMESPACE}", *argv, timeout=timeout)
+
+    def pods(self, name: str = "linen") -> dict[str, dict[str, Any]]:
+        """The pods of one of Linen's DaemonSets, by node."""
+        path = f"/api/v1/namespaces/{NAMESPACE}/pods"
+        params = {"labelSelector": f"app.kubernetes.io/name={name}"}
+        answer = self.cluster.plane.request("GET", path, params=params)
+        return {pod["spec"]["nodeName"]: pod for pod in answer["items"]}
+
+    def tunnels(self, node: str) -> set[str]:
+        """The addresses that a node's tunnels lead to."""
+        rows = self.cluster.nodes[node].records("Interface", "options", "type")
+        return {row["options"]["remote_ip"] for row in rows if row["type"] == "vxlan"}
+
+    def wait_for_tunnels(self, nodes: Iterable[str], seconds: float = 30) -> None:
+        """Return when each of these nodes has a tunnel to each other of them, and to no other."""
+        addresses = {name: self.cluster.nodes[name].tunnel_address for name in nodes}
+
+        def meshed() -> bool:
+            everybody = set(addresses.values())
+            return all(self.tunnels(name) == everybody - {addresses[name]} for name in addresses)
+
+        wait_until(meshed, f"tunnels between {', '.join(addresses)}", seconds)

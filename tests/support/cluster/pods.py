@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pods of the tests, which run agnhost, and what can be asked of them."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from support.cluster import images
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from support.cluster.cluster import Cluster
+
+FILES_PORT = 8000  # HTTP: the files of the pod itself
+HTTP_PORT = 8080  # /hostname, /clientip…: what netexec of agnhost can do
+UDP_PORT = 8081  # "hostname", "clientip"…: the same, a packet for each answer
+_SERVERS = (
+    f"/agnhost test-webserver --port={FILES_PORT} & "
+    f"exec /agnhost netexec --http-port={HTTP_PORT} --udp-port={UDP_PORT}"
+)
+
+
+def template(
+    labels: dict[str, str], ports: Sequence[dict[str, Any]] = (), **spec: Any
+) -> dict[str, Any]:
+    """A pod's metadata and spec, with one container that serves; `spec` has what else it has."""
+    container = {
+        "name": "agnhost",
+        "image": images.AGNHOST,
+        "command": ["sh", "-c", _SERVERS],
+        "ports": list(ports),
+        "readinessProbe": {"httpGet": {"port": HTTP_PORT, "path": "/"}, "periodSeconds": 1},
+    }
+    common = {"terminationGracePeriodSeconds": 0, "containers": [container]}
+    return {"metadata": {"labels": labels}, "spec": common | spec}
+
+
+class Pods:
+    """Pods of one label, which are all deleted at the end.
+
+    `addresses`: the pods' own, by name; `nodes`: the names of their nodes.
+    """
+
+    def __init__(self, cluster: Cluster, group: str) -> None:
+        self.cluster = cluster
+        self.labels = {"tests": group}
+        self.selector = f"tests={group}"
+        self.addresses: dict[str, str] = {}
+        self.nodes: dict[str, str] = {}
+
+    def create(self, *names: str, ports: Sequence[dict[str, Any]] = (), **spec: Any) -> None:
+        """Start pods, and return when they are Ready. A pod NODE-WORD is put on NODE."""
+        head = {"apiVersion": "v1", "kind": "Pod"}
+        objects = []
+        for name in names:
+            made = template(self.labels, ports, nodeName=name.partition("-")[0], **spec)
+            made["metadata"]["name"] = name
+            objects.append(head | made)
+        self.cluster.apply(*objects)
+        self.wait_until_ready()
+
+    def wait_until_ready(self, seconds: int = 60) -> None:
+        """Return when all are Ready."""
+        selected = f"--selector={self.selector}"
+        self.cluster.kubectl(
+            "wait", "pods", selected, "--for=condition=Ready", f"--timeout={seconds}s"
+        )
+        for pod in json.loads(self.cluster.kubectl("get", "pods", selected, "-ojson"))["items"]:
+            name = pod["metadata"]["name"]
+            self.addresses[name] = pod["status"]["podIP"]
+            self.nodes[name] = pod["spec"]["nodeName"]
+
+    def exec(self, pod: str, *argv: str, timeout: float = 60) -> str:
+        """What a command prints that runs in a pod; its failure fails the test."""
+        return self.cluster.kubectl("exec", pod, "--", *argv, timeout=timeout)
+
+    def delete(self) -> None:
+        """Delete them all, and return when their network is gone, too."""
+        kinds = "pods,services,deployments"
+        self.cluster.kubectl("delete", kinds, f"--selector={self.selector}", timeout=90)
