@@ -262,10 +262,11 @@ def test_silent_at_rest(node1: Host, flaxd: Flaxd) -> None:
 
 
 def test_uninstall_leaves_nothing(node1: Host, settings: dict[str, Any]) -> None:
-    """After the daemon `linenctl uninstall` takes away all it made: rows, conflist, state."""
+    """After the daemon `linenctl uninstall` leaves neither rows nor files nor a table of nftables."""
     with running_flaxd(node1, **settings) as daemon:
         daemon.wait_for("the overlay works")
         wait_until(settings["conflist"].exists, "the conflist")
+    assert "linen-linen-network" in node1.run("nft", "list", "tables").stdout
     folders = {
         "--bin-dir": settings["bin_dir"],
         "--conf-dir": settings["conflist"].parent,
@@ -279,6 +280,7 @@ def test_uninstall_leaves_nothing(node1: Host, settings: dict[str, Any]) -> None
     assert node1.records("Interface", "name") == []
     assert not settings["conflist"].exists()
     assert list(settings["state_dir"].rglob("*")) == []
+    assert not node1.run("nft", "list", "tables").stdout
 
 
 OVSDB_SERVER = "ovsdb-server conf.db --remote=punix:db.sock --detach --pidfile -vconsole:off"

@@ -53,7 +53,7 @@ class Flaxd:
 
     def get(self, path: str) -> tuple[int, str]:
         """The status and the text of one of its pages."""
-        address = self.log.split("serving http://")[1].split()[0]
+        address = self.log.split("serving http://")[-1].split()[0]
         url = f"http://{address}{path}"
         status, _, text = self.host.run(sys.executable, "-I", "-c", _GET, url).stdout.partition(" ")
         return int(status), text

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from linen.core import errors, model, transaction
 from linen.flaxd import cache, metrics, publisher, reconcile
+from linen.flaxd.guard import Guard
 from linen.flaxd.rules import Rules
 from linen.flaxd.watchtower import Watchtower
 from linen.host import intentions
@@ -58,9 +59,11 @@ class Daemon:
         self.source = make_source(self.links)
         is_flow = settings.overlay.topology == model.TOPOLOGY_FLOW
         self.rules = Rules(settings, self._changed) if is_flow else None
+        self.guard = Guard(settings, self._changed)
         self.heard = time.monotonic()  # when the last news of the nodes came
         self.busy_since: float | None = None  # when the decision in work was made
         self.waiting: tuple[str, ...] = ("starting",)  # why the overlay does not work
+        self.faults: tuple[str, ...] = ()  # what is wrong without keeping it from working
         self.watchtower = Watchtower(self)
         self._publisher = publisher.Publisher(settings)
         self._wake = asyncio.Event()
@@ -77,6 +80,7 @@ class Daemon:
             tasks.create_task(self._publisher.watch(self._changed), name="conflist")
             tasks.create_task(self.watchtower.run(), name="watchtower")
             tasks.create_task(self._reconcile_for_ever(), name="reconcile")
+            tasks.create_task(self.guard.run(), name="guard")
             if self.rules is not None:
                 tasks.create_task(self.rules.run(), name="rules")
 
@@ -135,6 +139,8 @@ class Daemon:
             await self._carry_out(decision)  # the replica's news bring us back here
             return metrics.CHANGED
         waiting, faults = decision.waiting, decision.faults
+        if self.guard.fault:
+            faults += (self.guard.fault,)
         if self.rules is not None:
             if await self._write_rules(self.rules, decision):
                 return metrics.CHANGED
@@ -193,7 +199,7 @@ class Daemon:
 
     def _tell(self, waiting: tuple[str, ...], faults: tuple[str, ...]) -> None:
         """Log and report what has changed since the last time, and nothing else."""
-        self.waiting = waiting
+        self.waiting, self.faults = waiting, faults
         if waiting and self._is_brief(waiting):
             return
         if not waiting:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
 
     from linen.flaxd.health import PeerHealth
+    from linen.flaxd.rules import Counts
 
 # Read by every Prometheus; the library would announce 1.0.0, which differs only for names with
 # other characters than ours.
@@ -63,6 +64,7 @@ class Snapshot:
     `reconnects`: of OVSDB, the first connection not counted.
     `source_synced`: whether the nodes come from their source and not from the last run's copy.
     `source_stale`: seconds since the source was last known to be up to date, 0 while it is.
+    `rules`: None but in topology flow.
     """
 
     peers: Sequence[PeerHealth]
@@ -72,6 +74,7 @@ class Snapshot:
     source_stale: float
     probes_sent: int
     probes_lost: int
+    rules: Counts | None = None
 
 
 class Metrics:
@@ -187,6 +190,8 @@ class _Now(Collector):
         text = "Probes that were not answered in time."
         yield CounterMetricFamily("flaxd_probes_lost", text, now.probes_lost)
         yield from _of_peers(now.peers)
+        if now.rules is not None:
+            yield from _of_rules(now.rules)
 
 
 def _build_info() -> Metric:
@@ -225,3 +230,20 @@ def _of_peers(peers: Sequence[PeerHealth]) -> Iterator[Metric]:
             if result.average is not None:
                 latency.add_metric(values, result.average)
     return iter((latency, loss))
+
+
+def _of_rules(now: Counts) -> Iterator[Metric]:
+    """Of topology flow alone."""
+    text = "OpenFlow rules on the OVS bridge: wanted, those of them in place, and of others."
+    rules = GaugeMetricFamily("flaxd_rules", text, labels=["rules"])
+    for word, number in (
+        ("wanted", now.wanted),
+        ("installed", now.installed),
+        ("foreign", now.foreign),
+    ):
+        rules.add_metric([word], number)
+    text = "OpenFlow rules written and deleted."
+    changes = CounterMetricFamily("flaxd_rule_changes", text, labels=["kind"])
+    changes.add_metric(["write"], now.written)
+    changes.add_metric(["delete"], now.deleted)
+    return iter((rules, changes))

@@ -35,11 +35,16 @@ NAMED = 5  # nodes that a line of the log names
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How many rules there are: that there should be, of those in place, and of others."""
+    """How many rules there are: that there should be, of those in place, and of others.
+
+    `written`, `deleted`: since the daemon's start.
+    """
 
     wanted: int
     installed: int
     foreign: int
+    written: int
+    deleted: int
 
 
 class Rules:
@@ -52,8 +57,8 @@ class Rules:
         overlay = settings.overlay
         folder = PurePath(overlay.ovsdb).parent  # Open vSwitch has all its sockets in one folder
         self.session = Session(str(folder / f"{overlay.ovs_bridge}.mgmt"), on_change)
-        self.written = 0
-        self.deleted = 0
+        self._written = 0
+        self._deleted = 0
         self._bridge = overlay.ovs_bridge
         self._replicates = settings.broadcast == REPLICATE
         self._wanted: dict[bytes, bytes] = {}
@@ -77,8 +82,8 @@ class Rules:
     async def write(self, changes: table.Changes, decision: Decision) -> None:
         """Carry out `changes`. Raises `Unavailable` or `OvsRefused`."""
         await self.session.apply(changes)
-        self.written += len(changes.add)
-        self.deleted += len(changes.delete)
+        self._written += len(changes.add)
+        self._deleted += len(changes.delete)
         before, self._peers = self._peers, {route.name for route in decision.routes}
         cause = _cause(self._peers - before, before - self._peers)
         log.info("rules: %d written, %d deleted: %s", len(changes.add), len(changes.delete), cause)
@@ -96,8 +101,8 @@ class Rules:
         faults = []
         if foreign := self.session.table.foreign():
             faults.append(
-                f"OVS bridge {self._bridge} has {foreign} rules that are not Linen's and may let"
-                f" packets by or keep them: look at `ovs-ofctl dump-flows {self._bridge}`"
+                f"OVS bridge {self._bridge} has rules that are not Linen's ({foreign}), which may"
+                f" let packets by or keep them: look at `ovs-ofctl dump-flows {self._bridge}`"
             )
         if self._replicates and len(decision.routes) > REPLICATE_LIMIT:
             faults.append(
@@ -111,7 +116,8 @@ class Rules:
         """How many rules there are now."""
         seen = self.session.table.rules
         installed = sum(seen.get(key) == content for key, content in self._wanted.items())
-        return Counts(len(self._wanted), installed, self.session.table.foreign())
+        foreign = self.session.table.foreign()
+        return Counts(len(self._wanted), installed, foreign, self._written, self._deleted)
 
     def _entries(self, outlet: flows.Wire, routes: Sequence[Route]) -> dict[bytes, bytes]:
         """All rules that are wanted."""

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from linen.core import cluster
+    from linen.flaxd.rules import Rules
     from linen.flaxd.sources import Source
     from linen.host.settings import Settings
     from linen.light.json import Json
@@ -28,7 +29,8 @@ class Watched(Protocol):
     """What there is to see of a daemon.
 
     `heard`: when the last news of the nodes came. `busy_since`: when the decision in work was made.
-    `waiting`: why the overlay does not work. (Times are of `time.monotonic`.)
+    (Times are of `time.monotonic`.) `rules`: None but in topology flow. `waiting`: why the overlay
+    does not work. `faults`: what is wrong besides.
     """
 
     settings: Settings
@@ -36,9 +38,11 @@ class Watched(Protocol):
     source: Source
     view: cluster.View | None
     decision: reconcile.Decision
+    rules: Rules | None
     heard: float
     busy_since: float | None
     waiting: tuple[str, ...]
+    faults: tuple[str, ...]
 
     def cluster_range(self) -> Sequence[str]:
         """All pods' addresses, as CIDRs."""
@@ -124,7 +128,9 @@ class Watchtower:
         }
         notes = [f"{what}: {problem}" for what, problem in problems.items() if problem]
         document = state.document(daemon.settings, daemon.view, daemon.decision, self._peers, notes)
-        return document | {"waiting": list(daemon.waiting)}
+        rules = state.plain(daemon.rules.counts()) if daemon.rules is not None else None
+        told = {"waiting": list(daemon.waiting), "faults": list(daemon.faults)}
+        return document | {"rules": rules} | told
 
     def _snapshot(self) -> metrics.Snapshot:
         self.look()
@@ -140,4 +146,5 @@ class Watchtower:
             source_stale=now - self._stale_since,
             probes_sent=self._probe.sent,
             probes_lost=self._probe.lost,
+            rules=daemon.rules.counts() if daemon.rules is not None else None,
         )

@@ -2,12 +2,13 @@
 """Linen off this host, in the order that leaves no half-working node behind.
 
 First the conflist, so that the runtime starts no pod that would need the rest; then our programs;
-then what is ours in Open vSwitch, and Linux bridges that nothing hangs on any more. What others
-use, or changed, stays, and is told.
+then what is ours in Open vSwitch and in the firewall, and Linux bridges that nothing hangs on any
+more. What others use, or changed, stays, and is told.
 """
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,8 @@ from linen.host.node import DEFAULT_OVSDB
 from linen.host.programs import is_linen
 from linen.host.record import KNOWN_NODES, Record
 from linen.host.removal import remove_from
+from linen.netlink.codec import NetlinkError
+from linen.netlink.nftables import TABLE_PREFIX, Nftables
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -63,7 +66,9 @@ def uninstall(
         report.stays.append("the overlay: OVS bridges and tunnels go on without the plugin")
     else:
         left = networks_of(rest)
-        gone = _remove_overlay(record, {network.name for network in left}, report)
+        keep = {network.name for network in left}
+        gone = _remove_overlay(record, keep, report)
+        _remove_guards(keep, report)
         in_use = {network.linux_bridge for network in left}
         idle = [network for network in networks if network.linux_bridge not in in_use]
         _remove_linux_bridges(idle, gone, report)
@@ -147,6 +152,24 @@ def _remove_linux_bridges(networks: list[Network], gone: set[str], report: Repor
             report.stays.append(f"Linux bridge {outcome.name}: {outcome.reason}")
         else:
             report.removed.append(f"Linux bridge {outcome.name}")
+
+
+def _remove_guards(keep: set[str], report: Report) -> None:
+    """flaxd's tables of nftables, but for those of networks that other conflists still define."""
+    try:
+        nftables = Nftables()
+    except OSError:
+        return  # a kernel without nftables has no tables
+    try:
+        for table in nftables.tables():
+            if table.startswith(TABLE_PREFIX) and table.removeprefix(TABLE_PREFIX) not in keep:
+                nftables.remove(table)
+                report.removed.append(f"table inet {table} of nftables")
+    except NetlinkError as error:
+        report.failed = True
+        report.stays.append(f"flaxd's tables of nftables: {os.strerror(error.errno)}")
+    finally:
+        nftables.close()
 
 
 def _remove_known_nodes(state_dir: Path, report: Report) -> None:

@@ -151,3 +151,14 @@ def test_transitions() -> None:
     assert health.transitions([], [up]) == [up]
     assert health.transitions([], [judge(NEVER)]) == []
     assert health.transitions([up], []) == []
+
+
+def test_one_tunnel_to_all_nodes_serves_each() -> None:
+    """In topology flow there is one tunnel, without BFD: the probe tells a peer's health."""
+    to_all = row() | {"name": "vxifflow", "options": to_map({"remote_ip": "flow", "key": "7"})}
+    node3 = Peer("node3", "10.245.0.3")
+
+    found = health.assess([NODE2, node3], [to_all], {"node2": [result("..")]})
+
+    assert [one.tunnel for one in found] == ["present", "present"]
+    assert [one.state for one in found] == ["up", "unknown"]

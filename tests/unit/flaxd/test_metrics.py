@@ -13,6 +13,7 @@ import linen
 from linen.core import model, plan
 from linen.flaxd import metrics, probe
 from linen.flaxd.health import PeerHealth
+from linen.flaxd.rules import Counts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -117,6 +118,20 @@ def test_a_loss_of_all_has_no_latency(watched: Watched) -> None:
     labels = {"peer": "node2", "family": "ipv4"}
     assert watched.value("flaxd_peer_loss_ratio", **labels) == 1
     assert watched.value("flaxd_peer_latency_seconds", **labels) is None
+
+
+def test_rules_of_topology_flow(watched: Watched) -> None:
+    """Rules are counted where there are any; other topologies have no such series."""
+    assert watched.value("flaxd_rules", rules="wanted") is None
+
+    counts = Counts(wanted=30, installed=29, foreign=1, written=31, deleted=2)
+    watched.now = dataclasses.replace(NOW, rules=counts)
+
+    assert watched.value("flaxd_rules", rules="wanted") == 30
+    assert watched.value("flaxd_rules", rules="installed") == 29
+    assert watched.value("flaxd_rules", rules="foreign") == 1
+    assert watched.value("flaxd_rule_changes_total", kind="write") == 31
+    assert watched.value("flaxd_rule_changes_total", kind="delete") == 2
 
 
 def test_events_are_counted(watched: Watched) -> None:

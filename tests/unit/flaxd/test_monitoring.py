@@ -9,6 +9,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from linen.flaxd import health, metrics
+from linen.flaxd.rules import Counts
 from support.paths import CHECKOUT
 
 TEXT = (CHECKOUT / "docs" / "monitoring.md").read_text(encoding="utf-8")
@@ -17,7 +18,7 @@ NAME = re.compile(r"\bflaxd_\w+")
 
 def names() -> set[str]:
     """The names of all metrics as one would ask Prometheus for them."""
-    now = metrics.Snapshot([], True, 0, True, 0.0, 0, 0)
+    now = metrics.Snapshot([], True, 0, True, 0.0, 0, 0, rules=Counts(0, 0, 0, 0, 0))
     text = metrics.Metrics(lambda: now).render().decode()
     families = text_string_to_metric_families(text)
     return {

@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The daemon in topology flow on one host: which rules there are, and that they stay."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from support.daemons import Flaxd, Nodes, running_flaxd
+from support.host import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from support.host import Host
+
+VSWITCHD = "ovs-vswitchd unix:db.sock --disable-system --detach --pidfile -vconsole:off"
+COMMON = 4  # rules that do not depend on peers
+PER_PEER = 3  # with one IPv4 range
+
+
+@pytest.fixture
+def settings(settings: dict[str, Any]) -> dict[str, Any]:
+    """Those of a daemon in topology flow."""
+    return settings | {"topology": "flow", "vni": 7}
+
+
+@pytest.fixture
+def flaxd(node1: Host, settings: dict[str, Any]) -> Iterator[Flaxd]:
+    """Node1's daemon, once its overlay works."""
+    with running_flaxd(node1, **settings) as daemon:
+        daemon.wait_for("the overlay works")
+        yield daemon
+
+
+def rules(host: Host) -> set[str]:
+    """The rules of br0 as ovs-ofctl shows them."""
+    command = ("ovs-ofctl", "-OOpenFlow14", "--no-stats", "dump-flows", "br0")
+    lines = host.run(*command, check=False).stdout.splitlines()
+    return {line.strip() for line in lines if "actions=" in line}
+
+
+def about(host: Host, number: int) -> list[str]:
+    """The rules that have to do with a node."""
+    words = (f"=10.245.0.{number} ", f":10.245.0.{number}-")
+    return [rule for rule in rules(host) if any(word in rule for word in words)]
+
+
+def test_bridge_and_rules(node1: Host, flaxd: Flaxd) -> None:
+    """There is one tunnel, on a bridge that floods nothing, and three rules for each node."""
+    (bridge,) = node1.records("Bridge", "name", "fail_mode")
+    (tunnel,) = [r for r in node1.records("Interface", "name", "options", "type") if r["options"]]
+
+    assert bridge == {"name": "br0", "fail_mode": "secure"}
+    assert tunnel["options"] == {"remote_ip": "flow", "key": "7"}
+    assert len(about(node1, 2)) == len(about(node1, 3)) == PER_PEER
+    assert len(rules(node1)) == COMMON + 2 * PER_PEER
+    counts = flaxd.state()["rules"]
+    assert counts["wanted"] == counts["installed"] == COMMON + 2 * PER_PEER
+    assert counts["foreign"] == 0
+    assert 'flaxd_rules{rules="installed"} 10.0' in flaxd.get("/metrics")[1]
+
+
+def test_nodes_join_and_leave(node1: Host, nodes: Nodes, flaxd: Flaxd) -> None:
+    """A node that joins has rules, one that leaves has none, and those of the others stay."""
+    stay = {*about(node1, 2)}
+
+    nodes.add("node4")
+    wait_until(lambda: len(about(node1, 4)) == PER_PEER, "rules for node4")
+    nodes.remove("node3")
+    wait_until(lambda: not about(node1, 3), "rules for node3 to go")
+    nodes.add("node4", vtep="10.245.0.44")
+    wait_until(lambda: len(about(node1, 44)) == PER_PEER, "rules for node4's new address")
+
+    assert {*about(node1, 2)} == stay
+    assert not about(node1, 4)
+    assert "rules: 3 written, 0 deleted: new node4" in flaxd.log
+    assert "rules: 0 written, 3 deleted: gone node3" in flaxd.log
+
+
+@pytest.mark.usefixtures("flaxd")
+@pytest.mark.parametrize(
+    "tampering",
+    [
+        ("del-flows", "br0"),
+        ("del-flows", "br0", "arp"),
+        ("mod-flows", "br0", "ip,actions=NORMAL"),
+        ("add-flow", "br0", "priority=0,actions=NORMAL"),
+    ],
+)
+def test_what_somebody_changes_is_put_right(node1: Host, tampering: tuple[str, ...]) -> None:
+    """Rules of ours that were deleted or changed by hand are back at once."""
+    before = rules(node1)
+
+    node1.run("ovs-ofctl", "-OOpenFlow14", *tampering)
+
+    wait_until(lambda: rules(node1) == before, "the rules")
+
+
+def test_rules_of_others_are_told(node1: Host, flaxd: Flaxd) -> None:
+    """A rule beside ours stays, and is told as long as it is there."""
+    node1.run("ovs-ofctl", "add-flow", "br0", "priority=999,actions=NORMAL")
+
+    flaxd.wait_for("OVS bridge br0 has rules that are not Linen's (1)")
+    assert any("not Linen's" in fault for fault in flaxd.state()["faults"])
+    assert flaxd.get("/readyz")[0] == 200
+
+    node1.run("ovs-ofctl", "--strict", "del-flows", "br0", "priority=999")
+    wait_until(lambda: not flaxd.state()["faults"], "nothing to complain of")
+
+
+def test_switch_comes_back(node1: Host, flaxd: Flaxd) -> None:
+    """A moment after a restarted ovs-vswitchd has its socket again, it has its rules again."""
+    before = rules(node1)
+    node1.signal("KILL", "ovs-vswitchd")
+    node1.run("rm", "/run/openvswitch/br0.mgmt")
+    node1.run("sh", "-c", f"cd /run/openvswitch && {VSWITCHD}")
+    there = time.monotonic()
+
+    wait_until(lambda: rules(node1) == before, "the rules")
+
+    assert time.monotonic() - there < 1
+    wait_until(lambda: flaxd.get("/readyz")[0] == 200, "ready again")
+
+
+def test_a_restart_of_the_daemon_writes_nothing(
+    node1: Host, flaxd: Flaxd, settings: dict[str, Any]
+) -> None:
+    """The rules stay while the daemon is away, and it finds nothing to do when it is back."""
+    before = rules(node1)
+    flaxd.stop()
+    assert rules(node1) == before
+
+    with running_flaxd(node1, **settings) as again:
+        wait_until(lambda: again.log.count("the overlay works") == 2, "the daemon")
+        counts = again.state()["rules"]
+
+    assert rules(node1) == before
+    assert (counts["written"], counts["deleted"]) == (0, 0)
+
+
+def test_broadcasts_can_be_replicated(node1: Host, settings: dict[str, Any]) -> None:
+    """A packet to many goes to each node once where that is wanted, and nowhere else."""
+    with running_flaxd(node1, **settings, broadcast="replicate") as daemon:
+        daemon.wait_for("the overlay works")
+        (rule,) = [one for one in rules(node1) if "dl_dst=01:00:00:00:00:00" in one]
+        assert rule.count("output:") == 2
+
+    with running_flaxd(node1, **settings) as daemon:
+        wait_until(lambda: daemon.log.count("the overlay works") == 2, "the daemon")
+        (rule,) = [one for one in rules(node1) if "dl_dst=01:00:00:00:00:00" in one]
+        assert rule.endswith("actions=drop")
+
+
+def test_pods_cannot_send_vxlan(node1: Host, flaxd: Flaxd) -> None:
+    """The firewall keeps pods from sending VXLAN, and comes back when somebody has emptied it."""
+    kept = 'iifname "kbr0" udp dport 4789 drop'
+    assert kept in node1.run("nft", "list", "ruleset").stdout
+
+    node1.run("nft", "flush", "ruleset")
+
+    wait_until(lambda: kept in node1.run("nft", "list", "ruleset").stdout, "the table", 15)
+    assert flaxd.log.count("pods cannot send VXLAN") == 2
+
+
+def test_a_bridge_of_somebody_else_is_refused(node1: Host, settings: dict[str, Any]) -> None:
+    """An OVS bridge that has other uses gets no rules: the daemon says why, and waits."""
+    node1.vsctl("add-br", "br0", "--", "set", "bridge", "br0", "datapath_type=netdev")
+    before = rules(node1)
+
+    with running_flaxd(node1, **settings) as daemon:
+        daemon.wait_for("topology flow needs one whose rules are its own")
+        assert daemon.get("/readyz")[0] == 503
+
+    assert rules(node1) == before

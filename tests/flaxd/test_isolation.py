@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Forged VXLAN in topology flow: what no known node of the network has sent reaches no pod.
+
+Each test ends with a frame that may pass, which shows that the way is open and that all that was
+sent before has been dealt with.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+
+from support.overlays import Overlay, running_overlay
+from support.vxlan import PORT, Listener, frame, send_from, vxlan
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+VNI = 7
+NODE1, NODE2, STRANGER = "10.245.2.2", "10.245.2.3", "10.245.2.77"
+
+
+@pytest.fixture(scope="module")
+def overlay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Overlay]:
+    """Three nodes in topology flow."""
+    folder: Path = tmp_path_factory.mktemp("isolation")
+    with running_overlay(folder, "--topology=flow", f"--vni={VNI}") as running:
+        yield running
+
+
+@pytest.fixture
+def pod_b(overlay: Overlay) -> Iterator[Listener]:
+    """What arrives at node2's pod."""
+    listener = Listener(overlay.lab.pod("b"))
+    yield listener
+    listener.close()
+
+
+def send(overlay: Overlay, source: str, vni: int, payload: bytes) -> None:
+    """Send a frame in VXLAN to node2, from node1's place in the underlay."""
+    node1 = overlay.lab.node("node1")
+    send_from(node1, source, NODE2, vxlan(vni, frame(payload)))
+
+
+def test_a_stranger_is_not_heard(overlay: Overlay, pod_b: Listener) -> None:
+    """VXLAN from an address that is no node's reaches no pod, though its VNI is right."""
+    send(overlay, STRANGER, VNI, b"forged")
+    send(overlay, NODE1, VNI, b"end")
+
+    assert pod_b.until(b"end") == []
+
+
+@pytest.mark.parametrize("vni", [0, VNI - 1, VNI + 1, 0xFFFFFF])
+def test_another_network_is_not_heard(overlay: Overlay, pod_b: Listener, vni: int) -> None:
+    """VXLAN of another network reaches no pod, though a known node sent it."""
+    send(overlay, NODE1, vni, b"forged")
+    send(overlay, NODE1, VNI, b"end")
+
+    assert pod_b.until(b"end") == []
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        pytest.param(NODE2, id="a node's address"),
+        pytest.param("10.244.2.1", id="a node's gateway"),
+        pytest.param("10.244.2.2", id="a pod"),
+        pytest.param(NODE1, id="its own node"),
+    ],
+)
+def test_a_pod_cannot_send_vxlan(overlay: Overlay, pod_b: Listener, target: str) -> None:
+    """VXLAN out of a pod is delivered by no node, wherever it is sent to."""
+    pod = overlay.lab.node("node1").open_pod_socket("a", socket.AF_INET, socket.SOCK_DGRAM)
+    with pod:
+        for _ in range(3):  # the first may be lost while addresses are asked for
+            pod.sendto(vxlan(VNI, frame(b"forged")), (target, PORT))
+    send(overlay, NODE1, VNI, b"end")
+
+    assert pod_b.until(b"end") == []

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""VXLAN by hand: frames for pods that come past Open vSwitch, from wherever a test likes."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import struct
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from linen.lab.node import Node
+    from linen.lab.pods import Pod
+
+PORT = 4789
+# A type for local experiments (IEEE 802), which nothing else on the wire has.
+ETHERTYPE = 0x88B5
+EVERYBODY = b"\xff" * 6
+SENDER = bytes.fromhex("0250f0f0f0f0")
+DEADLINE = 20.0  # seconds
+
+
+def frame(payload: bytes) -> bytes:
+    """An Ethernet frame of our type to everybody."""
+    return EVERYBODY + SENDER + ETHERTYPE.to_bytes(2, "big") + payload.ljust(46, b"\0")
+
+
+def vxlan(vni: int, inner: bytes) -> bytes:
+    """What VXLAN puts into a UDP datagram (RFC 7348, section 5)."""
+    return struct.pack("!B3xI", 8, vni << 8) + inner
+
+
+def send_from(node: Node, source: str, target: str, payload: bytes) -> None:
+    """Send a UDP datagram to the VXLAN port of `target` out of a node, as if `source` had sent it.
+
+    No checksum is needed over IPv4 (RFC 768), and the kernel fills in that of the IP header.
+    """
+    addresses = ipaddress.IPv4Address(source).packed + ipaddress.IPv4Address(target).packed
+    datagram = struct.pack("!HHHH", 54321, PORT, 8 + len(payload), 0) + payload
+    head = struct.pack("!BBHHHBBH", 0x45, 0, 0, 0, 0, 64, socket.IPPROTO_UDP, 0)
+
+    def send() -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as raw:
+            raw.sendto(head + addresses + datagram, (target, 0))
+
+    node.call_in_network(send)
+
+
+class Listener:
+    """What arrives at a pod of frames of our type."""
+
+    def __init__(self, pod: Pod) -> None:
+        self._raw = pod.node.open_pod_socket(
+            pod.name, socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETHERTYPE)
+        )
+        self._raw.bind(("eth0", ETHERTYPE))
+        self._raw.settimeout(DEADLINE)
+
+    def until(self, end: bytes) -> list[bytes]:
+        """The payloads that came before the one that is `end`."""
+        found: list[bytes] = []
+        while (payload := self._raw.recv(2048)[14:].rstrip(b"\0")) != end:
+            found.append(payload)
+        return found
+
+    def close(self) -> None:
+        """Listen no longer."""
+        self._raw.close()
