@@ -4,8 +4,8 @@
 # Becomes process 1 of a cluster's node: the node's network, file system and, if it is to have one,
 # Open vSwitch. What runs on a node of Kubernetes is started by node.py.
 #
-# Prints its pid as seen from outside once everything is ready; lives until it reads a line from
-# standard input, which is to switch the node off, or standard input is closed, which is a failure.
+# Prints its pid as seen from outside once everything is ready; lives until it reads `off` from
+# standard input, or standard input is closed, which is a failure.
 # All that runs in the node ends with it.
 #
 #   node.sh FOLDER NAME NUMBER GROUP FABRIC OVS
@@ -117,5 +117,5 @@ else
 fi
 
 echo "$pid"
-trap '' CHLD # the kernel reaps for us
-read -r _ || exit 9 # keeper.sh knows what that means
+# The shell reaps orphans meanwhile; its own `read` would end with the first of them.
+[ "$(head -n 1)" = off ] || exit 9 # keeper.sh knows what that means
