@@ -262,7 +262,7 @@ def test_silent_at_rest(node1: Host, flaxd: Flaxd) -> None:
 
 
 def test_uninstall_leaves_nothing(node1: Host, settings: dict[str, Any]) -> None:
-    """After the daemon `linenctl uninstall` leaves neither rows nor files nor a table of nftables."""
+    """After the daemon `linenctl uninstall` leaves no row, no file and no table of nftables."""
     with running_flaxd(node1, **settings) as daemon:
         daemon.wait_for("the overlay works")
         wait_until(settings["conflist"].exists, "the conflist")

@@ -20,9 +20,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from linen.lab.description import LabDescription
     from linen.lab.node import Node
 
 CONFLIST = "/etc/cni/net.d/linen.conflist"
+POD_NETWORK_IPV6 = "fd00:10:244::/48"
 SWITCH_PIDFILE = "/var/run/openvswitch/ovs-vswitchd.pid"
 LISTEN = ("127.0.0.1", 9474)  # flaxd's default
 
@@ -57,15 +59,14 @@ class Overlay:
 
 
 @contextmanager
-def running_overlay(folder: Path, *options: str) -> Iterator[Overlay]:
-    """The overlay, once every pod reaches every other. `folder`: for the daemons' file of nodes."""
+def running_overlay(folder: Path, *options: str, dual_stack: bool = False) -> Iterator[Overlay]:
+    """The overlay, once every pod reaches every other over IPv4.
+
+    `folder`: for the daemons' file of nodes. `dual_stack`: pods have an IPv6 address, too.
+    """
     description = describe(nodes=3, topology="mesh", name=fresh_name())
-    nodes = [
-        {"name": n.name, "vtep": str(n.vtep.ip), "ranges": [f"10.244.{n.index}.0/24"]}
-        for n in description.nodes
-    ]
     peers = folder / "nodes.json"
-    peers.write_text(json.dumps({"clusterRange": str(POD_NETWORK), "nodes": nodes}))
+    peers.write_text(json.dumps(_cluster(description, dual_stack=dual_stack)))
     with Lab.started(description) as lab:
         running = Overlay(lab, peers, options)
         for node, pod in zip(lab.nodes.values(), "abc", strict=True):
@@ -74,6 +75,20 @@ def running_overlay(folder: Path, *options: str) -> Iterator[Overlay]:
             lab.add_pod(node.name, pod)
         assert lab.ping_matrix().complete
         yield running
+
+
+def _cluster(description: LabDescription, *, dual_stack: bool) -> dict[str, Any]:
+    """The daemons' file of nodes."""
+    cluster_range = [str(POD_NETWORK)]
+    nodes = [
+        {"name": n.name, "vtep": str(n.vtep.ip), "ranges": [f"10.244.{n.index}.0/24"]}
+        for n in description.nodes
+    ]
+    if dual_stack:
+        cluster_range.append(POD_NETWORK_IPV6)
+        for number, node in enumerate(nodes, 1):
+            node["ranges"].append(f"fd00:10:244:{number}::/64")
+    return {"clusterRange": cluster_range, "nodes": nodes}
 
 
 # --- what the daemon says ---

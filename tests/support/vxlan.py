@@ -6,7 +6,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from linen.lab.node import Node
@@ -47,7 +47,7 @@ def send_from(node: Node, source: str, target: str, payload: bytes) -> None:
 
 
 class Listener:
-    """What arrives at a pod of frames of our type."""
+    """A pod's place in the Ethernet segment, for frames of our type."""
 
     def __init__(self, pod: Pod) -> None:
         self._raw = pod.node.open_pod_socket(
@@ -55,6 +55,16 @@ class Listener:
         )
         self._raw.bind(("eth0", ETHERTYPE))
         self._raw.settimeout(DEADLINE)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def send(self, data: bytes) -> None:
+        """Send a frame from the pod."""
+        self._raw.send(data)
 
     def until(self, end: bytes) -> list[bytes]:
         """The payloads that came before the one that is `end`."""

@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Topology flow on all nodes of a lab: real packets, while daemons and switches come and go."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from support.host import wait_until
+from support.overlays import Overlay, Ping, kill_switch, running_overlay, start_switch, state
+from support.vxlan import Listener, frame
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from linen.lab.pods import Pod
+
+FLOW = ("--topology=flow", "--vni=7", "--probe-interval=1")
+MESH = ("--topology=mesh", "--vni=7", "--probe-interval=1")
+
+
+@pytest.fixture(scope="module")
+def overlay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Overlay]:
+    """Three nodes with a dual-stack pod on each."""
+    folder: Path = tmp_path_factory.mktemp("flow")
+    with running_overlay(folder, *FLOW, dual_stack=True) as running:
+        yield running
+
+
+def ipv6_of(pod: Pod) -> str:
+    (address,) = [str(one) for one in pod.addresses if one.version == 6]
+    return address
+
+
+def test_every_pod_reaches_every_other(overlay: Overlay) -> None:
+    """Every pod gets an answer from every other over IPv4."""
+    assert overlay.lab.ping_matrix().losses == []
+
+
+def test_every_pod_reaches_every_other_over_ipv6(overlay: Overlay) -> None:
+    """Every pod finds every other's MAC by neighbour discovery, and gets an answer over IPv6."""
+    pods = overlay.lab.pods()
+    for pod in pods:
+        for other in pods:
+            if other.name != pod.name:
+                ping = ["ping", "-6", "-c1", "-w10", ipv6_of(other)]
+                assert pod.node.run(ping, pod=pod.name).returncode == 0
+
+
+def test_hosts_and_gateways_are_reached(overlay: Overlay) -> None:
+    """A pod reaches the gateway of another node, a node another's pod, and a pod its own node."""
+    node1 = overlay.lab.node("node1")
+
+    for pod, address in ("a", "10.244.2.1"), (None, "10.244.3.2"), ("a", "10.244.1.1"):
+        assert node1.run(["ping", "-c1", "-w10", address], pod=pod).returncode == 0
+
+
+def test_a_broadcast_stays_on_its_node(overlay: Overlay) -> None:
+    """A packet to everybody is not sent to other nodes unless that is asked for."""
+    node1 = overlay.lab.node("node1")
+    before = _dropped(overlay)
+    broadcast = ["ping", "-b", "-c2", "-i0.1", "-W1", "10.244.255.255"]
+    assert node1.run(broadcast, pod="a", check=False).returncode == 1
+
+    wait_until(lambda: _dropped(overlay) >= before + 2, "the broadcasts to be dropped")
+
+
+def _dropped(overlay: Overlay) -> int:
+    """How many packets to many have been dropped on node1."""
+    flows = ["ovs-ofctl", "-OOpenFlow14", "dump-flows", "br0"]
+    text = overlay.lab.node("node1").run(flows).stdout
+    (line,) = [one for one in text.splitlines() if "dl_dst=01:00:00:00:00:00" in one]
+    found = re.search(r"n_packets=(\d+).*actions=drop", line)
+    assert found, line
+    return int(found[1])
+
+
+def test_the_health_of_peers_is_told_without_bfd(overlay: Overlay) -> None:
+    """A cut cable is noticed by probes, and so is its repair."""
+    node1 = overlay.lab.node("node1")
+
+    def health() -> dict[str, str]:
+        return {peer["peer"]: peer["state"] for peer in state(node1)["peers"]}
+
+    wait_until(lambda: set(health().values()) == {"up"}, "all peers up", 30)
+    overlay.lab.cut("node3")
+    wait_until(lambda: health() == {"node2": "up", "node3": "down"}, "node3 down", 30)
+    overlay.lab.heal("node3")
+    wait_until(lambda: set(health().values()) == {"up"}, "all peers up again", 30)
+
+
+def test_a_restart_of_the_switch(overlay: Overlay) -> None:
+    """When ovs-vswitchd was killed and is back, every pod reaches every other again."""
+    node = overlay.lab.node("node2")
+    kill_switch(node)
+    start_switch(node)
+
+    assert overlay.lab.ping_matrix().complete
+
+
+def test_a_node_that_leaves_is_not_heard(overlay: Overlay) -> None:
+    """A node that is taken out of the list reaches nobody, until it is there again."""
+    whole = overlay.peers.read_text()
+    document = json.loads(whole)
+    document["nodes"] = document["nodes"][:2]
+    overlay.peers.write_text(json.dumps(document))
+    node1 = overlay.lab.node("node1")
+    wait_until(lambda: len(state(node1)["peers"]) == 1, "node3 to leave")
+    wait_until(lambda: _rules_of(overlay, "10.245.2.4") == 0, "its rules to go")
+
+    assert node1.run(["ping", "-c1", "-W1", "10.244.3.2"], pod="a", check=False).returncode == 1
+
+    overlay.peers.write_text(whole)
+    assert overlay.lab.ping_matrix().complete
+
+
+def _rules_of(overlay: Overlay, vtep: str) -> int:
+    flows = ["ovs-ofctl", "-OOpenFlow14", "dump-flows", "br0"]
+    return overlay.lab.node("node1").run(flows).stdout.count(vtep)
+
+
+def test_broadcasts_arrive_once_where_they_are_replicated(tmp_path: Path) -> None:
+    """With `broadcast: replicate` each other pod gets one copy of a packet to everybody."""
+    with running_overlay(tmp_path, *FLOW, "--broadcast=replicate") as overlay:
+        sender, *others = overlay.lab.pods()
+        listeners = [Listener(pod) for pod in others]
+        with Listener(sender) as source:
+            source.send(frame(b"once"))
+            source.send(frame(b"end"))
+            assert [listener.until(b"end") for listener in listeners] == [[b"once"]] * 2
+        for listener in listeners:
+            listener.close()
+
+
+def test_from_mesh_to_flow_and_back(tmp_path: Path) -> None:
+    """A live cluster changes its topology node by node, and its packets arrive meanwhile.
+
+    Nodes of both kinds understand each other, since a mesh's tunnels carry the same VNI. A node
+    that changes loses what arrives while Open vSwitch makes its bridge anew: some milliseconds.
+    """
+    with running_overlay(tmp_path, *MESH) as overlay:
+        for options in FLOW, MESH:
+            overlay.options = options
+            for node in overlay.lab.nodes.values():
+                ping = Ping(overlay.lab, overlay.lab.node("node3"), 4000)
+                overlay.stop_flaxd(node)
+                overlay.start_flaxd(node)
+                assert ping.result().lost < 200
+                assert overlay.lab.ping_matrix().complete
