@@ -80,7 +80,7 @@ def running_overlay(folder: Path, *options: str, dual_stack: bool = False) -> It
 def _cluster(description: LabDescription, *, dual_stack: bool) -> dict[str, Any]:
     """The daemons' file of nodes."""
     cluster_range = [str(POD_NETWORK)]
-    nodes = [
+    nodes: list[dict[str, Any]] = [
         {"name": n.name, "vtep": str(n.vtep.ip), "ranges": [f"10.244.{n.index}.0/24"]}
         for n in description.nodes
     ]
