@@ -70,8 +70,13 @@ class Layer:
         return entry
 
 
-def write(path: Path, name: str, layer: Layer, command: Sequence[str]) -> None:
-    """Write the image `name` with one layer, whose containers run `command`."""
+def write(
+    path: Path, name: str, layer: Layer, command: Sequence[str], arguments: Sequence[str] = ()
+) -> None:
+    """Write the image `name` with one layer, whose containers run `command`.
+
+    `arguments`: what a pod that gives it none of its own runs it with.
+    """
     blobs: dict[str, bytes] = {}
 
     def blob(kind: str, content: bytes) -> dict[str, Any]:
@@ -85,7 +90,7 @@ def write(path: Path, name: str, layer: Layer, command: Sequence[str]) -> None:
         "architecture": _ARCHITECTURES.get(platform.machine(), platform.machine()),
         "os": "linux",
         "rootfs": {"type": "layers", "diff_ids": [content["digest"]]},
-        "config": {"Env": ["PATH=/bin"], "Entrypoint": list(command)},
+        "config": {"Env": ["PATH=/bin"], "Entrypoint": list(command), "Cmd": list(arguments)},
     }
     manifest = {
         "schemaVersion": 2,

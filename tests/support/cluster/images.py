@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The images that the tests' pods are made of: pause, agnhost and CoreDNS.
+"""The images that the tests' pods are made of: pause, and agnhost, which has CoreDNS in it.
 
 They are written by `python -m support.cluster.images FOLDER`, from programs that scripts/setup
 built and, for what tests run in a pod by `kubectl exec`, from Debian's.
@@ -17,7 +17,6 @@ from support.paths import KUBERNETES
 
 PAUSE = "linen.test/pause:1"
 AGNHOST = "linen.test/agnhost:1"
-COREDNS = "linen.test/coredns:1"
 
 # What agnhost's own image has besides agnhost. Debian's busybox does the rest; its nc has no UDP,
 # and its sh would prefer its own applets to these.
@@ -35,24 +34,24 @@ _PROGRAMS = {
 
 
 def main() -> None:
-    """Write all images."""
+    """Write all images, and nothing that was there before stays."""
     folder = Path(sys.argv[1])
-    folder.mkdir(parents=True, exist_ok=True)
-    archive.write(folder / "pause.tar", PAUSE, _only("/pause"), ["/pause"])
-    archive.write(folder / "agnhost.tar", AGNHOST, _agnhost(), ["/agnhost"])
-    archive.write(folder / "coredns.tar", COREDNS, _only("/coredns"), ["/coredns"])
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    archive.write(folder / "pause.tar", PAUSE, _pause(), ["/pause"])
+    archive.write(folder / "agnhost.tar", AGNHOST, _agnhost(), ["/agnhost"], ["pause"])
 
 
-def _only(path: str) -> archive.Layer:
-    """A layer with one program that scripts/setup built."""
+def _pause() -> archive.Layer:
     layer = _base()
-    layer.program(path, KUBERNETES / Path(path).name)
+    layer.program("/pause", KUBERNETES / "pause")
     return layer
 
 
 def _agnhost() -> archive.Layer:
     layer = _base()
-    layer.program("/agnhost", KUBERNETES / "agnhost")
+    for name in ("agnhost", "coredns"):
+        layer.program(f"/{name}", KUBERNETES / name)
     for name in ("localhost.crt", "localhost.key"):  # of its sub-command porter
         layer.file(f"/{name}", (KUBERNETES / name).read_bytes())
     for name, program in _PROGRAMS.items():

@@ -51,11 +51,14 @@ class Pods:
         self.nodes: dict[str, str] = {}
 
     def create(self, *names: str, ports: Sequence[dict[str, Any]] = (), **spec: Any) -> None:
-        """Start pods, and return when they are Ready. A pod NODE-WORD is put on NODE."""
+        """Start pods, and return when they are Ready. A pod NODE-WORD is put on NODE.
+
+        Each has a label `pod` with its name, by which a service can choose it.
+        """
         head = {"apiVersion": "v1", "kind": "Pod"}
         objects = []
         for name in names:
-            made = template(self.labels, ports, nodeName=name.partition("-")[0], **spec)
+            made = template(self.labels | {"pod": name}, ports, nodeName=name.partition("-")[0], **spec)
             made["metadata"]["name"] = name
             objects.append(head | made)
         self.cluster.apply(*objects)
