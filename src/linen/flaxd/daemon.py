@@ -66,6 +66,7 @@ class Daemon:
         self.faults: tuple[str, ...] = ()  # what is wrong without keeping it from working
         self.watchtower = Watchtower(self)
         self._publisher = publisher.Publisher(settings)
+        self._is_kept = True  # whether the view is what is kept for the next start
         self._wake = asyncio.Event()
         self._pace = _Pace()
         self._waiting_since: float | None = None
@@ -96,12 +97,19 @@ class Daemon:
             return
         self.view = view
         self.heard = time.monotonic()
-        if view.complete and view.own is not None:
-            try:
-                cache.store(self.settings, view)
-            except OSError as error:
-                log.warning("the nodes cannot be kept for the next start: %s", error)
+        self._is_kept = False
         self._changed()
+
+    def _keep(self) -> None:
+        """Keep the nodes for the next start, after all that is more urgent."""
+        view = self.view
+        if self._is_kept or view is None or not view.complete or view.own is None:
+            return
+        self._is_kept = True
+        try:
+            cache.store(self.settings, view)
+        except OSError as error:
+            log.warning("the nodes cannot be kept for the next start: %s", error)
 
     async def _reconcile_for_ever(self) -> None:
         while True:
@@ -118,8 +126,9 @@ class Daemon:
             self.busy_since = None
             self.watchtower.metrics.reconciled(outcome, time.monotonic() - began)
             self.watchtower.look()
+            self._keep()
 
-    def cluster_range(self) -> Sequence[str]:
+    def cluster_range(self) -> tuple[str, ...]:
         """All pods' addresses, as CIDRs."""
         given = self.view.cluster_range if self.view is not None else ()
         return given or self.settings.cluster_range
@@ -142,22 +151,23 @@ class Daemon:
         if self.guard.fault:
             faults += (self.guard.fault,)
         if self.rules is not None:
-            if await self._write_rules(self.rules, decision):
+            self.rules.learn(self.view, decision)
+            if await self._write_rules(self.rules):
                 return metrics.CHANGED
-            waiting += self.rules.waiting(decision)
-            faults += tuple(self.rules.faults(decision))
+            waiting += self.rules.waiting()
+            faults += self.rules.faults()
         waiting = waiting or self._publisher.publish(self.view, mtu)
         self._tell(waiting, faults)
         return metrics.WAITING if waiting else metrics.UNCHANGED
 
-    async def _write_rules(self, rules: Rules, decision: reconcile.Decision) -> bool:
+    async def _write_rules(self, rules: Rules) -> bool:
         """Write the rules that are missing, and look again; whether there were any."""
-        changes = rules.missing(decision)
+        changes = rules.missing()
         if changes is None:
             return False
         first = [entry.key.hex() for entry in changes.add[:1]]
         await asyncio.sleep(self._pace.changing(first, asyncio.get_running_loop().time()))
-        await rules.write(changes, decision)
+        await rules.write(changes)
         self._changed()
         return True
 

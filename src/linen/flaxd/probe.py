@@ -11,6 +11,7 @@ yet, and a node without a pod of its own cannot ask.
 from __future__ import annotations
 
 import asyncio
+import functools
 import ipaddress
 import logging
 import random
@@ -33,6 +34,7 @@ WINDOW = 20  # results that are kept for each address
 TIMEOUT = 1.0  # seconds
 # Requests that are due at about the same time leave together: to wake up costs more than to send.
 BATCH, LONGEST_TICK = 10, 1.0  # requests, seconds
+MOST = 100  # requests a second, so that thousands of peers cost no more than a thousand
 UNREACHABLE_AFTER = 3  # losses in a row
 TOLERATED = 1  # losses in a window that are nobody's fault
 SMALLEST_RANGE = 4  # addresses: network, gateway, one pod, broadcast
@@ -130,6 +132,8 @@ class _Window:
 class Probe:
     """Asks each address once per `interval` seconds, while `run` runs; 0: never.
 
+    More than `MOST` times `interval` addresses take longer.
+
     `targets`: for each peer the addresses to ask, read again for each round.
     `sources`: this node's own gateways, one for each IP version at most, to ask from.
     `on_change`: called when a verdict has become another. It should do no more than set an event.
@@ -186,24 +190,25 @@ class Probe:
         start = clock()
         try:
             while True:
-                await self._round(start)
-                start += self.interval
+                start += await self._round(start)
                 if clock() - start > self.interval:  # a suspended host catches nothing up
                     start = clock()
         finally:
             for version in list(self._sockets):
                 self._sockets.pop(version).close()
 
-    async def _round(self, start: float) -> None:
-        """Ask every address once, each at a random moment of its own slot of the interval."""
+    async def _round(self, start: float) -> float:
+        """Ask every address once, each at a random moment of its own slot; seconds it took."""
         targets = self._prepare()
-        slot = self.interval / max(len(targets), 1)
-        self._tick = min(BATCH * slot, self.interval / 4, LONGEST_TICK)
+        length = max(self.interval, len(targets) / MOST)
+        slot = length / max(len(targets), 1)
+        self._tick = min(BATCH * slot, length / 4, LONGEST_TICK)
         for place, target in enumerate(targets):
             due = start + slot * (place + random.random())  # noqa: S311  (spreads load)
             await self._receive_until(due - self._tick / 2)
             self._send(target)
-        await self._receive_until(start + self.interval)
+        await self._receive_until(start + length)
+        return length
 
     def _prepare(self) -> list[_Target]:
         """The addresses that can be asked, in this round's order; peers that left are forgotten."""
@@ -320,7 +325,8 @@ class Probe:
         return window.add(latency) if window is not None else False
 
 
-def gateways(ranges: Iterable[str], cluster_range: Iterable[str]) -> tuple[str, ...]:
+@functools.lru_cache(maxsize=1 << 15)  # asked for every peer in every round, to the same effect
+def gateways(ranges: tuple[str, ...], cluster_range: tuple[str, ...]) -> tuple[str, ...]:
     """The gateways of a node with these pod ranges: one for each IP version.
 
     It is the first address of the first range, as in the conflist that flaxd writes. A range

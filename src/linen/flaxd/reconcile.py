@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from linen.core import cluster, desired, errors, flows, model, observed, plan, planner
-from linen.core.routes import Route, routes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -35,9 +34,7 @@ class Attachment:
 class Decision:
     """What is to be done, and what people should know.
 
-    `is_complete`: whether all nodes of the cluster are known.
-    `routes`, `wire`: in topology flow, what the rules are made from; no `wire` before Open vSwitch
-    has made the tunnel.
+    `wire`: in topology flow, where packets leave, as soon as Open vSwitch has made that.
     `waiting`: why the overlay does not work yet; empty when it does.
     `faults`: what is wrong without keeping the overlay from working.
     """
@@ -47,8 +44,6 @@ class Decision:
     seen: model.Observed | None = None
     steps: Sequence[plan.Step] = ()
     attachment: Attachment | None = None
-    is_complete: bool = False
-    routes: Sequence[Route] = ()
     wire: flows.Wire | None = None
     waiting: tuple[str, ...] = ()
     faults: tuple[str, ...] = ()
@@ -84,7 +79,6 @@ def decide(
     except errors.Conflict as conflict:
         text = f"{conflict.message}; {conflict.details}"
         return Decision(found, spec, seen, waiting=(text,), faults=tuple(faults))
-    led, range_faults = _routes(settings, view, found)
     if not view.complete:
         steps = [step for step in steps if not isinstance(step, plan.RemoveTunnel)]
     waiting = _waiting(spec, seen, steps) or _unattached(settings, links)
@@ -94,21 +88,10 @@ def decide(
         seen,
         steps,
         attachment,
-        is_complete=view.complete,
-        routes=led,
         wire=_wire(settings, seen),
         waiting=tuple(waiting),
-        faults=(*faults, *range_faults),
+        faults=tuple(faults),
     )
-
-
-def _routes(
-    settings: Settings, view: cluster.View, found: cluster.Neighbours
-) -> tuple[Sequence[Route], Sequence[str]]:
-    """In topology flow, who has which range, and what is wrong with ranges."""
-    if settings.overlay.topology != model.TOPOLOGY_FLOW or view.own is None:
-        return (), ()
-    return routes(view.own, found.peers, view.cluster_range or settings.cluster_range)
 
 
 def _wire(settings: Settings, seen: model.Observed) -> flows.Wire | None:

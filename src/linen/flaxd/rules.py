@@ -11,9 +11,10 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from linen.core import flows
+from linen.core.routes import routes
 from linen.host.settings import REPLICATE
 from linen.openflow import table, wire
 from linen.openflow.session import Session
@@ -21,6 +22,7 @@ from linen.openflow.session import Session
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from linen.core import cluster
     from linen.core.routes import Route
     from linen.flaxd.reconcile import Decision
     from linen.host.settings import Settings
@@ -47,6 +49,14 @@ class Counts:
     deleted: int
 
 
+class _OfPeer(NamedTuple):
+    """What leads to one peer, and what that depends on."""
+
+    vtep: str
+    ranges: tuple[str, ...]
+    entries: list[wire.Entry]
+
+
 class Rules:
     """Keeps the rules of one OVS bridge in line with the decisions.
 
@@ -57,81 +67,102 @@ class Rules:
         overlay = settings.overlay
         folder = PurePath(overlay.ovsdb).parent  # Open vSwitch has all its sockets in one folder
         self.session = Session(str(folder / f"{overlay.ovs_bridge}.mgmt"), on_change)
+        self._bridge = overlay.ovs_bridge
+        self._cluster_range = settings.cluster_range
+        self._replicates = settings.broadcast == REPLICATE
+        self._view: cluster.View | None = None
+        self._outlet: flows.Wire | None = None
+        self._routes: Sequence[Route] = ()
+        self._range_faults: Sequence[str] = ()
+        self._entries: dict[bytes, bytes] = {}
+        self._of_peers: dict[str, _OfPeer] = {}
         self._written = 0
         self._deleted = 0
-        self._bridge = overlay.ovs_bridge
-        self._replicates = settings.broadcast == REPLICATE
-        self._wanted: dict[bytes, bytes] = {}
-        self._of_peers: dict[str, tuple[Route, flows.Wire, list[wire.Entry]]] = {}
-        self._peers: set[str] = set()
+        self._known: set[str] = set()  # the names of the nodes that there are rules for
 
     async def run(self) -> None:
         """Keep the connection to the OVS bridge up until cancelled."""
         await self.session.run()
 
-    def missing(self, decision: Decision) -> table.Changes | None:
-        """What is to be written so that the bridge has the rules of `decision`; None if nothing."""
-        if decision.wire is None or not self.session.connected:
+    def learn(self, view: cluster.View | None, decision: Decision) -> None:
+        """Work out which rules there should be, if anything is another than the last time."""
+        if view is None or view.own is None or decision.wire is None:
+            self._outlet = None
+            return
+        if view is self._view and decision.wire == self._outlet:
+            return
+        if decision.wire != self._outlet:
+            self._of_peers = {}
+        self._view, self._outlet = view, decision.wire
+        self._routes, self._range_faults = routes(
+            view.own, decision.neighbours.peers, view.cluster_range or self._cluster_range
+        )
+        self._entries = self._all_entries(decision.wire)
+
+    def missing(self) -> table.Changes | None:
+        """What is to be written; None where nothing is, or nothing can be."""
+        if self._view is None or self._outlet is None or not self.session.connected:
             return None
-        self._wanted = self._entries(decision.wire, decision.routes)
-        changes = table.difference(self._wanted, self.session.table.rules)
-        if not decision.is_complete:  # nothing is removed from half a view
+        changes = table.difference(self._entries, self.session.table.rules)
+        if not self._view.complete:  # nothing is removed from half a view
             changes = table.Changes(changes.add, [])
         return changes if changes.add or changes.delete else None
 
-    async def write(self, changes: table.Changes, decision: Decision) -> None:
+    async def write(self, changes: table.Changes) -> None:
         """Carry out `changes`. Raises `Unavailable` or `OvsRefused`."""
         await self.session.apply(changes)
         self._written += len(changes.add)
         self._deleted += len(changes.delete)
-        before, self._peers = self._peers, {route.name for route in decision.routes}
-        cause = _cause(self._peers - before, before - self._peers)
+        before, self._known = self._known, set(self._of_peers)
+        cause = _cause(self._known - before, before - self._known)
         log.info("rules: %d written, %d deleted: %s", len(changes.add), len(changes.delete), cause)
 
-    def waiting(self, decision: Decision) -> tuple[str, ...]:
+    def waiting(self) -> tuple[str, ...]:
         """Why the rules are not in place (yet); nothing when they are."""
-        if decision.wire is None:
+        if self._outlet is None:
             return (f"the tunnel to all nodes on OVS bridge {self._bridge} is not there yet",)
         if not self.session.connected:
             return (f"OpenFlow at {self.session.path}: {self.session.problem}",)
         return ()
 
-    def faults(self, decision: Decision) -> list[str]:
+    def faults(self) -> tuple[str, ...]:
         """What is wrong without keeping the overlay from working."""
-        faults = []
+        faults = [*self._range_faults]
         if foreign := self.session.table.foreign():
             faults.append(
                 f"OVS bridge {self._bridge} has rules that are not Linen's ({foreign}), which may"
                 f" let packets by or keep them: look at `ovs-ofctl dump-flows {self._bridge}`"
             )
-        if self._replicates and len(decision.routes) > REPLICATE_LIMIT:
+        if self._replicates and len(self._routes) > REPLICATE_LIMIT:
             faults.append(
                 f"broadcasts are replicated to {REPLICATE_LIMIT} nodes at most, since Open vSwitch"
-                f" gives up beyond, and there are {len(decision.routes)}: they are dropped; let"
+                f" gives up beyond, and there are {len(self._routes)}: they are dropped; let"
                 " broadcast be drop, or make several networks"
             )
-        return faults
+        return tuple(faults)
 
     def counts(self) -> Counts:
         """How many rules there are now."""
         seen = self.session.table.rules
-        installed = sum(seen.get(key) == content for key, content in self._wanted.items())
+        installed = sum(seen.get(key) == content for key, content in self._entries.items())
         foreign = self.session.table.foreign()
-        return Counts(len(self._wanted), installed, foreign, self._written, self._deleted)
+        return Counts(len(self._entries), installed, foreign, self._written, self._deleted)
 
-    def _entries(self, outlet: flows.Wire, routes: Sequence[Route]) -> dict[bytes, bytes]:
+    def _all_entries(self, outlet: flows.Wire) -> dict[bytes, bytes]:
         """All rules that are wanted."""
-        copies = routes if self._replicates and len(routes) <= REPLICATE_LIMIT else ()
+        copies = self._routes if self._replicates else ()
+        if len(copies) > REPLICATE_LIMIT:
+            copies = ()
         common = [*flows.common_rules(outlet), flows.broadcast_rule(outlet, copies)]
         entries = dict(map(wire.entry, common))
         known, self._of_peers = self._of_peers, {}
-        for route in routes:
+        for route in self._routes:
             found = known.get(route.name)
-            if found is None or found[0] != route or found[1] != outlet:
+            if found is None or found.vtep != route.vtep or found.ranges != route.ranges:
                 rules = flows.peer_rules(outlet, route)
-                found = route, outlet, [wire.entry(rule) for rule in rules]
+                found = _OfPeer(route.vtep, route.ranges, [wire.entry(rule) for rule in rules])
             self._of_peers[route.name] = found
-            entries.update(found[2])
+            entries.update(found.entries)
         return entries
 
 

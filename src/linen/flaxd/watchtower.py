@@ -44,7 +44,7 @@ class Watched(Protocol):
     waiting: tuple[str, ...]
     faults: tuple[str, ...]
 
-    def cluster_range(self) -> Sequence[str]:
+    def cluster_range(self) -> tuple[str, ...]:
         """All pods' addresses, as CIDRs."""
 
 
