@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 IMAGES = KUBERNETES.parent / "images"
-_MANIFESTS = Path(__file__).parent
+_DNS = Path(__file__).with_name("coredns.yaml")
 _FIRST_NUMBER = 11  # node1 is 10.245.2.11
 
 
@@ -38,7 +38,7 @@ class Cluster:
         self.fabric = fabric
         self.plane = plane
         self.nodes: dict[str, Node] = {}
-        self._kubeconfig = plane.admin_kubeconfig(f"https://{fabric.address}:{plane.port}")
+        self.kubeconfig = plane.admin_kubeconfig(f"https://{fabric.address}:{plane.port}")
         self._start_controllers()
 
     # --- nodes ---
@@ -102,7 +102,7 @@ class Cluster:
     def kubectl_command(self, *argv: str) -> list[str]:
         """The command line of an administrator's kubectl."""
         kubectl = [*self.fabric.inside, str(KUBERNETES / "kubectl")]
-        return [*kubectl, f"--kubeconfig={self._kubeconfig}", *argv]
+        return [*kubectl, f"--kubeconfig={self.kubeconfig}", *argv]
 
     def apply(self, *objects: dict[str, Any]) -> None:
         """Create or change objects."""
@@ -124,11 +124,15 @@ class Cluster:
         wait_until(ready, f"{', '.join(wanted)} to be Ready; logs are in {self.folder}", seconds)
 
     def add_dns(self) -> None:
-        """Start the cluster's DNS server."""
-        self.kubectl("apply", f"--filename={_MANIFESTS / 'coredns.yaml'}")
+        """Start the cluster's DNS server; return when it serves."""
+        self.kubectl("apply", f"--filename={_DNS}")
         self.kubectl(
             "--namespace=kube-system", "rollout", "status", "deployment/coredns", timeout=90
         )
+
+    def delete_dns(self) -> None:
+        """Take the DNS server away, with its pods."""
+        self.kubectl("delete", f"--filename={_DNS}", "--cascade=foreground", timeout=90)
 
     def _start_controllers(self) -> None:
         """Start the controller manager and the scheduler; return when there can be pods."""

@@ -58,7 +58,8 @@ class Pods:
         head = {"apiVersion": "v1", "kind": "Pod"}
         objects = []
         for name in names:
-            made = template(self.labels | {"pod": name}, ports, nodeName=name.partition("-")[0], **spec)
+            labels = self.labels | {"pod": name}
+            made = template(labels, ports, nodeName=name.partition("-")[0], **spec)
             made["metadata"]["name"] = name
             objects.append(head | made)
         self.cluster.apply(*objects)
