@@ -156,9 +156,9 @@ def test_values_that_people_change_are_in_one_place() -> None:
     assert set(values) == {"LINEN_" + name.upper().replace("-", "_") for name in manifests.VALUES}
 
 
-@pytest.mark.parametrize("topology", ["mesh", "star"])
+@pytest.mark.parametrize("topology", ["flow", "mesh", "star"])
 def test_overlays_named_after_a_topology(topology: str) -> None:
-    """`mesh` and `star` are what they say."""
+    """`flow`, `mesh` and `star` are what they say."""
     loaded = settings.load({}, settings_of(rendered(topology)), None)
     assert loaded.overlay.topology == topology
 
