@@ -5,6 +5,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
+import json
+import socket
 import time
 from typing import TYPE_CHECKING
 
@@ -12,17 +15,26 @@ import pytest
 
 from linen.core import errors, flows
 from linen.core.routes import Route
+from linen.flaxd.rules import REPLICATE_LIMIT
 from linen.openflow import table, wire
 from linen.openflow.session import Session
 from support.notices import Notice, running
 from support.sessions import impostor
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterable
     from pathlib import Path
 
     from support.host import Host
 
+UNDERLAY = """
+ip link add eth0 type veth peer name cable
+ip link set eth0 up
+ip link set cable up
+ovs-vsctl add-port br0 vx -- set interface vx type=vxlan options:remote_ip=flow options:key=7
+ovs-vsctl add-br br-phy -- set bridge br-phy datapath_type=netdev -- add-port br-phy eth0
+ip link set br-phy up
+"""
 WIRE = flows.Wire(port=1, vni=7)
 NODE2 = Route("node2", "10.245.2.3", ["10.244.2.0/24", "fd00:2::/64", "10.244.9.9/32"])
 NODE3 = Route("node3", "fd00::3", ["10.244.3.0/24", "fd00:3::7/128"])
@@ -204,6 +216,43 @@ def test_own_changes_are_no_news(bridge: Host) -> None:
             assert notice.calls == calls + 1
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("underlay", ["10.245.0.1/16", "fd00::1/64"])
+def test_the_limit_of_replication(bridge: Host, underlay: str) -> None:
+    """A packet to everybody leaves for as many nodes as the daemon replicates to, and not fewer."""
+    first = ipaddress.ip_interface(underlay).ip
+    vteps = [str(first + number) for number in range(1, REPLICATE_LIMIT + 1)]
+    for command in UNDERLAY.strip().splitlines():
+        bridge.run(*command.split())
+    bridge.run("ip", "address", "add", underlay, "dev", "br-phy")
+    introduce(bridge, vteps)
+    routes = [Route(vtep, vtep, []) for vtep in vteps]
+
+    async def scenario() -> None:
+        async with connected(socket_of(bridge)) as (watching, _):
+            await install(watching, dict([wire.entry(flows.broadcast_rule(WIRE, routes))]))
+
+    asyncio.run(scenario())
+
+    packet = "in_port=LOCAL,dl_dst=ff:ff:ff:ff:ff:ff,dl_type=0x88b5"
+    traced = bridge.run("ovs-appctl", "ofproto/trace", "br0", packet).stdout
+    assert traced.partition("Datapath actions:")[2].count("tnl_push") == REPLICATE_LIMIT
+
+
+def introduce(host: Host, vteps: Iterable[str]) -> None:
+    """Tell ovs-vswitchd the MACs of other nodes, as `ovs-appctl tnl/neigh/set` does for one."""
+    pid = host.daemon("ovs-vswitchd")
+    calls = [
+        {"id": number, "method": "tnl/neigh/set", "params": ["br-phy", vtep, "02:00:00:00:00:02"]}
+        for number, vtep in enumerate(vteps)
+    ]
+    with socket.socket(socket.AF_UNIX) as control:
+        control.connect(f"/proc/{host.pid}/root/run/openvswitch/ovs-vswitchd.{pid}.ctl")
+        control.settimeout(30)
+        for call in calls:
+            control.sendall(json.dumps(call).encode())
+            assert json.loads(control.recv(4096))["error"] is None
 
 
 def test_other_tables_are_nobody_s_business(bridge: Host) -> None:

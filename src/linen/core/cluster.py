@@ -17,10 +17,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-# Measured: userspace Open vSwitch stops flooding at 780 tunnels ("resubmits yielded over 64 kB of
-# actions"), and then a node beyond cannot be found by ARP any more.
+# Measured: userspace Open vSwitch stops flooding at 780 tunnels over IPv4, and 630 over IPv6
+# ("resubmits yielded over 64 kB of actions"), and then no ARP finds a node beyond any more.
 MESH_WARNING = 500
-MESH_LIMIT = 750
+MESH_LIMIT, MESH_LIMIT_IPV6 = 750, 600
 
 
 class Peer(model.Value):
@@ -93,8 +93,10 @@ def neighbours(own: Peer, peers: Mapping[str, Peer], topology: str) -> Neighbour
                 " make one a master (docs/flaxd.md, Topologies)"
             )
     if topology == model.TOPOLOGY_MESH:
-        faults += _size_faults(len(wanted))
-        wanted = wanted[:MESH_LIMIT]
+        is_ipv6 = any(":" in peer.vtep for peer in wanted)
+        limit = MESH_LIMIT_IPV6 if is_ipv6 else MESH_LIMIT
+        faults += _size_faults(len(wanted), limit)
+        wanted = wanted[:limit]
     return Neighbours(wanted, faults)
 
 
@@ -117,14 +119,14 @@ def _with_addresses_of_their_own(own: Peer, others: Iterable[Peer]) -> tuple[lis
     return wanted, faults
 
 
-def _size_faults(tunnels: int) -> list[str]:
-    if tunnels > MESH_LIMIT:
+def _size_faults(tunnels: int, limit: int) -> list[str]:
+    if tunnels > limit:
         fault = (
-            f"a mesh of {tunnels + 1} nodes is too large: beyond {MESH_LIMIT} tunnels Open vSwitch"
+            f"a mesh of {tunnels + 1} nodes is too large: beyond {limit} tunnels Open vSwitch"
             " stops to deliver broadcasts, so nodes beyond get no tunnel; use topology flow"
         )
     elif tunnels > MESH_WARNING:
-        fault = f"a mesh of {tunnels + 1} nodes comes near the limit of {MESH_LIMIT} tunnels"
+        fault = f"a mesh of {tunnels + 1} nodes comes near the limit of {limit} tunnels"
     else:
         return []
     return [fault]

@@ -68,3 +68,22 @@ def test_limit_of_a_mesh(count: int, word: str | None) -> None:
     assert len(found.peers) == min(count - 1, 750)
     assert bool(word) == bool(found.faults)
     assert all(word in fault for fault in found.faults if word)
+
+
+def test_limit_of_a_mesh_over_ipv6() -> None:
+    """Over IPv6 fewer copies of a broadcast leave Open vSwitch, so a mesh stops at 600 tunnels."""
+    known = {f"n{i}": cluster.Peer(f"n{i}", f"fd00::{i:x}") for i in range(1, 702)}
+
+    found = cluster.neighbours(known["n1"], known, "mesh")
+
+    assert len(found.peers) == 600
+    assert "beyond 600 tunnels" in found.faults[0]
+
+
+def test_no_limit_in_topology_flow() -> None:
+    """Where nothing is flooded there may be ten thousand nodes."""
+    known = nodes(10_000)
+
+    found = cluster.neighbours(known["n1"], known, "flow")
+
+    assert (len(found.peers), found.faults) == (9_999, [])
