@@ -25,6 +25,7 @@ from support.paths import KUBERNETES
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+PATIENCE = 180  # seconds, for what takes some on a machine that has nothing else to do
 IMAGES = KUBERNETES.parent / "images"
 _DNS = Path(__file__).with_name("coredns.yaml")
 _FIRST_NUMBER = 11  # node1 is 10.245.2.11
@@ -86,7 +87,7 @@ class Cluster:
 
     # --- Kubernetes ---
 
-    def kubectl(self, *argv: str, stdin: str = "", timeout: float = 60) -> str:
+    def kubectl(self, *argv: str, stdin: str = "", timeout: float = PATIENCE) -> str:
         """What an administrator's kubectl prints; a failure of it fails the test."""
         done = subprocess.run(
             self.kubectl_command(*argv),
@@ -114,7 +115,7 @@ class Cluster:
         found = self.plane.node(node)["status"].get("conditions", [])
         return next((one for one in found if one["type"] == kind), {})
 
-    def wait_until_ready(self, *names: str, seconds: float = 60) -> None:
+    def wait_until_ready(self, *names: str, seconds: float = PATIENCE) -> None:
         """Return when these nodes, or all, are Ready."""
         wanted = names or tuple(self.nodes)
 
@@ -126,13 +127,11 @@ class Cluster:
     def add_dns(self) -> None:
         """Start the cluster's DNS server; return when it serves."""
         self.kubectl("apply", f"--filename={_DNS}")
-        self.kubectl(
-            "--namespace=kube-system", "rollout", "status", "deployment/coredns", timeout=90
-        )
+        self.kubectl("--namespace=kube-system", "rollout", "status", "deployment/coredns")
 
     def delete_dns(self) -> None:
         """Take the DNS server away, with its pods."""
-        self.kubectl("delete", f"--filename={_DNS}", "--cascade=foreground", timeout=90)
+        self.kubectl("delete", f"--filename={_DNS}", "--cascade=foreground")
 
     def _start_controllers(self) -> None:
         """Start the controller manager and the scheduler; return when there can be pods."""

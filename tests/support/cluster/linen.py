@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from linen import __version__
+from support.cluster.cluster import PATIENCE
 from support.host import wait_until
 from support.paths import CHECKOUT
 
@@ -25,10 +26,13 @@ CONFLIST = "/etc/cni/net.d/linen.conflist"
 # then the tunnels' address is on a bridge of its own (`fabric`).
 _SETTINGS = {"LINEN_DATAPATH_TYPE": "netdev", "LINEN_VTEP_INTERFACE": "br-phy"}
 
+# Another folder than scripts/image's, to test images that were built elsewhere.
+_IMAGES = Path(os.environ.get("LINEN_IMAGES", CHECKOUT / "dist"))
+
 
 def image(name: str) -> Path:
     """The archive of one of Linen's images."""
-    path = CHECKOUT / "dist" / f"{name}-{__version__}.oci.tar"
+    path = _IMAGES / f"{name}-{__version__}.oci.tar"
     assert path.exists(), f"{path} is not there: run scripts/image"
     return path
 
@@ -66,17 +70,17 @@ class Linen:
         """Install, or change what is installed; returns at once."""
         self.cluster.kubectl("apply", f"--kustomize={self._folder}")
 
-    def wait_until_rolled_out(self, seconds: int = 60) -> None:
+    def wait_until_rolled_out(self, seconds: int = PATIENCE) -> None:
         """Return when every node has a flaxd of the last version whose overlay works."""
         self.kubectl(
             "rollout", "status", "daemonset/linen", f"--timeout={seconds}s", timeout=seconds + 5
         )
 
-    def delete(self, seconds: int = 60) -> None:
+    def delete(self) -> None:
         """Uninstall; return when all is deleted."""
-        self.cluster.kubectl("delete", f"--kustomize={self._folder}", timeout=seconds)
+        self.cluster.kubectl("delete", f"--kustomize={self._folder}")
 
-    def kubectl(self, *argv: str, timeout: float = 60) -> str:
+    def kubectl(self, *argv: str, timeout: float = PATIENCE) -> str:
         """What kubectl prints in Linen's namespace."""
         return self.cluster.kubectl(f"--namespace={NAMESPACE}", *argv, timeout=timeout)
 
@@ -92,7 +96,7 @@ class Linen:
         rows = self.cluster.nodes[node].records("Interface", "options", "type")
         return {row["options"]["remote_ip"] for row in rows if row["type"] == "vxlan"}
 
-    def wait_for_tunnels(self, nodes: Iterable[str], seconds: float = 30) -> None:
+    def wait_for_tunnels(self, nodes: Iterable[str], seconds: float = PATIENCE) -> None:
         """Return when each of these nodes has a tunnel to each other of them, and to no other."""
         addresses = {name: self.cluster.nodes[name].tunnel_address for name in nodes}
 

@@ -7,6 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from support.cluster import images
+from support.cluster.cluster import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,22 +66,27 @@ class Pods:
         self.cluster.apply(*objects)
         self.wait_until_ready()
 
-    def wait_until_ready(self, seconds: int = 60) -> None:
+    def wait_until_ready(self) -> None:
         """Return when all are Ready."""
         selected = f"--selector={self.selector}"
         self.cluster.kubectl(
-            "wait", "pods", selected, "--for=condition=Ready", f"--timeout={seconds}s"
+            "wait",
+            "pods",
+            selected,
+            "--for=condition=Ready",
+            f"--timeout={PATIENCE}s",
+            timeout=PATIENCE + 5,
         )
         for pod in json.loads(self.cluster.kubectl("get", "pods", selected, "-ojson"))["items"]:
             name = pod["metadata"]["name"]
             self.addresses[name] = pod["status"]["podIP"]
             self.nodes[name] = pod["spec"]["nodeName"]
 
-    def exec(self, pod: str, *argv: str, timeout: float = 60) -> str:
+    def exec(self, pod: str, *argv: str, timeout: float = PATIENCE) -> str:
         """What a command prints that runs in a pod; its failure fails the test."""
         return self.cluster.kubectl("exec", pod, "--", *argv, timeout=timeout)
 
     def delete(self) -> None:
         """Delete them all, and return when their network is gone, too."""
         kinds = "pods,services,deployments"
-        self.cluster.kubectl("delete", kinds, f"--selector={self.selector}", timeout=90)
+        self.cluster.kubectl("delete", kinds, f"--selector={self.selector}")
