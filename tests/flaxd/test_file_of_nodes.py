@@ -314,3 +314,15 @@ def test_switch_comes_back(node1: Host) -> None:
     start_again(node1, VSWITCHD)
 
     wait_until(lambda: "br0" in node1.links() and attached(node1), "br0 on kbr0 again")
+
+
+def test_vswitchd_comes_back(node1: Host, flaxd: Flaxd) -> None:
+    """While no ovs-vswitchd runs, of which OVSDB shows nothing, the daemon is not ready."""
+    node1.signal("KILL", "ovs-vswitchd")
+    wait_until(lambda: flaxd.get("/readyz")[0] == 503, "not ready")
+    assert "ovs-vswitchd is not running" in flaxd.get("/readyz")[1]
+
+    start_again(node1, VSWITCHD)
+
+    wait_until(lambda: flaxd.get("/readyz")[0] == 200, "ready again")
+    assert flaxd.log.count("waiting: ovs-vswitchd is not running") == 1

@@ -19,6 +19,7 @@ from linen.core import errors, model, transaction
 from linen.flaxd import cache, metrics, publisher, reconcile
 from linen.flaxd.guard import Guard
 from linen.flaxd.rules import Rules
+from linen.flaxd.switch import Switch
 from linen.flaxd.watchtower import Watchtower
 from linen.host import intentions
 from linen.host.errors import HostError
@@ -60,6 +61,7 @@ class Daemon:
         is_flow = settings.overlay.topology == model.TOPOLOGY_FLOW
         self.rules = Rules(settings, self._changed) if is_flow else None
         self.guard = Guard(settings, self._changed)
+        self._switch = Switch(self.session, self._changed)
         self.heard = time.monotonic()  # when the last news of the nodes came
         self.busy_since: float | None = None  # when the decision in work was made
         self.waiting: tuple[str, ...] = ("starting",)  # why the overlay does not work
@@ -82,6 +84,7 @@ class Daemon:
             tasks.create_task(self.watchtower.run(), name="watchtower")
             tasks.create_task(self._reconcile_for_ever(), name="reconcile")
             tasks.create_task(self.guard.run(), name="guard")
+            tasks.create_task(self._switch.run(), name="switch")
             if self.rules is not None:
                 tasks.create_task(self.rules.run(), name="rules")
 
@@ -148,6 +151,8 @@ class Daemon:
             await self._carry_out(decision)  # the replica's news bring us back here
             return metrics.CHANGED
         waiting, faults = decision.waiting, decision.faults
+        if self._switch.problem:
+            waiting = (self._switch.problem,)
         if self.guard.fault:
             faults += (self.guard.fault,)
         if self.rules is not None:

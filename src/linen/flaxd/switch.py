@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Notices that ovs-vswitchd has ended, which nothing in OVSDB shows.
+
+Its rows stay as they were, with port numbers, counters and BFD's last word, and no packet goes
+anywhere any more that the kernel has not been told about before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from linen.core.errors import Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from linen.ovsdb.session import Session
+
+log = logging.getLogger("flaxd.switch")
+
+INTERVAL = 2.0  # seconds between two looks
+IMPATIENCE = 0.2  # seconds between them while it is away, for a node is waiting to become ready
+
+
+class Switch:
+    """Looks after ovs-vswitchd. `problem`: that it does not run; empty while it does.
+
+    `on_change`: called when `problem` is another.
+    """
+
+    def __init__(self, session: Session, on_change: Callable[[], None]) -> None:
+        self.problem = ""
+        self._session = session
+        self._on_change = on_change
+
+    async def run(self) -> None:
+        """Look until cancelled."""
+        while True:
+            before, self.problem = self.problem, await self._look()
+            if self.problem != before:
+                self._on_change()
+            await asyncio.sleep(IMPATIENCE if self.problem else INTERVAL)
+
+    async def _look(self) -> str:
+        """What to say of ovs-vswitchd. While OVSDB is away, that is worth saying, and not this."""
+        if not self._session.connected:
+            return ""
+        try:
+            if await self._session.vswitchd_runs():
+                return ""
+        except Unavailable as error:
+            log.debug("%s", error)
+            return self.problem
+        return f"ovs-vswitchd is not running: nothing serves the OVSDB at {self._session.path}"
