@@ -47,6 +47,9 @@ def render(
         "type": "bridge",
         "bridge": settings.linux_bridge,
         "isDefaultGateway": True,
+        # A Node that was deleted and comes back has another range, and so another gateway. Without
+        # this the plugin would refuse to change the Linux bridge's address, and no pod would start.
+        "forceAddress": True,
         "ipMasq": True,
         "hairpinMode": True,
         "ipam": {"type": "host-local", "ranges": _ipam_ranges(cluster_range, ranges)},

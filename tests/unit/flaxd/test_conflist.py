@@ -32,6 +32,7 @@ def test_rendered() -> None:
     assert found["name"] == "linen-network"
     assert (found["cniVersion"], found["cniVersions"]) == ("1.0.0", ["1.0.0", "1.1.0"])
     assert bridge["mtu"] == 1450
+    assert bridge["forceAddress"]
     assert bridge["ipam"]["ranges"] == [
         [
             {
