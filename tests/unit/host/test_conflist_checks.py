@@ -52,6 +52,16 @@ def test_examples_are_right(name: str) -> None:
     assert faults(EXAMPLES / f"{name}.linen.conflist") == []
 
 
+def test_topology_flow_names_no_nodes(tmp_path: Path) -> None:
+    """Where rules choose among nodes there is nothing to be said about a list without any."""
+    document = conflist()
+    linen(document)["ovs"] = {"topology": "flow", "vni": 7}
+    path = tmp_path / "flow.conflist"
+    path.write_text(json.dumps(document))
+
+    assert faults(path) == []
+
+
 def no_name(document: Json) -> None:
     del document["name"]
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from linen.cni import config, options, versions
-from linen.core import errors
+from linen.core import errors, model
 from linen.host.conflists import BRIDGE, LINEN, networks_of
 from linen.host.findings import Check, error, note, warning
 
@@ -155,7 +155,8 @@ def ovs_options(conflist: Conflist) -> Iterator[Finding]:
                 what,
                 cure="every option is described in the README, under “Options”",
             )
-        if not faults and not parsed.vteps:
+        by_rule = parsed.topology == model.TOPOLOGY_FLOW  # flaxd's, who names nodes by itself
+        if not faults and not parsed.vteps and not by_rule:
             yield note(
                 conflist.at(f"{place}.ovs.vtepIPs"),
                 "no other node is named, so no tunnel will be made",
