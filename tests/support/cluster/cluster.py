@@ -7,15 +7,13 @@ Everything of it ends with the process that runs it, in whatever way that ends.
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from support.cluster import settings
+from support.cluster import disks, settings
 from support.cluster.fabric import Fabric, running_fabric
 from support.cluster.node import Node
 from support.host import wait_until
@@ -62,10 +60,22 @@ class Cluster:
             made.append(node)
         archives = [*sorted(IMAGES.glob("*.tar")), *images]
         assert archives, f"{IMAGES} is empty: run scripts/setup kubernetes"
+        for node in made:
+            disks.prepare(node.disk, archives, lambda folder: self._unpack(folder, archives))
         with ThreadPoolExecutor() as pool:
-            list(pool.map(lambda node: node.boot(self.fabric, archives), made))
+            list(pool.map(lambda node: node.boot(self.fabric), made))
         for node in made:
             self.wait_for_pod_range(node)
+
+    def _unpack(self, folder: Path, archives: Sequence[Path]) -> None:
+        """Be a node for as long as it takes containerd to unpack these."""
+        node = Node(folder, "template", _FIRST_NUMBER - 1, has_ovs=False, proxy_mode="nftables")
+        try:
+            node.boot_containerd(self.fabric)
+            for archive in archives:
+                node.import_image(archive)
+        finally:
+            node.switch_off()
 
     def wait_for_pod_range(self, node: Node) -> None:
         """Return when the node has its part of the pod network, and the control plane its route.
@@ -160,12 +170,14 @@ class Cluster:
 @contextmanager
 def running_cluster() -> Iterator[Cluster]:
     """A cluster without nodes, that ends when the block does."""
-    folder = Path(tempfile.mkdtemp(prefix="linen-cluster-"))
     names = ["10.96.0.1", "kubernetes.default.svc"]
-    with running_fabric() as fabric, running_control_plane(folder, names, fabric) as plane:
+    with (
+        disks.cluster_folder() as folder,
+        running_fabric() as fabric,
+        running_control_plane(folder, names, fabric) as plane,
+    ):
         cluster = Cluster(folder, fabric, plane)
         try:
             yield cluster
         finally:
             cluster.close()
-    shutil.rmtree(folder)

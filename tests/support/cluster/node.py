@@ -20,7 +20,7 @@ from support.host import Host, wait_until
 from support.paths import KUBERNETES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from support.cluster.fabric import Fabric
     from support.kubernetes import ControlPlane
@@ -43,8 +43,10 @@ class Node(Host):
         self._proxy_mode = proxy_mode
         self._keeper: subprocess.Popen[bytes] | None = None
         self._services: dict[str, subprocess.Popen[bytes]] = {}
-        self._commands: dict[str, list[str]] = {}
-        (folder / "disk").mkdir(parents=True)
+        self._commands = {"containerd": [f"--config={folder}/containerd.toml"]}
+        self.disk = folder / "disk"
+        self.disk.mkdir(parents=True)
+        self._write("containerd.toml", settings.CONTAINERD)
 
     @property
     def address(self) -> str:
@@ -63,12 +65,10 @@ class Node(Host):
             plane.pki.client(f"system:node:{self.name}", "system:nodes"), url
         )
         proxy = plane.client_kubeconfig(plane.pki.client("system:kube-proxy"), url)
-        self._write("containerd.toml", settings.CONTAINERD)
         self._write("kubelet.yaml", yaml.safe_dump(settings.kubelet(self._group, str(plane.ca))))
         proxying = settings.kube_proxy(self.name, str(proxy), self._proxy_mode)
         self._write("kube-proxy.yaml", yaml.safe_dump(proxying))
-        self._commands = {
-            "containerd": [f"--config={self.folder}/containerd.toml"],
+        self._commands |= {
             "kubelet": [
                 f"--config={self.folder}/kubelet.yaml",
                 f"--kubeconfig={kubelet}",
@@ -80,15 +80,17 @@ class Node(Host):
 
     # --- power ---
 
-    def boot(self, fabric: Fabric, images: Sequence[Path] = ()) -> None:
-        """Switch on; return when kubelet has been started. `images` are archives to be imported."""
+    def boot(self, fabric: Fabric) -> None:
+        """Switch on; return when kubelet has been started."""
+        self.boot_containerd(fabric)
+        self.start_service("kubelet")
+        self.start_service("kube-proxy")
+
+    def boot_containerd(self, fabric: Fabric) -> None:
+        """Switch on, without what makes it a node of the cluster."""
         self._start_keeper(fabric)
         self.start_service("containerd")
         self._wait_for_service("containerd", self._containerd_serves)
-        for image in images:
-            self.import_image(image)
-        self.start_service("kubelet")
-        self.start_service("kube-proxy")
 
     def switch_off(self) -> None:
         """End all that runs on it at once."""
@@ -137,6 +139,14 @@ class Node(Host):
         service.kill()
         service.wait(timeout=10)
 
+    def restart_proxy(self, mode: str) -> None:
+        """End kube-proxy and start it in another mode."""
+        path = self.folder / "kube-proxy.yaml"
+        configuration = yaml.safe_load(path.read_text())
+        self._write(path.name, yaml.safe_dump(configuration | {"mode": mode}))
+        self.kill_service("kube-proxy")
+        self.start_service("kube-proxy")
+
     def import_image(self, archive: Path) -> None:
         """Give containerd an image."""
         self.ctr("images", "import", str(archive))
@@ -149,6 +159,12 @@ class Node(Host):
         """Start what is not running of Open vSwitch, where it is installed on the node."""
         assert self.has_ovs
         self.run(_HERE / "ovs.sh")
+        self.run(_HERE / "tunnels.sh", str(self.number))
+
+    def stop_ovs(self) -> None:
+        """End Open vSwitch as its service does. Its database stays, its devices go."""
+        for daemon in ("ovs-vswitchd", "ovsdb-server"):
+            self.signal("TERM", daemon)
 
     def _spawn(self, command: list[str], log: int) -> subprocess.Popen[bytes]:
         """Start a program that is born in the node's namespaces."""

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The disk of a new node, with the images of the tests already in containerd's hands.
+
+To unpack them takes some seconds of processor for each node, so it is done once for all nodes to
+come. Files of images are never written to again, neither by containerd nor through an overlay, so
+the nodes' disks share them by hard links; containerd's databases are copied.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import shutil
+import subprocess
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from support.paths import KUBERNETES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+# Beside the template, so that hard links are possible; a tmpfs on /tmp would be too small, too.
+CLUSTERS = KUBERNETES.parent / "clusters"
+_TEMPLATES = KUBERNETES.parent / "linen-templates"
+_KEPT = 3  # of them: one for each set of images that the tests use
+_CONTAINERD = "var/lib/containerd"
+
+
+@contextmanager
+def cluster_folder() -> Iterator[Path]:
+    """A folder for a cluster's files, removed at the end, unless something fails in the block."""
+    CLUSTERS.mkdir(exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix="linen-cluster-", dir=CLUSTERS))
+    yield folder
+    shutil.rmtree(folder)
+
+
+def prepare(disk: Path, archives: Sequence[Path], unpack: Callable[[Path], None]) -> None:
+    """Give a new disk containerd's folder.
+
+    `unpack` makes a node in an empty folder, whose containerd unpacks the archives.
+    """
+    CLUSTERS.mkdir(exist_ok=True)
+    with (CLUSTERS / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        template = _TEMPLATES / _digest(archives)
+        if not template.exists():
+            _make(template, unpack)
+        _copy(template / "disk" / _CONTAINERD, disk / _CONTAINERD)
+
+
+def _make(template: Path, unpack: Callable[[Path], None]) -> None:
+    """Make a template, and remove the oldest."""
+    unfinished = template.with_suffix(".unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)  # of somebody who was killed
+    unpack(unfinished)
+    unfinished.rename(template)
+    by_age = sorted(_TEMPLATES.iterdir(), key=lambda path: path.stat().st_mtime)
+    for old in by_age[:-_KEPT]:
+        shutil.rmtree(old)
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True)
+    subprocess.run(["cp", "--archive", "--link", source, target], check=True)
+    for database in target.rglob("*.db"):
+        content = database.read_bytes()
+        database.unlink()
+        database.write_bytes(content)
+
+
+def _digest(archives: Sequence[Path]) -> str:
+    """Name the archives' content by what changes with it."""
+    found = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in archives]
+    return hashlib.sha256(repr(found).encode()).hexdigest()[:16]
