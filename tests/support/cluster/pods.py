@@ -17,9 +17,11 @@ if TYPE_CHECKING:
 FILES_PORT = 8000  # HTTP: the files of the pod itself
 HTTP_PORT = 8080  # /hostname, /clientip…: what netexec of agnhost can do
 UDP_PORT = 8081  # "hostname", "clientip"…: the same, a packet for each answer
+# UDP at the pod's address alone: on a node's network, with many, answers might come from another.
 _SERVERS = (
     f"/agnhost test-webserver --port={FILES_PORT} & "
-    f"exec /agnhost netexec --http-port={HTTP_PORT} --udp-port={UDP_PORT}"
+    f"exec /agnhost netexec --http-port={HTTP_PORT}"
+    f" --udp-port={UDP_PORT} --udp-listen-addresses=$ADDRESS"
 )
 
 
@@ -32,6 +34,7 @@ def template(
         "image": images.AGNHOST,
         "command": ["sh", "-c", _SERVERS],
         "ports": list(ports),
+        "env": [{"name": "ADDRESS", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}],
         "readinessProbe": {"httpGet": {"port": HTTP_PORT, "path": "/"}, "periodSeconds": 1},
     }
     common = {"terminationGracePeriodSeconds": 0, "containers": [container]}
