@@ -37,10 +37,7 @@ def load(settings: Settings) -> cluster.View | None:
 
 def store(settings: Settings, view: cluster.View) -> None:
     """Keep a complete view. Raises `OSError`."""
-    nodes = [
-        {"name": p.name, "vtep": p.vtep, "ranges": list(p.ranges), "master": p.is_master}
-        for p in view.peers.values()
-    ]
+    nodes = [peers_file.entry(peer) for peer in view.peers.values()]
     document = {"clusterRange": list(view.cluster_range), "nodes": nodes}
     path = path_of(settings)
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -25,11 +25,13 @@ from linen.core.routes import parse_range
 from linen.host import settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from linen.light.json import Json
 
+NOBODY: Mapping[str, cluster.Peer] = {}
+DEFAULTS: dict[str, Json] = {"ranges": [], "master": False}
 LARGEST_FILE = 16 << 20  # bytes; 10,000 nodes have about 1 MB
 
 
@@ -41,22 +43,27 @@ class PeersInvalid(Exception):
         self.faults = faults
 
 
-def read(path: Path, own: str) -> cluster.View:
-    """The cluster as the file has it, seen from node `own`. Raises `PeersInvalid`."""
+def read(path: Path, own: str, known: Mapping[str, cluster.Peer] = NOBODY) -> cluster.View:
+    """The cluster as the file has it, seen from node `own`. Raises `PeersInvalid`.
+
+    `known`: the nodes that there were before. Those that are still the same are not parsed again.
+    """
     try:
         if path.stat().st_size > LARGEST_FILE:
             raise PeersInvalid([f"{path} is larger than {LARGEST_FILE >> 20} MiB"])
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise PeersInvalid([f"{path} cannot be read: {error}"]) from None
-    return parse(text, str(path), own)
+    return parse(text, str(path), own, known)
 
 
-def parse(text: str, place: str, own: str) -> cluster.View:
+def parse(
+    text: str, place: str, own: str, known: Mapping[str, cluster.Peer] = NOBODY
+) -> cluster.View:
     """The cluster as `text` has it, seen from node `own`. Raises `PeersInvalid`."""
     document = _document(text, place)
     faults: list[str] = []
-    found = _Reader(faults).document(document, place)
+    found = _Reader(faults, known).document(document, place)
     if own not in found[1] and not faults:
         faults.append(f"{place}: nodes: this node, {own}, is not among them (--node says its name)")
     if faults:
@@ -69,19 +76,30 @@ def _document(text: str, place: str) -> Json:
     """JSON is YAML, too, but read as such it takes seventy times as long."""
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         pass
     try:
         return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         raise PeersInvalid([f"{place} is neither JSON nor YAML: {error}"]) from None
+
+
+def entry(peer: cluster.Peer) -> dict[str, Json]:
+    """A node as the file has it."""
+    return {
+        "name": peer.name,
+        "vtep": peer.vtep,
+        "ranges": list(peer.ranges),
+        "master": peer.is_master,
+    }
 
 
 class _Reader:
     """Takes a document apart and notes what is wrong with it."""
 
-    def __init__(self, faults: list[str]) -> None:
+    def __init__(self, faults: list[str], known: Mapping[str, cluster.Peer]) -> None:
         self._faults = faults
+        self._known = known
 
     def document(
         self, document: Json, place: str
@@ -110,6 +128,8 @@ class _Reader:
         if not isinstance(node, dict):
             self._faults.append(f"{place}: must be an object, is {options.kind(node)}")
             return None
+        if (peer := self._known.get(str(node.get("name")))) and DEFAULTS | node == entry(peer):
+            return peer
         self._refuse_unknown(node, ("name", "vtep", "ranges", "master"), place)
         name = self._value(node, "name", settings.SETTINGS["node"].parse, place, required=True)
         vtep = self._value(node, "vtep", settings.SETTINGS["vtep-ip"].parse, place, required=True)

@@ -11,7 +11,7 @@ from asyncinotify import Inotify, Mask
 from linen.flaxd import peers_file
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
     from pathlib import Path
 
     from linen.core import cluster
@@ -58,13 +58,15 @@ class FileSource:
 
     async def run(self, on_view: Callable[[cluster.View], None]) -> None:
         """Read the file now and whenever it has been written or replaced."""
+        known: Mapping[str, cluster.Peer] = {}
         async for _ in changes(self._path):
             try:
-                view = peers_file.read(self._path, self._own)
+                view = peers_file.read(self._path, self._own, known)
             except peers_file.PeersInvalid as error:
                 self._complain("; ".join(error.faults))
                 continue
             self.problem = ""
+            known = view.peers
             on_view(view)
 
     def report(self, waiting: Sequence[str], faults: Sequence[str]) -> None:

@@ -55,6 +55,7 @@ class Watchtower:
         settings = daemon.settings
         self._daemon = daemon
         self._peers: list[health.PeerHealth] = []
+        self._looked_at: tuple[Json, ...] = ()
         self._arrivals = metrics.Arrivals()
         self._synced = False
         self._stale_since = time.monotonic()
@@ -78,6 +79,10 @@ class Watchtower:
         daemon = self._daemon
         question = health.question(daemon.settings.network, reconcile.MAKER)
         (found,) = daemon.session.replica.answer([question])
+        looked_at = (found["rows"], daemon.decision.neighbours.peers, self._probe.results())
+        if looked_at == self._looked_at:
+            return
+        self._looked_at = looked_at
         before = self._peers
         self._peers = self._assess(found["rows"])
         fallen = health.fallen(before, self._peers)

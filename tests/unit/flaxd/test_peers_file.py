@@ -79,3 +79,36 @@ def test_any_document(document: Any) -> None:
     """Whatever the file holds, it is a view or a list of faults."""
     with contextlib.suppress(peers_file.PeersInvalid):
         peers_file.parse(json.dumps(document), "nodes.json", "node1")
+
+
+def test_nodes_that_stay_the_same_are_not_parsed_again() -> None:
+    """A node that was known is the same object, one that has changed in anything is not."""
+    nodes: list[dict[str, Any]] = [
+        {"name": "n1", "vtep": "10.0.0.1", "ranges": ["10.244.1.0/24"], "master": True},
+        {"name": "n2", "vtep": "10.0.0.2"},
+        {"name": "n3", "vtep": "10.0.0.3"},
+    ]
+    before = peers_file.parse(json.dumps({"nodes": nodes}), "file", "n1").peers
+    nodes[2]["vtep"] = "10.0.0.33"
+
+    after = peers_file.parse(json.dumps({"nodes": nodes}), "file", "n1", before).peers
+
+    assert after["n1"] is before["n1"]
+    assert after["n2"] is before["n2"]
+    assert after["n3"].vtep == "10.0.0.33"
+
+
+def test_a_known_node_does_not_hide_a_fault() -> None:
+    """What is wrong with a node is told, however well it was known."""
+    nodes: list[dict[str, Any]] = [{"name": "n1", "vtep": "10.0.0.1"}]
+    known = peers_file.parse(json.dumps({"nodes": nodes}), "file", "n1").peers
+
+    for wrong in {"vtep": "10.0.0"}, {"ranges": ["10.244.1.1/24"]}, {"mastr": True}:
+        with pytest.raises(peers_file.PeersInvalid):
+            peers_file.parse(json.dumps({"nodes": [nodes[0] | wrong]}), "file", "n1", known)
+
+
+def test_nesting_without_end_is_a_fault() -> None:
+    """A file that nests deeper than Python goes is refused like any other that is none."""
+    with pytest.raises(peers_file.PeersInvalid):
+        peers_file.parse("[" * 100_000, "file", "n1")
