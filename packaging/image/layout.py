@@ -64,14 +64,14 @@ class Archive:
         index = {"schemaVersion": 2, "manifests": [{**image, "annotations": annotations}]}
         self.files["index.json"] = encoded(index)
 
-    def write(self, output: Path, time: int) -> None:
-        """Write the tar file; every file in it is from `time`, in seconds since 1970."""
+    def write(self, output: Path) -> None:
+        """Write the tar file, the same for the same content."""
         unfinished = output.with_name(f".{output.name}.new")
         with tarfile.open(unfinished, "w", format=tarfile.USTAR_FORMAT) as archive:
             for path, content in sorted(self.files.items()):
                 data = content.read_bytes() if isinstance(content, Path) else content
                 entry = tarfile.TarInfo(path)
-                entry.size, entry.mtime, entry.mode = len(data), time, 0o644
+                entry.size, entry.mode = len(data), 0o644
                 archive.addfile(entry, io.BytesIO(data))
         unfinished.replace(output)
 
@@ -82,12 +82,11 @@ def main() -> None:
     parser.add_argument("output", type=Path)
     parser.add_argument("layouts", type=Path, nargs="+", help="one for each processor")
     parser.add_argument("--name", required=True, help="REGISTRY/REPOSITORY:TAG")
-    parser.add_argument("--time", type=int, required=True, help="seconds since 1970")
     arguments = parser.parse_args()
     archive = Archive()
     images = [archive.take(layout) for layout in arguments.layouts]
     archive.name(images[0] if len(images) == 1 else archive.list_images(images), arguments.name)
-    archive.write(arguments.output, arguments.time)
+    archive.write(arguments.output)
 
 
 if __name__ == "__main__":

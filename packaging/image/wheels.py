@@ -50,22 +50,17 @@ def install_project(arch: str, target: Path) -> None:
 
 
 def main() -> None:
-    """Install what the command line says."""
+    """Fill a folder as the command line says."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("arch", choices=CPUS)
     parser.add_argument("target", type=Path)
-    parser.add_argument("--requirements", type=Path, required=True)
-    parser.add_argument("--with-project", action="store_true")
+    parser.add_argument("--requirement", type=Path, help="a file [this checkout]")
     arguments = parser.parse_args()
     shutil.rmtree(arguments.target, ignore_errors=True)
-    install(
-        arguments.arch,
-        arguments.target,
-        "--require-hashes",
-        "--requirement",
-        arguments.requirements,
-    )
-    if arguments.with_project:
+    if arguments.requirement:
+        pinned = ("--require-hashes", "--requirement", arguments.requirement)
+        install(arguments.arch, arguments.target, *pinned)
+    else:
         install_project(arguments.arch, arguments.target)
 
 
