@@ -25,17 +25,22 @@ if TYPE_CHECKING:
 # Beside the template, so that hard links are possible; a tmpfs on /tmp would be too small, too.
 CLUSTERS = KUBERNETES.parent / "clusters"
 _TEMPLATES = KUBERNETES.parent / "linen-templates"
-_KEPT = 3  # of them: one for each set of images that the tests use
+_KEPT = 3  # of templates, one for each set of images that tests use, and of the logs of clusters
 _CONTAINERD = "var/lib/containerd"
 
 
 @contextmanager
 def cluster_folder() -> Iterator[Path]:
-    """A folder for a cluster's files, removed at the end, unless something fails in the block."""
+    """A folder for a cluster's files, of which logs and configurations stay for a while."""
     CLUSTERS.mkdir(exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="linen-cluster-", dir=CLUSTERS))
-    yield folder
-    shutil.rmtree(folder)
+    try:
+        yield folder
+    finally:
+        for big in (*folder.glob("*/disk"), folder / "etcd"):
+            shutil.rmtree(big)
+        (folder / "finished").touch()
+        _keep_newest([path.parent for path in CLUSTERS.glob("*/finished")])
 
 
 def prepare(disk: Path, archives: Sequence[Path], unpack: Callable[[Path], None]) -> None:
@@ -58,7 +63,11 @@ def _make(template: Path, unpack: Callable[[Path], None]) -> None:
     shutil.rmtree(unfinished, ignore_errors=True)  # of somebody who was killed
     unpack(unfinished)
     unfinished.rename(template)
-    by_age = sorted(_TEMPLATES.iterdir(), key=lambda path: path.stat().st_mtime)
+    _keep_newest(list(_TEMPLATES.iterdir()))
+
+
+def _keep_newest(folders: list[Path]) -> None:
+    by_age = sorted(folders, key=lambda path: path.stat().st_mtime)
     for old in by_age[:-_KEPT]:
         shutil.rmtree(old)
 
