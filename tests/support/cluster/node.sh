@@ -97,23 +97,18 @@ tunable kernel/panic_on_oops 1
 tunable kernel/keys/root_maxkeys 1000000
 tunable kernel/keys/root_maxbytes 25000000
 
+mkdir -p /etc/kubernetes/manifests # of static pods
+
 mount --make-rshared / # as systemd leaves it
 echo 1 >/proc/sys/net/ipv4/ip_forward
 
 # --- Open vSwitch, and eth1 in it ---
 
-join_tunnels() {
-  until [ -S /run/openvswitch/db.sock ]; do sleep 0.1; done
-  ovs-vsctl --retry --may-exist add-br br-phy -- set bridge br-phy datapath_type=netdev \
-    -- --may-exist add-port br-phy eth1
-  ip address replace "10.245.3.$number/24" dev br-phy
-  ip link set br-phy up
-}
 if [ "$ovs" = ovs ]; then
   "$here/ovs.sh"
-  join_tunnels
+  "$here/tunnels.sh" "$number"
 else
-  join_tunnels >"$folder/join-tunnels.log" 2>&1 &
+  "$here/tunnels.sh" "$number" for-ever >"$folder/tunnels.log" 2>&1 &
 fi
 
 echo "$pid"
