@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     Range = tuple[int, int, int]  # bytes of an address, the first address, the last
 
 
+KEPT = 1 << 17  # ranges, some 20 MB
+_parsed: dict[str, Range] = {}
+
+
 class Route(model.Value):
     """What leads to one node: its address in the underlay, and the pods that are behind it.
 
@@ -52,7 +56,7 @@ def routes(
         granted = []
         for cidr in peer.ranges:
             wanted = parse_range(cidr)
-            if not any(_is_part(wanted, part) for part in whole):
+            if not _is_part(wanted, whole):
                 faults.append(f"range {cidr} of node {peer.name} is no part of the pod network")
             elif holder := taken.take(wanted, peer.name):
                 faults.append(
@@ -66,15 +70,28 @@ def routes(
 
 
 def parse_range(cidr: str) -> Range:
-    """A CIDR as numbers."""
+    """A CIDR as numbers. Those of a cluster are asked for again and again, so they are kept."""
+    known = _parsed.get(cidr)
+    if known is None:
+        if len(_parsed) >= KEPT:
+            _parsed.clear()
+        known = _parsed[cidr] = _parse(cidr)
+    return known
+
+
+def _parse(cidr: str) -> Range:
     address, _, bits = cidr.partition("/")
     data = sock.ip_bytes(address)
     first = int.from_bytes(data, "big")
     return len(data), first, first | (1 << len(data) * 8 - int(bits)) - 1
 
 
-def _is_part(part: Range, whole: Range) -> bool:
-    return part[0] == whole[0] and whole[1] <= part[1] and part[2] <= whole[2]
+def _is_part(part: Range, wholes: Iterable[Range]) -> bool:
+    size, first, last = part
+    for whole_size, start, end in wholes:
+        if size == whole_size and start <= first and last <= end:
+            return True
+    return False
 
 
 class _Taken:
