@@ -91,6 +91,29 @@ class Linen:
         answer = self.cluster.plane.request("GET", path, params=params)
         return {pod["spec"]["nodeName"]: pod for pod in answer["items"]}
 
+    def flaxd(self, node: str) -> str:
+        """The pid, on that node, of its flaxd; empty while it does not run."""
+        ctr = self.cluster.nodes[node].ctr
+        own = 'labels."io.kubernetes.container.name"==flaxd'
+        containers = ctr("containers", "list", "--quiet", own).split()
+        for line in ctr("tasks", "list").splitlines()[1:]:
+            container, pid, status = line.split()
+            if container in containers and status == "RUNNING":
+                return pid
+        return ""
+
+    def kill_flaxd(self, *nodes: str) -> None:
+        """Kill flaxd on these nodes; return when kubelet has started it again on all."""
+        before = {node: self.flaxd(node) for node in nodes}
+        assert all(before.values()), f"flaxd does not run everywhere: {before}"
+        for node, pid in before.items():
+            self.cluster.nodes[node].run("kill", "-KILL", pid)
+
+        def restarted() -> bool:
+            return all(self.flaxd(node) not in {"", pid} for node, pid in before.items())
+
+        wait_until(restarted, f"flaxd to be restarted on {', '.join(nodes)}", PATIENCE)
+
     def tunnels(self, node: str) -> set[str]:
         """The addresses that a node's tunnels lead to."""
         rows = self.cluster.nodes[node].records("Interface", "options", "type")

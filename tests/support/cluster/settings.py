@@ -12,6 +12,7 @@ from support.paths import KUBERNETES
 POD_NETWORK = "10.244.0.0/16"
 DNS = f"{SERVICES.rpartition('.')[0]}.10"
 CONTAINERD_SOCKET = "/run/containerd/containerd.sock"
+STATIC_PODS = "/etc/kubernetes/manifests"  # pods that kubelet runs without asking the API server
 
 # https://github.com/containerd/containerd/blob/main/docs/cri/config.md
 CONTAINERD = f"""
@@ -59,6 +60,7 @@ def kubelet(group: str, authority: str) -> dict[str, Any]:
         "clusterDomain": "cluster.local",
         "clusterDNS": [DNS],
         "resolvConf": "",
+        "staticPodPath": STATIC_PODS,
         "maxPods": 250,
         # The disk is the machine's, and how full it is nothing that tests are about.
         "imageGCHighThresholdPercent": 100,
