@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from support.daemons import Flaxd, Nodes, running_flaxd
+from support.daemons import Flaxd, Nodes, node, running_flaxd
 from support.host import wait_until
 
 if TYPE_CHECKING:
@@ -152,6 +152,42 @@ def test_broadcasts_can_be_replicated(node1: Host, settings: dict[str, Any]) -> 
         wait_until(lambda: daemon.log.count("the overlay works") == 2, "the daemon")
         (rule,) = [one for one in rules(node1) if "dl_dst=01:00:00:00:00:00" in one]
         assert rule.endswith("actions=drop")
+
+
+def test_replication_has_a_limit(node1: Host, nodes: Nodes, settings: dict[str, Any]) -> None:
+    """Beyond 500 nodes broadcasts are dropped, not sent to some, and the daemon says so."""
+    nodes.nodes |= {name: node(name) for name in (f"node{i}" for i in range(4, 503))}
+    nodes.write()
+
+    with running_flaxd(node1, **settings, broadcast="replicate") as daemon:
+        daemon.wait_for("replicated to 500 nodes at most", 30)
+        daemon.wait_for("the overlay works", 30)
+        (rule,) = [one for one in rules(node1) if "dl_dst=01:00:00:00:00:00" in one]
+        assert rule.endswith("actions=drop")
+
+        nodes.remove("node502")
+        wait_until(lambda: "faults" in daemon.state() and not daemon.state()["faults"], "no fault")
+        (rule,) = [one for one in rules(node1) if "dl_dst=01:00:00:00:00:00" in one]
+        assert rule.count("output:") == 500
+
+
+def test_nothing_is_deleted_from_half_a_view(
+    node1: Host, flaxd: Flaxd, nodes: Nodes, settings: dict[str, Any]
+) -> None:
+    """From the last run's copy of the nodes rules are mended, and deleted by a whole list alone."""
+    ours = "cookie=0x6c696e6500000001,priority=100,tun_id=7,tun_src=10.245.0.99,actions=LOCAL"
+    flaxd.stop()
+    nodes.path.rename(nodes.path.with_suffix(".away"))
+    node1.run("ovs-ofctl", "del-flows", "br0", "arp")
+    node1.run("ovs-ofctl", "-OOpenFlow14", "add-flow", "br0", ours)
+
+    with running_flaxd(node1, **settings) as again:
+        again.wait_for("rules: 2 written, 0 deleted")
+        assert about(node1, 99)
+
+        nodes.write()
+        again.wait_for("rules: 0 written, 1 deleted")
+        assert not about(node1, 99)
 
 
 def test_pods_cannot_send_vxlan(node1: Host, flaxd: Flaxd) -> None:
