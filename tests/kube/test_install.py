@@ -93,7 +93,7 @@ def pods(plane: ControlPlane, config: Path) -> Iterator[ControlPlane]:
     """What the DaemonSet controller would have made, on both nodes: no kubelet is here."""
     install(config)
     (spec,) = (s for name, s in pods_of(rendered("host-ovs")).items() if name == "linen")
-    labels = {"app.kubernetes.io/name": "linen"}
+    labels = {"app.kubernetes.io/name": "linen", "app.kubernetes.io/part-of": "linen"}
     for node in ("node1", "node2"):
         metadata = {"name": f"linen-{node}", "labels": labels}
         plane.request("POST", PODS, {"metadata": metadata, "spec": spec | {"nodeName": node}})
@@ -165,6 +165,24 @@ def test_tells_last_words(pods: ControlPlane, config: Path) -> None:
 
     assert f"node1: container flaxd: CrashLoopBackOff: {ended['message']}" in done.stdout
     assert "node2" not in done.stdout + done.stderr
+
+
+def test_names_what_open_vswitch_lacks(pods: ControlPlane, config: Path) -> None:
+    """Where flaxd waits for an Open vSwitch that came along, the fault of that one is told."""
+    labels = {"app.kubernetes.io/name": "linen-ovs", "app.kubernetes.io/part-of": "linen"}
+    spec = pods_of(rendered("bundled-ovs"))["linen-ovs"] | {"nodeName": "node1"}
+    account = {"metadata": {"name": "default"}}
+    pods.admin.post("/api/v1/namespaces/linen-system/serviceaccounts", json=account)
+    pods.request("POST", PODS, {"metadata": {"name": "ovs", "labels": labels}, "spec": spec})
+    ended = {"exitCode": 1, "message": "ovsdb-server: no space left on device"}
+    again = {"reason": "CrashLoopBackOff", "message": "back-off"}
+    crashed = _container("ovsdb-server", waiting=again) | {"lastState": {"terminated": ended}}
+    report(pods, "ovs", {"containerStatuses": [crashed]})
+
+    done = install(config)
+    pods.request("DELETE", f"{PODS}/ovs", {"gracePeriodSeconds": 0})
+
+    assert f"node1: container ovsdb-server: CrashLoopBackOff: {ended['message']}" in done.stdout
 
 
 def _container(name: str, **state: Any) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from linen.host.kubectl import KubectlFailed
 from linen.host.manifests import DAEMON_SET, NAMESPACE, SERVICE_ACCOUNT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from linen.host.kubectl import Kubectl
 
@@ -22,8 +22,11 @@ if TYPE_CHECKING:
 LEAST_VERSION = (1, 30)  # ValidatingAdmissionPolicy v1, and a node's name in its pods' tokens
 FIELD_MANAGER = "linenctl"
 GLANCE = 10.0  # seconds between two looks at which nodes are not ready
+LAST_WORDS = 3  # lines of what a container said last: the end of a traceback, or some faults
 _ON_ITS_WAY = {"Completed", "ContainerCreating", "PodInitializing"}
-PODS = f"app.kubernetes.io/name={DAEMON_SET}"
+NAME_LABEL = "app.kubernetes.io/name"
+PODS = f"{NAME_LABEL}={DAEMON_SET}"
+ALL_PODS = "app.kubernetes.io/part-of=linen"
 
 
 def require_version(kubectl: Kubectl) -> None:
@@ -95,13 +98,16 @@ def _is_rolled_out(kubectl: Kubectl, seconds: float) -> bool:
 
 def find_causes(kubectl: Kubectl) -> dict[str, str]:
     """The nodes whose flaxd is not ready, and why. Raises `HostError`."""
-    pods = _get(kubectl, "pods", f"--namespace={NAMESPACE}", f"--selector={PODS}")
+    pods = _get(kubectl, "pods", f"--namespace={NAMESPACE}", f"--selector={ALL_PODS}")
     nodes = {node["metadata"]["name"]: node for node in _get(kubectl, "nodes")}
     causes = {}
     for pod in pods:
-        name = pod["spec"].get("nodeName") or pod["metadata"]["name"]
+        if pod["metadata"]["labels"].get(NAME_LABEL) != DAEMON_SET:
+            continue
+        node = pod["spec"].get("nodeName")
         if _condition(pod, "Ready").get("status") != "True":
-            causes[name] = _cause(pod, nodes.get(name, {}))
+            beside = [one for one in pods if node and one["spec"].get("nodeName") == node]
+            causes[node or pod["metadata"]["name"]] = _cause(pod, beside, nodes.get(node, {}))
     return dict(sorted(causes.items()))
 
 
@@ -110,19 +116,14 @@ def _get(kubectl: Kubectl, kind: str, *arguments: str) -> list[Object]:
     return items
 
 
-def _cause(pod: Object, node: Object) -> str:
-    """The nearest thing that keeps a pod from being ready, in the words of whoever reports it."""
-    status = pod.get("status", {})
-    containers = [*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())]
-    for container in containers:
-        state = container.get("state", {})
-        stopped = state.get("waiting") or state.get("terminated") or {}
-        reason = stopped.get("reason", "")
-        if reason and reason not in _ON_ITS_WAY:
-            # Of one that ended, its last words say more than when it will be started again.
-            last = container.get("lastState", {}).get("terminated", {})
-            said = " ".join((last.get("message") or stopped.get("message") or "").split())
-            return f"container {container['name']}: {reason}{': ' if said else ''}{said}"
+def _cause(pod: Object, beside: Sequence[Object], node: Object) -> str:
+    """What is nearest to the root of a pod's trouble, in the words of whoever reports it.
+
+    `beside`: all pods of Linen on its node. Open vSwitch may be one of them.
+    """
+    for one in (pod, *beside):
+        if fault := _container_fault(one):
+            return fault
     for found, kind, bad in (
         (node, "Ready", "Unknown"),
         (node, "NetworkUnavailable", "True"),
@@ -131,7 +132,26 @@ def _cause(pod: Object, node: Object) -> str:
         condition = _condition(found, kind)
         if condition.get("status") == bad:
             return str(condition.get("message") or condition.get("reason"))
-    return f"the pod is starting (phase {status.get('phase', 'unknown')})"
+    return f"the pod is starting (phase {pod.get('status', {}).get('phase', 'unknown')})"
+
+
+def _container_fault(pod: Object) -> str:
+    """Why one of a pod's containers does not run; "" if they do, or are about to."""
+    status = pod.get("status", {})
+    for container in (
+        *status.get("initContainerStatuses", ()),
+        *status.get("containerStatuses", ()),
+    ):
+        state = container.get("state", {})
+        stopped = state.get("waiting") or state.get("terminated") or {}
+        reason = stopped.get("reason", "")
+        if reason and reason not in _ON_ITS_WAY:
+            # Of one that ended, its last words say more than when it will be started again.
+            last = container.get("lastState", {}).get("terminated", {})
+            words = (last.get("message") or stopped.get("message") or "").strip()
+            lines = [f"container {container['name']}: {reason}", *words.splitlines()[-LAST_WORDS:]]
+            return ": ".join(" ".join(line.split()) for line in lines)
+    return ""
 
 
 def _condition(found: Object, kind: str) -> Object:
