@@ -231,13 +231,22 @@ def test_older_and_newer_daemons(node1: KubernetesNode) -> None:
 def test_faults_become_events(node1: KubernetesNode) -> None:
     """What an administrator must know about a Node is an Event there."""
     announce(node1.plane, "node9", **{"linen-cni/vtep": "nonsense"})
-
-    def notes() -> list[str]:
-        found = node1.plane.request("GET", "/apis/events.k8s.io/v1/namespaces/default/events")
-        return [item["note"] for item in found["items"]]
-
     with node1.flaxd():
-        wait_until(lambda: any("node9" in note for note in notes()), "the Event")
+        wait_until(lambda: any("node9" in note for note in notes(node1)), "the Event")
+
+
+def test_kernel_that_keeps_answers_of_services_is_an_event(node1: KubernetesNode) -> None:
+    """An administrator hears of a kernel by which services would not answer pods."""
+    setting = "net.bridge.bridge-nf-call-iptables"
+    node1.host.run("sysctl", "-w", f"{setting}=0")
+    with node1.flaxd():
+        wait_until(lambda: any(f"{setting} is 0" in note for note in notes(node1)), "the Event")
+
+
+def notes(node: KubernetesNode) -> list[str]:
+    """What all Events say."""
+    found = node.plane.request("GET", "/apis/events.k8s.io/v1/namespaces/default/events")
+    return [item["note"] for item in found["items"]]
 
 
 def test_overlay_that_fails_for_long_is_reported(node1: KubernetesNode) -> None:

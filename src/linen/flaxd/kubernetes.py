@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import linen
 from linen.core import cluster
+from linen.flaxd import services
 from linen.flaxd.removal import Removed
 from linen.kube import patches
 from linen.kube.account import is_ending, parse_account
@@ -186,6 +187,7 @@ class KubernetesSource:
         if own is not None:
             peers[own.name] = own
         faults = sorted(record.fault for record in records if record.fault)
+        faults += services.faults(own.ranges if own is not None else ())
         return cluster.View(own, peers, faults=faults)
 
     def _own_peer(self) -> cluster.Peer | None:
