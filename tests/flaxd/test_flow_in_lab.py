@@ -136,6 +136,18 @@ def test_broadcasts_arrive_once_where_they_are_replicated(tmp_path: Path) -> Non
             listener.close()
 
 
+def test_an_underlay_of_ipv6(tmp_path: Path) -> None:
+    """Tunnels between IPv6 addresses carry IPv4 and IPv6, in packets that fit."""
+    with running_overlay(tmp_path, *FLOW, dual_stack=True, ipv6_underlay=True) as overlay:
+        pod_a, _, pod_c = overlay.lab.pods()
+        node1 = overlay.lab.node("node1")
+        largest = ["-c1", "-w10", "-Mdo", "-s", str(1500 - 70 - 20 - 8), "10.244.3.2"]
+
+        assert node1.run(["ping", *largest], pod=pod_a.name).returncode == 0
+        ping = ["ping", "-6", "-c1", "-w10", ipv6_of(pod_c)]
+        assert node1.run(ping, pod=pod_a.name).returncode == 0
+
+
 def test_from_mesh_to_flow_and_back(tmp_path: Path) -> None:
     """A live cluster changes its topology node by node, and its packets arrive meanwhile.
 

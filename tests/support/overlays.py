@@ -59,18 +59,27 @@ class Overlay:
 
 
 @contextmanager
-def running_overlay(folder: Path, *options: str, dual_stack: bool = False) -> Iterator[Overlay]:
+def running_overlay(
+    folder: Path, *options: str, dual_stack: bool = False, ipv6_underlay: bool = False
+) -> Iterator[Overlay]:
     """The overlay, once every pod reaches every other over IPv4.
 
     `folder`: for the daemons' file of nodes. `dual_stack`: pods have an IPv6 address, too.
+    `ipv6_underlay`: tunnels are between IPv6 addresses.
     """
     description = describe(nodes=3, topology="mesh", name=fresh_name())
     peers = folder / "nodes.json"
-    peers.write_text(json.dumps(_cluster(description, dual_stack=dual_stack)))
+    cluster = _cluster(description, dual_stack=dual_stack)
+    for number, record in enumerate(cluster["nodes"] if ipv6_underlay else (), 1):
+        record["vtep"] = f"fd00:10:245::{number}"
+    peers.write_text(json.dumps(cluster))
     with Lab.started(description) as lab:
         running = Overlay(lab, peers, options)
         for node, pod in zip(lab.nodes.values(), "abc", strict=True):
             node.run(["sh", "-c", "rm /etc/cni/net.d/*"])
+            if ipv6_underlay:
+                vtep = f"fd00:10:245::{node.description.index}/64"
+                node.run(["ip", "address", "add", vtep, "dev", "br-phy", "nodad"])
             running.start_flaxd(node)
             lab.add_pod(node.name, pod)
         assert lab.ping_matrix().complete
