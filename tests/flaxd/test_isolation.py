@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 VNI = 7
-NODE1, NODE2, STRANGER = "10.245.2.2", "10.245.2.3", "10.245.2.77"
+NODE1, NODE2, NODE3 = "10.245.2.2", "10.245.2.3", "10.245.2.4"
+STRANGER = "10.245.2.77"
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +58,17 @@ def test_a_stranger_is_not_heard(overlay: Overlay, pod_b: Listener) -> None:
 def test_another_network_is_not_heard(overlay: Overlay, pod_b: Listener, vni: int) -> None:
     """VXLAN of another network reaches no pod, though a known node sent it."""
     send(overlay, NODE1, vni, b"forged")
+    send(overlay, NODE1, VNI, b"end")
+
+    assert pod_b.until(b"end") == []
+
+
+@pytest.mark.parametrize("target", [NODE2, "10.244.2.1"])
+def test_a_pod_cannot_send_vxlan_as_a_node(overlay: Overlay, pod_b: Listener, target: str) -> None:
+    """VXLAN out of a pod that says that another node has sent it is delivered no more than that."""
+    node1 = overlay.lab.node("node1")
+    for _ in range(3):  # the first may be lost while addresses are asked for
+        send_from(node1, NODE3, target, vxlan(VNI, frame(b"forged")), pod="a")
     send(overlay, NODE1, VNI, b"end")
 
     assert pod_b.until(b"end") == []

@@ -30,20 +30,25 @@ def vxlan(vni: int, inner: bytes) -> bytes:
     return struct.pack("!B3xI", 8, vni << 8) + inner
 
 
-def send_from(node: Node, source: str, target: str, payload: bytes) -> None:
-    """Send a UDP datagram to the VXLAN port of `target` out of a node, as if `source` had sent it.
+def send_from(
+    node: Node, source: str, target: str, payload: bytes, *, pod: str | None = None
+) -> None:
+    """Send a UDP datagram to the VXLAN port of `target`, as if `source` had sent it.
 
-    No checksum is needed over IPv4 (RFC 768), and the kernel fills in that of the IP header.
+    It leaves a node, or a pod of that. No checksum is needed over IPv4 (RFC 768), and the kernel
+    fills in that of the IP header.
     """
     addresses = ipaddress.IPv4Address(source).packed + ipaddress.IPv4Address(target).packed
     datagram = struct.pack("!HHHH", 54321, PORT, 8 + len(payload), 0) + payload
     head = struct.pack("!BBHHHBBH", 0x45, 0, 0, 0, 0, 64, socket.IPPROTO_UDP, 0)
 
-    def send() -> None:
-        with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as raw:
-            raw.sendto(head + addresses + datagram, (target, 0))
-
-    node.call_in_network(send)
+    kind = socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW
+    if pod is None:
+        raw = node.call_in_network(lambda: socket.socket(*kind))
+    else:
+        raw = node.open_pod_socket(pod, *kind)
+    with raw:
+        raw.sendto(head + addresses + datagram, (target, 0))
 
 
 class Listener:

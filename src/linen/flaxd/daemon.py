@@ -228,7 +228,7 @@ class Daemon:
         for fault in sorted(set(faults) - set(known_faults)):
             log.warning("%s", fault)
         if was_waiting and not waiting:
-            log.info("the overlay works: %d tunnels", len(self.decision.neighbours.peers))
+            log.info("the overlay works: %d other nodes", len(self.decision.neighbours.peers))
         self.source.report(waiting, faults)
 
     def _is_brief(self, waiting: tuple[str, ...]) -> bool:
