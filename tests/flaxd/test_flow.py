@@ -190,6 +190,24 @@ def test_nothing_is_deleted_from_half_a_view(
         assert not about(node1, 99)
 
 
+def test_two_networks_on_one_node(node1: Host, flaxd: Flaxd, settings: dict[str, Any]) -> None:
+    """A second network has an OVS bridge, a tunnel, rules and a firewall's table of its own."""
+    second = {"network": "blue", "ovs_bridge": "br1", "linux_bridge": "kbr1", "vni": 8}
+    conflist = node1.folder / "blue.d" / "blue.conflist"
+    with running_flaxd(
+        node1, **settings | second | {"conflist": conflist, "node": "node2"}
+    ) as blue:
+        blue.wait_for("the overlay works")
+        flows = ("ovs-ofctl", "-OOpenFlow14", "--no-stats", "dump-flows", "br1")
+        theirs = node1.run(*flows).stdout
+
+    assert theirs.count("tun_id=0x8") == 2
+    assert not any("0x8" in rule for rule in rules(node1))
+    assert flaxd.get("/readyz")[0] == 200
+    tables = node1.run("nft", "list", "tables").stdout.split()
+    assert {"linen-blue", "linen-linen-network"} <= set(tables)
+
+
 def test_pods_cannot_send_vxlan(node1: Host, flaxd: Flaxd) -> None:
     """The firewall keeps pods from sending VXLAN, and comes back when somebody has emptied it."""
     kept = 'iifname "kbr0" udp dport 4789 drop'
