@@ -200,7 +200,7 @@ class Probe:
     async def _round(self, start: float) -> float:
         """Ask every address once, each at a random moment of its own slot; seconds it took."""
         targets = self._prepare()
-        length = max(self.interval, len(targets) / MOST)
+        length = round_length(self.interval, len(targets))
         slot = length / max(len(targets), 1)
         self._tick = min(BATCH * slot, length / 4, LONGEST_TICK)
         for place, target in enumerate(targets):
@@ -323,6 +323,11 @@ class Probe:
         self.lost += latency is None
         window = self._windows.get(request.target)
         return window.add(latency) if window is not None else False
+
+
+def round_length(interval: float, targets: int) -> float:
+    """Seconds in which each of so many addresses is asked once."""
+    return max(interval, targets / MOST)
 
 
 @functools.lru_cache(maxsize=1 << 15)  # asked for every peer in every round, to the same effect

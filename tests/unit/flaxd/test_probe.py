@@ -125,3 +125,10 @@ def test_checksum() -> None:
     assert icmp.internet_checksum(example) == 0xFFFF - 0xDDF2
     assert icmp.internet_checksum(example + bytes.fromhex("220d")) == 0
     assert icmp.internet_checksum(b"\x01") == 0xFFFF - 0x0100
+
+
+def test_thousands_of_peers_are_asked_less_often() -> None:
+    """A round is as long as was asked for, until that would be more than 100 probes a second."""
+    assert probe.round_length(10, 3) == 10
+    assert probe.round_length(10, 1000) == 10
+    assert probe.round_length(10, 5000) == 50
