@@ -10,6 +10,7 @@ import pytest
 
 from support.cluster.cluster import Cluster, running_cluster
 from support.cluster.linen import Linen, image
+from support.cluster.pods import Pods
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,3 +56,11 @@ def linen(installed: Linen) -> Iterator[Linen]:
 def cluster(linen: Linen) -> Cluster:
     """The cluster that Linen is on."""
     return linen.cluster
+
+
+@pytest.fixture
+def pods_of_test(cluster: Cluster) -> Iterator[Pods]:
+    """Where a test's pods belong that are to be gone after it."""
+    pods = Pods(cluster, "one-test")
+    yield pods
+    pods.delete()

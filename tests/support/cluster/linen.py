@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 NAMESPACE = "linen-system"
 CONFLIST = "/etc/cni/net.d/linen.conflist"
+_LEASES = "/var/lib/cni/networks/linen-network"
 
 # Open vSwitch switches in userspace here, whether or not the machine has the kernel's module, and
 # then the tunnels' address is on a bridge of its own (`fabric`).
@@ -113,6 +114,11 @@ class Linen:
             return all(self.flaxd(node) not in {"", pid} for node, pid in before.items())
 
         wait_until(restarted, f"flaxd to be restarted on {', '.join(nodes)}", PATIENCE)
+
+    def leases(self, node: str) -> set[str]:
+        """The pods' addresses that host-local, which keeps them on disk, takes for used there."""
+        names = self.cluster.nodes[node].run("ls", _LEASES, check=False).stdout.split()
+        return {name for name in names if name[0].isdigit()}
 
     def tunnels(self, node: str) -> set[str]:
         """The addresses that a node's tunnels lead to."""
