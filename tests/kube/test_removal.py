@@ -52,7 +52,7 @@ def delete_account(plane: ControlPlane) -> None:
     plane.request("DELETE", f"{ACCOUNTS}/flaxd")
 
 
-def annotations(node: KubernetesNode) -> dict[str, str]:
+def annotations_of(node: KubernetesNode) -> dict[str, str]:
     """The Node's annotations."""
     found: dict[str, str] = node.plane.node(node.name)["metadata"].get("annotations", {})
     return found
@@ -82,7 +82,7 @@ def test_account_deleted(node: KubernetesNode) -> None:
         flaxd.wait_for("nothing is left to do")
         assert foreign.exists()
         assert (node.settings["bin_dir"] / "bridge").exists()
-        assert [key for key in annotations(node) if key.startswith("linen-cni/")] == []
+        assert [key for key in annotations_of(node) if key.startswith("linen-cni/")] == []
         assert node.condition() == {}
         assert flaxd.stop() == 0
 
@@ -130,7 +130,7 @@ def test_star_by_label(node: KubernetesNode) -> None:
     node.plane.patch_node("node1", {"metadata": {"labels": {"linen-cni/master": "true"}}})
     with node.flaxd(topology="star"):
         node.wait_for_peers("node2")
-        wait_until(lambda: annotations(node).get("linen-cni/master") == "true", "the annotation")
+        wait_until(lambda: annotations_of(node).get("linen-cni/master") == "true", "the annotation")
 
         node.plane.patch_node("node1", {"metadata": {"labels": {"linen-cni/master": None}}})
         node.wait_for_peers()

@@ -64,7 +64,7 @@ class KubernetesSource:
             self._client, parse_own, self._wake.set, only=settings.node
         )
         self._account = self._watch_account()
-        self._was_installed = self._removed = False
+        self._was_installed = False
         self._complaint = ""
         self._events = Recorder(self._client)
         self._waiting: Sequence[str] | None = None  # None until the daemon has said something
@@ -107,37 +107,42 @@ class KubernetesSource:
         """Learn whether the daemon ends because its namespace does, with all that is in it.
 
         Its service account may be deleted after its pod. With its rights gone already, only the
-        watch of that can tell.
+        watch of that can tell. Raises `Removed` if so.
         """
         name = self._settings.service_account
         if name is None:
             return
         try:
             async with asyncio.timeout(PARTING):
-                self._removed = is_ending(await self._client.get(name.home))
-                self._wake.set()
+                namespace = await self._client.get(name.home)
         except ApiRefused as error:
             log.info("its rights are gone (%s); waiting whether its account goes too", error)
             await asyncio.sleep(PARTING)
         except (KubernetesError, TimeoutError) as error:
             log.info("whether Linen is taken off the cluster is not known: %s", error)
+        else:
+            if is_ending(namespace):
+                await self._withdraw()
+                raise Removed
 
-    async def withdraw(self) -> None:
-        """Take back what the own Node says of us, as far as our rights still reach."""
+    async def _withdraw(self) -> None:
+        """Take back what the own Node says of us, at once: our rights are about to go, too."""
         node = self._own.records.get(self._settings.node)
         if node is None:
             return
         path = f"{NODES}/{node.name}"
+        annotations = patches.publication(node, None)
+        condition = patches.without_condition(node)
         try:
-            async with self._client, asyncio.timeout(PARTING):
-                annotations = patches.publication(node, None)
+            async with asyncio.timeout(PARTING), asyncio.TaskGroup() as tasks:
                 if annotations is not None:
-                    await self._client.patch(path, annotations, MERGE_PATCH)
-                condition = patches.without_condition(node)
+                    tasks.create_task(self._client.patch(path, annotations, MERGE_PATCH))
                 if condition is not None:
-                    await self._client.patch(f"{path}/status", condition, STRATEGIC_PATCH)
-        except (KubernetesError, TimeoutError) as error:
-            log.warning("own Node keeps what it says of Linen: %s", error)
+                    status = f"{path}/status"
+                    tasks.create_task(self._client.patch(status, condition, STRATEGIC_PATCH))
+        except* (KubernetesError, TimeoutError) as errors:
+            for error in errors.exceptions:
+                log.warning("own Node keeps what it says of Linen: %s", error)
 
     def _watch_account(self) -> Watch[Account] | None:
         name = self._settings.service_account
@@ -151,23 +156,25 @@ class KubernetesSource:
             only=name.name,
         )
 
-    def _check_removed(self) -> None:
-        """Raises `Removed` once an account that was there is gone.
+    def _is_removed(self) -> bool:
+        """Whether an account that was there is gone.
 
         One that never was is a slip of whoever configured us.
         """
         if self._account is not None and self._account.synced:
             is_installed = bool(self._account.records)
-            self._removed |= self._was_installed and not is_installed
+            if self._was_installed and not is_installed:
+                return True
             self._was_installed |= is_installed
-        if self._removed:
-            raise Removed
+        return False
 
     async def _work(self, on_view: Callable[[cluster.View], None]) -> None:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            self._check_removed()
+            if self._is_removed():
+                await self._withdraw()
+                raise Removed
             self._complain()
             if self._all.synced and self._own.synced:
                 on_view(self._view())

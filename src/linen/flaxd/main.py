@@ -101,7 +101,7 @@ async def _run_until_stopped(chosen: settings.Settings) -> None:
         is_removed = True
     if is_removed:
         log.warning("Linen was taken off the cluster, so it goes from this node")
-        await asyncio.gather(daemon.source.withdraw(), removal.take_off(chosen))
+        await removal.take_off(chosen)
         log.info("nothing is left to do but to be ended")
         await told.wait()
 

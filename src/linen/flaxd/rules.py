@@ -3,7 +3,7 @@
 
 Each decision compares all rules that are wanted with all that the bridge has, and writes the
 difference. What leads to one peer depends on that peer alone and is worked out once, so one more
-node costs the same in a cluster of ten and of ten thousand.
+node is as few rules in a cluster of ten thousand as of ten.
 """
 
 from __future__ import annotations
@@ -71,7 +71,8 @@ class Rules:
         self._cluster_range = settings.cluster_range
         self._replicates = settings.broadcast == REPLICATE
         self._view: cluster.View | None = None
-        self._outlet: flows.Wire | None = None
+        self._outlet: flows.Wire | None = None  # where packets leave, or left the last time
+        self._is_led_out = False  # whether they leave there now
         self._routes: Sequence[Route] = ()
         self._range_faults: Sequence[str] = ()
         self._entries: dict[bytes, bytes] = {}
@@ -86,8 +87,8 @@ class Rules:
 
     def learn(self, view: cluster.View | None, decision: Decision) -> None:
         """Work out which rules there should be, if anything is another than the last time."""
+        self._is_led_out = decision.wire is not None
         if view is None or view.own is None or decision.wire is None:
-            self._outlet = None
             return
         if view is self._view and decision.wire == self._outlet:
             return
@@ -101,7 +102,7 @@ class Rules:
 
     def missing(self) -> table.Changes | None:
         """What is to be written; None where nothing is, or nothing can be."""
-        if self._view is None or self._outlet is None or not self.session.connected:
+        if self._view is None or not self._is_led_out or not self.session.connected:
             return None
         changes = table.difference(self._entries, self.session.table.rules)
         if not self._view.complete:  # nothing is removed from half a view
@@ -119,7 +120,7 @@ class Rules:
 
     def waiting(self) -> tuple[str, ...]:
         """Why the rules are not in place (yet); nothing when they are."""
-        if self._outlet is None:
+        if not self._is_led_out:
             return (f"the tunnel to all nodes on OVS bridge {self._bridge} is not there yet",)
         if not self.session.connected:
             return (f"OpenFlow at {self.session.path}: {self.session.problem}",)
@@ -128,7 +129,7 @@ class Rules:
     def faults(self) -> tuple[str, ...]:
         """What is wrong without keeping the overlay from working."""
         faults = [*self._range_faults]
-        if foreign := self.session.table.foreign():
+        if self.session.connected and (foreign := self.session.table.foreign()):
             faults.append(
                 f"OVS bridge {self._bridge} has rules that are not Linen's ({foreign}), which may"
                 f" let packets by or keep them: look at `ovs-ofctl dump-flows {self._bridge}`"
@@ -142,7 +143,9 @@ class Rules:
         return tuple(faults)
 
     def counts(self) -> Counts:
-        """How many rules there are now."""
+        """How many rules there are now: none that we know of while nobody tells."""
+        if not self.session.connected:
+            return Counts(len(self._entries), 0, 0, self._written, self._deleted)
         seen = self.session.table.rules
         installed = sum(seen.get(key) == content for key, content in self._entries.items())
         foreign = self.session.table.foreign()

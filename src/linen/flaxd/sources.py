@@ -39,10 +39,10 @@ class Source(Protocol):
         """Take note why this node's overlay does not work (nothing: it does), and of its faults."""
 
     async def part(self) -> None:
-        """The daemon was told to end: hear last news, in a few seconds at most."""
+        """The daemon was told to end: hear last news, in a few seconds at most.
 
-    async def withdraw(self) -> None:
-        """Take back all that was told of this node."""
+        Raises `Removed` if Linen is taken off the cluster.
+        """
 
 
 class FileSource:
@@ -74,9 +74,6 @@ class FileSource:
 
     async def part(self) -> None:
         """No news can keep the daemon from ending."""
-
-    async def withdraw(self) -> None:
-        """Nothing was told to anybody."""
 
     def _complain(self, text: str) -> None:
         if text != self.problem:
