@@ -37,7 +37,8 @@ def template(
         "env": [{"name": "ADDRESS", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}],
         "readinessProbe": {"httpGet": {"port": HTTP_PORT, "path": "/"}, "periodSeconds": 1},
     }
-    common = {"terminationGracePeriodSeconds": 0, "containers": [container]}
+    # Not 0: the API server would forget a pod at once, and not when kubelet has ended it.
+    common = {"terminationGracePeriodSeconds": 1, "containers": [container]}
     return {"metadata": {"labels": labels}, "spec": common | spec}
 
 
