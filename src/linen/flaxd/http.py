@@ -117,7 +117,7 @@ class Server:
         try:
             if self._connections <= MOST_CONNECTIONS:
                 await _converse(reader, writer, self._pages)
-        except (TimeoutError, ConnectionError) as error:
+        except OSError as error:  # a timeout, a lost connection, or ENOTCONN of one just reset
             log.debug("a client went away: %r", error)
         finally:
             self._connections -= 1
@@ -130,7 +130,7 @@ async def _converse(
     writer: asyncio.StreamWriter,
     pages: Mapping[str, Callable[[], Answer]],
 ) -> None:
-    """Read a request and answer it. Raises `TimeoutError` and `ConnectionError`."""
+    """Read a request and answer it. Raises `OSError`, `TimeoutError` among them."""
     async with asyncio.timeout(PATIENCE):
         try:
             head = await reader.readuntil(b"\r\n\r\n")
