@@ -270,11 +270,11 @@ def masquerade(node: Node) -> Iterator[Finding]:
             yield note(
                 network.where,
                 "ipMasq is off while bridge-nf-call-iptables=1",
-                cause="a pod that calls a NodePort of a second node whose pod is on a third gets"
-                " its answer straight from that pod, past the node that has to translate it"
-                " back: measured, 6 of 8 such calls time out",
+                cause="a pod that calls a NodePort of another node gets its answer straight from"
+                " the service's pod, past the node that has to translate it back; measured, no"
+                " such call succeeds unless that pod is on the node that was called",
                 cure='if services are used (kube-proxy): "ipMasq": true in the bridge plugin\'s'
-                " entry, or `sysctl net.bridge.bridge-nf-call-iptables=0`",
+                " entry; the sysctl has to stay, or pods get no answers from ClusterIPs",
             )
 
 
