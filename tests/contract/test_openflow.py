@@ -35,7 +35,7 @@ ovs-vsctl add-port br0 vx -- set interface vx type=vxlan options:remote_ip=flow 
 ovs-vsctl add-br br-phy -- set bridge br-phy datapath_type=netdev -- add-port br-phy eth0
 ip link set br-phy up
 """
-WIRE = flows.Wire(port=1, vni=7)
+OUTLET = flows.Outlet(port=1, vni=7)
 NODE2 = Route("node2", "10.245.2.3", ["10.244.2.0/24", "fd00:2::/64", "10.244.9.9/32"])
 NODE3 = Route("node3", "fd00::3", ["10.244.3.0/24", "fd00:3::7/128"])
 
@@ -68,10 +68,10 @@ SHOWN = {
 def every_kind() -> dict[bytes, bytes]:
     """Rules of each kind that there is."""
     rules = [
-        *flows.common_rules(WIRE),
-        flows.broadcast_rule(WIRE, [NODE2, NODE3]),
-        *flows.peer_rules(WIRE, NODE2),
-        *flows.peer_rules(WIRE, NODE3),
+        *flows.common_rules(OUTLET),
+        flows.broadcast_rule(OUTLET, [NODE2, NODE3]),
+        *flows.peer_rules(OUTLET, NODE2),
+        *flows.peer_rules(OUTLET, NODE3),
     ]
     return dict(map(wire.entry, rules))
 
@@ -231,7 +231,7 @@ def test_the_limit_of_replication(bridge: Host, underlay: str) -> None:
 
     async def scenario() -> None:
         async with connected(socket_of(bridge)) as (watching, _):
-            await install(watching, dict([wire.entry(flows.broadcast_rule(WIRE, routes))]))
+            await install(watching, dict([wire.entry(flows.broadcast_rule(OUTLET, routes))]))
 
     asyncio.run(scenario())
 

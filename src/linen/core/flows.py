@@ -83,7 +83,7 @@ class Rule(model.Value):
         return hash((self.priority, self.match, self.actions))
 
 
-class Wire(model.Value):
+class Outlet(model.Value):
     """Where packets leave for the other nodes.
 
     `port`: OpenFlow's number of the VXLAN port. `vni`: 0 for a network without one.
@@ -101,12 +101,12 @@ class Wire(model.Value):
         return hash((self.port, self.vni, self.dst_port))
 
 
-def common_rules(wire: Wire) -> list[Rule]:
+def common_rules(outlet: Outlet) -> list[Rule]:
     """The rules that do not depend on the peers.
 
     A pod may not send VXLAN itself, or the node that receives it would take it for ours.
     """
-    vxlan = (TP_DST, wire.dst_port.to_bytes(2, "big"), b"")
+    vxlan = (TP_DST, outlet.dst_port.to_bytes(2, "big"), b"")
     return [
         Rule(GUARD, (_FROM_PODS, _IPV4, _UDP, vxlan)),
         Rule(GUARD, (_FROM_PODS, _IPV6, _UDP, vxlan)),
@@ -114,29 +114,29 @@ def common_rules(wire: Wire) -> list[Rule]:
     ]
 
 
-def broadcast_rule(wire: Wire, peers: Sequence[Route]) -> Rule:
+def broadcast_rule(outlet: Outlet, peers: Sequence[Route]) -> Rule:
     """The rule for packets to many: to each of `peers`, so without any they are dropped."""
     ipv6 = [route for route in peers if ":" in route.vtep]
     ipv4 = [route for route in peers if ":" not in route.vtep]
-    actions = [_vni(wire)] if peers else []
+    actions = [_vni(outlet)] if peers else []
     for route in ipv6:
-        actions += [_destination(route.vtep), _output(wire)]
+        actions += [_destination(route.vtep), _output(outlet)]
     if ipv6 and ipv4:  # a destination has one address, and setting an IPv4 one unsets none
         actions.append((TUN_IPV6_DST, bytes(16)))
     for route in ipv4:
-        actions += [_destination(route.vtep), _output(wire)]
+        actions += [_destination(route.vtep), _output(outlet)]
     return Rule(GROUP, (_FROM_PODS, _TO_GROUP), actions)
 
 
-def peer_rules(wire: Wire, route: Route) -> list[Rule]:
+def peer_rules(outlet: Outlet, route: Route) -> list[Rule]:
     """The rules that lead to one peer's pods, and the one that lets its packets in.
 
     Packets may come in by any tunnel: by the one to all nodes, or by one that a mesh has left.
     """
     source = TUN_IPV6_SRC if ":" in route.vtep else TUN_SRC
     sent_by_it = (source, sock.ip_bytes(route.vtep), b"")
-    ours = (TUN_ID, wire.vni.to_bytes(8, "big"), b"")
-    to_it = (_destination(route.vtep), _vni(wire), _output(wire))
+    ours = (TUN_ID, outlet.vni.to_bytes(8, "big"), b"")
+    to_it = (_destination(route.vtep), _vni(outlet), _output(outlet))
     rules = [Rule(PEER, (ours, sent_by_it), ((OUTPUT, LOCAL),))]
     for cidr in route.ranges:
         rules += _range_rules(cidr, to_it)
@@ -174,9 +174,9 @@ def _destination(vtep: str) -> Action:
     return (TUN_IPV6_DST if ":" in vtep else TUN_DST), sock.ip_bytes(vtep)
 
 
-def _vni(wire: Wire) -> Action:
-    return TUN_ID, wire.vni.to_bytes(8, "big")
+def _vni(outlet: Outlet) -> Action:
+    return TUN_ID, outlet.vni.to_bytes(8, "big")
 
 
-def _output(wire: Wire) -> Action:
-    return OUTPUT, wire.port.to_bytes(4, "big")
+def _output(outlet: Outlet) -> Action:
+    return OUTPUT, outlet.port.to_bytes(4, "big")

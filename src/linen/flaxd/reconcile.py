@@ -34,7 +34,7 @@ class Attachment:
 class Decision:
     """What is to be done, and what people should know.
 
-    `wire`: in topology flow, where packets leave, as soon as Open vSwitch has made that.
+    `outlet`: in topology flow, where packets leave, as soon as Open vSwitch has made that.
     `waiting`: why the overlay does not work yet; empty when it does.
     `faults`: what is wrong without keeping the overlay from working.
     """
@@ -44,7 +44,7 @@ class Decision:
     seen: model.Observed | None = None
     steps: Sequence[plan.Step] = ()
     attachment: Attachment | None = None
-    wire: flows.Wire | None = None
+    outlet: flows.Outlet | None = None
     waiting: tuple[str, ...] = ()
     faults: tuple[str, ...] = ()
 
@@ -88,13 +88,13 @@ def decide(
         seen,
         steps,
         attachment,
-        wire=_wire(settings, seen),
+        outlet=_outlet(settings, seen),
         waiting=tuple(waiting),
         faults=tuple(faults),
     )
 
 
-def _wire(settings: Settings, seen: model.Observed) -> flows.Wire | None:
+def _outlet(settings: Settings, seen: model.Observed) -> flows.Outlet | None:
     """In topology flow, where packets leave, as soon as Open vSwitch has made it."""
     overlay = settings.overlay
     if overlay.topology != model.TOPOLOGY_FLOW:
@@ -104,7 +104,7 @@ def _wire(settings: Settings, seen: model.Observed) -> flows.Wire | None:
         if row is not None and row.options.get("remote_ip") == model.REMOTE_BY_RULE:
             if row.ofport is None or row.ofport < 0:
                 return None
-            return flows.Wire(row.ofport, overlay.vni or 0, overlay.dst_port or flows.VXLAN_PORT)
+            return flows.Outlet(row.ofport, overlay.vni or 0, overlay.dst_port or flows.VXLAN_PORT)
     return None
 
 

@@ -71,8 +71,8 @@ class Rules:
         self._cluster_range = settings.cluster_range
         self._replicates = settings.broadcast == REPLICATE
         self._view: cluster.View | None = None
-        self._outlet: flows.Wire | None = None  # where packets leave, or left the last time
-        self._is_led_out = False  # whether they leave there now
+        self._outlet: flows.Outlet | None = None  # where packets leave, or left the last time
+        self._has_outlet = False  # whether they leave there now
         self._routes: Sequence[Route] = ()
         self._range_faults: Sequence[str] = ()
         self._entries: dict[bytes, bytes] = {}
@@ -87,22 +87,22 @@ class Rules:
 
     def learn(self, view: cluster.View | None, decision: Decision) -> None:
         """Work out which rules there should be, if anything is another than the last time."""
-        self._is_led_out = decision.wire is not None
-        if view is None or view.own is None or decision.wire is None:
+        self._has_outlet = decision.outlet is not None
+        if view is None or view.own is None or decision.outlet is None:
             return
-        if view is self._view and decision.wire == self._outlet:
+        if view is self._view and decision.outlet == self._outlet:
             return
-        if decision.wire != self._outlet:
+        if decision.outlet != self._outlet:
             self._of_peers = {}
-        self._view, self._outlet = view, decision.wire
+        self._view, self._outlet = view, decision.outlet
         self._routes, self._range_faults = routes(
             view.own, decision.neighbours.peers, view.cluster_range or self._cluster_range
         )
-        self._entries = self._all_entries(decision.wire)
+        self._entries = self._all_entries(decision.outlet)
 
     def missing(self) -> table.Changes | None:
         """What is to be written; None where nothing is, or nothing can be."""
-        if self._view is None or not self._is_led_out or not self.session.connected:
+        if self._view is None or not self._has_outlet or not self.session.connected:
             return None
         changes = table.difference(self._entries, self.session.table.rules)
         if not self._view.complete:  # nothing is removed from half a view
@@ -120,7 +120,7 @@ class Rules:
 
     def waiting(self) -> tuple[str, ...]:
         """Why the rules are not in place (yet); nothing when they are."""
-        if not self._is_led_out:
+        if not self._has_outlet:
             return (f"the tunnel to all nodes on OVS bridge {self._bridge} is not there yet",)
         if not self.session.connected:
             return (f"OpenFlow at {self.session.path}: {self.session.problem}",)
@@ -151,7 +151,7 @@ class Rules:
         foreign = self.session.table.foreign()
         return Counts(len(self._entries), installed, foreign, self._written, self._deleted)
 
-    def _all_entries(self, outlet: flows.Wire) -> dict[bytes, bytes]:
+    def _all_entries(self, outlet: flows.Outlet) -> dict[bytes, bytes]:
         """All rules that are wanted."""
         copies = self._routes if self._replicates else ()
         if len(copies) > REPLICATE_LIMIT:

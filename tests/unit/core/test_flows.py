@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 from linen.core import flows
-from linen.core.flows import Rule, Wire
+from linen.core.flows import Outlet, Rule
 from linen.core.routes import Route
 
-WIRE = Wire(port=9, vni=7)
+OUTLET = Outlet(port=9, vni=7)
 PORT = (9).to_bytes(4, "big")
 VNI = (7).to_bytes(8, "big")
 VTEP = bytes([10, 245, 2, 3])
@@ -24,7 +24,7 @@ def matched(rules: list[Rule], field: str) -> list[tuple[bytes, bytes]]:
 
 def test_packets_of_a_known_node_with_our_vni_are_delivered() -> None:
     """A peer's packets go to the bridge's own device, if sender and VNI are right."""
-    (rule,) = flows.peer_rules(WIRE, peer())
+    (rule,) = flows.peer_rules(OUTLET, peer())
 
     assert set(rule.match) == {
         (flows.TUN_ID, VNI, b""),
@@ -35,7 +35,7 @@ def test_packets_of_a_known_node_with_our_vni_are_delivered() -> None:
 
 def test_each_range_has_a_rule_to_send_by_and_one_to_ask_by() -> None:
     """Packets and questions for an address lead to its node, for each range of each IP version."""
-    rules = flows.peer_rules(WIRE, peer("n", "10.245.2.3", "10.244.2.0/24", "fd00:2::/64"))[1:]
+    rules = flows.peer_rules(OUTLET, peer("n", "10.245.2.3", "10.244.2.0/24", "fd00:2::/64"))[1:]
 
     mask4 = b"\xff\xff\xff\0"
     prefix6 = bytes.fromhex("fd000002" + "00" * 12), b"\xff" * 8 + bytes(8)
@@ -49,8 +49,8 @@ def test_each_range_has_a_rule_to_send_by_and_one_to_ask_by() -> None:
 
 def test_only_packets_of_this_nodes_pods_are_sent() -> None:
     """No rule leads from the wire to the wire: there is no loop."""
-    rules = flows.peer_rules(WIRE, peer("n", "fd00::3", "10.244.2.0/24", "fd00:2::/64"))
-    rules.append(flows.broadcast_rule(WIRE, [peer()]))
+    rules = flows.peer_rules(OUTLET, peer("n", "fd00::3", "10.244.2.0/24", "fd00:2::/64"))
+    rules.append(flows.broadcast_rule(OUTLET, [peer()]))
 
     for rule in rules:
         if (flows.OUTPUT, PORT) in rule.actions:
@@ -59,8 +59,8 @@ def test_only_packets_of_this_nodes_pods_are_sent() -> None:
 
 def test_masks_are_written_as_open_vswitch_writes_them() -> None:
     """A single address has no mask, and a range of all addresses is no condition."""
-    one = flows.peer_rules(WIRE, peer("n", "10.245.2.3", "10.244.2.9/32"))
-    everything = flows.peer_rules(WIRE, peer("n", "10.245.2.3", "0.0.0.0/0"))
+    one = flows.peer_rules(OUTLET, peer("n", "10.245.2.3", "10.244.2.9/32"))
+    everything = flows.peer_rules(OUTLET, peer("n", "10.245.2.3", "0.0.0.0/0"))
 
     assert matched(one, flows.NW_DST) == [(b"\x0a\xf4\x02\x09", b"")]
     assert matched(everything, flows.NW_DST) == []
@@ -68,20 +68,22 @@ def test_masks_are_written_as_open_vswitch_writes_them() -> None:
 
 def test_asking_comes_before_groups_and_groups_before_peers() -> None:
     """A question, though sent to all, goes to one node; another packet to all goes by no range."""
-    ask = [r for r in flows.peer_rules(WIRE, peer("n", "10.1.1.1", "fd00::/64"))[1:] if r.priority]
-    group = flows.broadcast_rule(WIRE, [])
+    ask = [
+        r for r in flows.peer_rules(OUTLET, peer("n", "10.1.1.1", "fd00::/64"))[1:] if r.priority
+    ]
+    group = flows.broadcast_rule(OUTLET, [])
 
     assert sorted(rule.priority for rule in (*ask, group)) == [flows.PEER, flows.GROUP, flows.ASK]
 
 
 def test_broadcasts_are_dropped_without_anybody_to_send_them_to() -> None:
     """The rule for packets to many has no actions then."""
-    assert flows.broadcast_rule(WIRE, []).actions == ()
+    assert flows.broadcast_rule(OUTLET, []).actions == ()
 
 
 def test_broadcasts_go_once_to_each() -> None:
     """Each peer gets one copy; an IPv6 address is unset before an IPv4 one is set."""
-    rule = flows.broadcast_rule(WIRE, [peer(), peer("node3", "fd00::3")])
+    rule = flows.broadcast_rule(OUTLET, [peer(), peer("node3", "fd00::3")])
 
     copies = [name for name, _ in rule.actions if name == flows.OUTPUT]
     unset = rule.actions.index((flows.TUN_IPV6_DST, bytes(16)))
@@ -91,7 +93,7 @@ def test_broadcasts_go_once_to_each() -> None:
 
 def test_pods_cannot_send_vxlan() -> None:
     """VXLAN from pods is dropped before all else, at the network's own UDP port."""
-    rules = flows.common_rules(Wire(1, 7, 8472))
+    rules = flows.common_rules(Outlet(1, 7, 8472))
     guards = [rule for rule in rules if rule.priority == flows.GUARD]
 
     assert matched(guards, flows.TP_DST) == [((8472).to_bytes(2, "big"), b"")] * 2
@@ -100,12 +102,12 @@ def test_pods_cannot_send_vxlan() -> None:
 
 def test_what_no_rule_matches_is_dropped() -> None:
     """The last rule takes everything and has no actions."""
-    assert flows.common_rules(WIRE)[-1] == Rule(flows.NOTHING, ())
+    assert flows.common_rules(OUTLET)[-1] == Rule(flows.NOTHING, ())
 
 
 def test_equal_rules_have_equal_hashes() -> None:
     """Rules can be members of sets."""
-    once, again = (flows.peer_rules(WIRE, peer("n", "10.1.1.1", "fd00::/64")) for _ in range(2))
+    once, again = (flows.peer_rules(OUTLET, peer("n", "10.1.1.1", "fd00::/64")) for _ in range(2))
 
     assert set(once) == set(again)
-    assert hash(WIRE) == hash(Wire(9, 7))
+    assert hash(OUTLET) == hash(Outlet(9, 7))
