@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A node is Ready just as long as its overlay works, and says what hinders it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from support.cluster.cluster import PATIENCE
+from support.cluster.linen import CONFLIST
+from support.host import wait_until
+
+if TYPE_CHECKING:
+    from support.cluster.cluster import Cluster
+    from support.cluster.linen import Linen
+    from support.cluster.pods import Pods
+
+PLUGINS_WORDS = "ovs-vswitchd is not running"
+
+
+def wait_for_message(cluster: Cluster, node: str, kind: str, status: str, words: str) -> None:
+    """Return when a condition of a Node has this status, and these words in its message."""
+
+    def says() -> bool:
+        found = cluster.condition(node, kind)
+        return found.get("status") == status and words in found["message"]
+
+    wait_until(says, f"{kind} of {node} to be {status} because of {words!r}", PATIENCE)
+
+
+def test_node_without_open_vswitch(linen: Linen, cluster: Cluster) -> None:
+    """A node without Open vSwitch stays NotReady and says so; it becomes Ready when that comes."""
+    linen.delete()
+    late = cluster.nodes["node3"]
+    late.stop_ovs()
+
+    linen.apply()
+
+    cluster.wait_until_ready("node1", "node2")
+    neighbour = cluster.nodes["node2"].tunnel_address
+    wait_until(lambda: neighbour in linen.tunnels("node1"), "tunnels of the others", PATIENCE)
+    wait_for_message(
+        cluster, "node3", "NetworkUnavailable", "True", "OVSDB at /var/run/openvswitch"
+    )
+    wait_for_message(cluster, "node3", "Ready", "False", "cni plugin not initialized")
+    assert late.run("ls", CONFLIST, check=False).returncode
+
+    late.start_ovs()
+
+    cluster.wait_until_ready("node3")
+    linen.wait_for_tunnels(cluster.nodes)
+    wait_for_message(cluster, "node3", "NetworkUnavailable", "False", "works on this node")
+
+
+def test_node_whose_switch_ends(linen: Linen, cluster: Cluster, pods_of_test: Pods) -> None:
+    """A node whose ovs-vswitchd ends is NotReady, in the plugin's words, until that is back."""
+    node = cluster.nodes["node3"]
+    pods_of_test.create("node1-a", "node3-a")
+    node.signal("KILL", "ovs-vswitchd")
+
+    # containerd asks the plugin for its STATUS as often as kubelet asks containerd for its own.
+    wait_for_message(cluster, "node3", "Ready", "False", PLUGINS_WORDS)
+    wait_for_message(cluster, "node3", "NetworkUnavailable", "True", PLUGINS_WORDS)
+
+    node.start_ovs()
+
+    cluster.wait_until_ready("node3")
+    linen.wait_for_tunnels(cluster.nodes)
+    wait_for_message(cluster, "node3", "NetworkUnavailable", "False", "works on this node")
+    address = pods_of_test.addresses["node3-a"]
+    pods_of_test.exec("node1-a", "ping", "-c1", "-w30", address)
