@@ -53,8 +53,8 @@ def _registry(_context: click.Context, _option: click.Parameter, text: str | Non
 @click.command(cls=NodeCommand)
 @click.option(
     "--overlay",
-    type=click.Choice(list(manifests.OVERLAYS)),
-    default="host-ovs",
+    type=click.Choice([manifests.HOST_OVS, manifests.BUNDLED_OVS]),
+    default=manifests.HOST_OVS,
     show_default=True,
     help="Whether Open vSwitch runs on the nodes already, or comes along.",
 )
@@ -83,7 +83,7 @@ def install(
     except SettingsInvalid as error:
         raise click.UsageError("\n".join(error.faults)) from None
     kubectl = Kubectl(kubeconfig, context)
-    wish = manifests.Wish(manifests.OVERLAYS[overlay], arguments, registry)
+    wish = manifests.Wish(overlay, values=arguments, registry=registry)
     text = manifests.render(wish, kubectl)
     if not is_applied:
         sys.stdout.write(text)

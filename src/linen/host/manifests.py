@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Linen's Kubernetes manifests, rendered for one cluster.
 
-They are the kustomizations in deploy/, which `kubectl apply -k` takes as they are. Here a small one
-is put on top of them, as an administrator would write it by hand, and kubectl renders it.
+They are the kustomizations in deploy/, which `kubectl apply -k` takes as they are. Here a copy of
+one gets what was asked for, as an administrator would write it by hand, and kubectl renders it.
 """
 
 from __future__ import annotations
@@ -27,8 +27,7 @@ if TYPE_CHECKING:
 
 NAMESPACE, SERVICE_ACCOUNT, DAEMON_SET = "linen-system", "flaxd", "linen"
 IMAGES = ("linen", "linen-ovs", "linen-controller")
-BUNDLED_OVS, CONTROLLER = "bundled-ovs", "controller"
-OVERLAYS: Mapping[str, tuple[str, ...]] = {"host-ovs": (), BUNDLED_OVS: (BUNDLED_OVS,)}
+HOST_OVS, BUNDLED_OVS = "host-ovs", "bundled-ovs"
 
 # The settings of flaxd that have a line in the ConfigMap of deploy/base.
 VALUES = (
@@ -49,27 +48,30 @@ _REGISTRY = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9.-]*(:[0-9]+)?(/[a-z0-9]+([._-]+[a
 class Wish:
     """What a cluster is to get.
 
-    `components`: folders of deploy/components. `values`: texts of settings, by name.
+    `overlay`: a folder of deploy. `components`: folders of deploy/components, besides.
+    `values`: texts of settings, by name.
     `registry`: where the images are, "" for the name that `scripts/image` gives them.
     """
 
+    overlay: str
     components: tuple[str, ...] = ()
     values: Mapping[str, str] = field(default_factory=dict)
     registry: str = ""
 
 
-EVERYTHING = Wish((BUNDLED_OVS, CONTROLLER))  # whatever was chosen is among it
+EVERYTHING = Wish(BUNDLED_OVS, ("controller",))  # whatever was chosen is among it
 
 
 def render(wish: Wish, kubectl: Kubectl) -> str:
     """The manifests as YAML. Raises `HostError`."""
     source = _find_deploy()
     with tempfile.TemporaryDirectory(prefix="linen-manifests-") as folder:
-        # kustomize takes no absolute paths.
-        shutil.copytree(source, Path(folder, "deploy"))
-        text = yaml.safe_dump(_kustomization(wish), sort_keys=False)
-        Path(folder, "kustomization.yaml").write_text(text, encoding="utf-8")
-        return kubectl.run("kustomize", folder)
+        copy = shutil.copytree(source, Path(folder, "deploy"))
+        path = copy / wish.overlay / "kustomization.yaml"
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = yaml.safe_dump(_changed(document, wish), sort_keys=False)
+        path.write_text(text, encoding="utf-8")
+        return kubectl.run("kustomize", str(path.parent))
 
 
 def parse_registry(text: str) -> str:
@@ -89,24 +91,21 @@ def _find_deploy() -> Path:
     raise HostError(f"no manifests in {package / 'deploy'}", "install linen-cni again")
 
 
-def _kustomization(wish: Wish) -> dict[str, Any]:
-    document: dict[str, Any] = {
-        "apiVersion": "kustomize.config.k8s.io/v1beta1",
-        "kind": "Kustomization",
-        "resources": ["deploy/base"],
-        "components": [f"deploy/components/{name}" for name in wish.components],
-    }
+def _changed(document: dict[str, Any], wish: Wish) -> dict[str, Any]:
+    """An overlay's kustomization with what was asked for."""
+    components = [f"../components/{name}" for name in wish.components]
+    changed = document | {"components": [*document.get("components", ()), *components]}
     if wish.values:
         variables = {
             ENVIRONMENT_PREFIX + name.upper().replace("-", "_"): text
             for name, text in wish.values.items()
         }
         merged = [f"{name}={text}" for name, text in variables.items()]
-        document["configMapGenerator"] = [
+        changed["configMapGenerator"] = [
             {"name": "linen", "namespace": NAMESPACE, "behavior": "merge", "literals": merged}
         ]
     if wish.registry:
-        document["images"] = [
+        changed["images"] = [
             {"name": image, "newName": f"{wish.registry}/{image}"} for image in IMAGES
         ]
-    return document
+    return changed
