@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The image linen in containers, run by runc with what deploy/ lets them have."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING
+
+from linen.host.programs import FLAXD_CHAIN, OF_THE_RUNTIME, ask_versions
+from support.images import FLAXD_CAPABILITIES, contain
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# CAP_DAC_OVERRIDE, CAP_NET_ADMIN and CAP_NET_RAW, as bits (linux/capability.h).
+BITS = 1 << 1 | 1 << 12 | 1 << 13
+READ_STATUS = "print(open('/proc/self/status').read())"
+
+
+def effective(status: str) -> int:
+    """The effective capabilities that a process's status file shows."""
+    fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+    return int(fields["CapEff"], 16)
+
+
+def test_flaxd_has_its_capabilities(linen_root: Path) -> None:
+    """flaxd's interpreter, run by the image's user, has the three capabilities in effect."""
+    interpreter = (linen_root / "usr/bin/flaxd").read_text().splitlines()[0].split()[0][2:]
+    done = contain(
+        linen_root, interpreter, "-I", "-c", READ_STATUS, capabilities=FLAXD_CAPABILITIES
+    )
+    assert effective(done.stdout) == BITS
+
+
+def test_other_programs_have_none(linen_root: Path) -> None:
+    """Whatever else that user starts in the same container has no capabilities."""
+    done = contain(linen_root, "python3", "-I", "-c", READ_STATUS, capabilities=FLAXD_CAPABILITIES)
+    assert effective(done.stdout) == 0
+
+
+def test_flaxd_starts(linen_root: Path) -> None:
+    """flaxd runs on a read-only file system, by its name alone, and says what it lacks."""
+    version = contain(linen_root, "flaxd", "--version", capabilities=FLAXD_CAPABILITIES)
+    assert "version" in version.stdout
+    wrong = contain(
+        linen_root, "flaxd", "--topology=ring", capabilities=FLAXD_CAPABILITIES, check=False
+    )
+    assert wrong.returncode == 2
+    assert "ring" in wrong.stderr
+
+
+def test_init_container_installs(linen_root: Path, tmp_path: Path) -> None:
+    """Root without any capability puts all plugins into an empty folder, and they work."""
+    folders = {"/opt/cni/bin": tmp_path / "bin", "/var/lib/linen": tmp_path / "state"}
+    for inside, folder in folders.items():
+        folder.mkdir()
+        (linen_root / inside.lstrip("/")).mkdir(parents=True, exist_ok=True)  # to mount on
+    order = ("linenctl", "install", "--for-flaxd", "--plugin", "/usr/lib/linen/linen")
+    contain(linen_root, *order, user=0, mounts=folders)
+    expected = {*FLAXD_CHAIN, OF_THE_RUNTIME}
+    assert set(os.listdir(tmp_path / "bin")) == expected  # noqa: PTH208 (names)
+    for name in expected:
+        assert "1.1.0" in ask_versions(tmp_path / "bin" / name)
+
+
+def test_linenctl_imports_all_it_needs(linen_root: Path) -> None:
+    """Every module of Linen, and so all that the distribution left out of Python, is found."""
+    walk = """
+import importlib, json, pkgutil, linen
+names = [m.name for m in pkgutil.walk_packages(linen.__path__, "linen.")]
+for name in names:
+    if not name.endswith("__main__"):
+        importlib.import_module(name)
+print(json.dumps(names))
+"""
+    done = contain(linen_root, "python3", "-I", "-c", walk)
+    assert "linen.flaxd.daemon" in json.loads(done.stdout)
