@@ -164,9 +164,10 @@ def pod_status(cluster: Cluster, name: str) -> dict[str, Any]:
     return status
 
 
-def test_delete_leaves_nothing(bundled: Linen) -> None:
+def test_delete_leaves_nothing(bundled: Linen, pods: Pods) -> None:
     """`kubectl delete -k` leaves no daemon, device, file or bridge; what comes next starts anew."""
     cluster = bundled.cluster
+    pods.delete()
     bundled.delete()
     for node in cluster.nodes.values():
         wait_until(partial(is_without, node), f"Open vSwitch to end on {node.name}", 60)
