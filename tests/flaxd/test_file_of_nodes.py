@@ -266,6 +266,7 @@ def test_uninstall_leaves_nothing(node1: Host, settings: dict[str, Any]) -> None
     with running_flaxd(node1, **settings) as daemon:
         daemon.wait_for("the overlay works")
         wait_until(settings["conflist"].exists, "the conflist")
+        daemon.wait_for("pods cannot send VXLAN")
     assert "linen-linen-network" in node1.run("nft", "list", "tables").stdout
     folders = {
         "--bin-dir": settings["bin_dir"],

@@ -198,6 +198,7 @@ def test_two_networks_on_one_node(node1: Host, flaxd: Flaxd, settings: dict[str,
         node1, **settings | second | {"conflist": conflist, "node": "node2"}
     ) as blue:
         blue.wait_for("the overlay works")
+        blue.wait_for("pods cannot send VXLAN")
         flows = ("ovs-ofctl", "-OOpenFlow14", "--no-stats", "dump-flows", "br1")
         theirs = node1.run(*flows).stdout
 
@@ -211,12 +212,25 @@ def test_two_networks_on_one_node(node1: Host, flaxd: Flaxd, settings: dict[str,
 def test_pods_cannot_send_vxlan(node1: Host, flaxd: Flaxd) -> None:
     """The firewall keeps pods from sending VXLAN, and comes back when somebody has emptied it."""
     kept = 'iifname "kbr0" udp dport 4789 drop'
-    assert kept in node1.run("nft", "list", "ruleset").stdout
+    wait_until(lambda: kept in node1.run("nft", "list", "ruleset").stdout, "the table")
 
     node1.run("nft", "flush", "ruleset")
 
-    wait_until(lambda: kept in node1.run("nft", "list", "ruleset").stdout, "the table", 15)
+    wait_until(lambda: kept in node1.run("nft", "list", "ruleset").stdout, "the table again", 15)
     assert flaxd.log.count("pods cannot send VXLAN") == 2
+
+
+def test_pods_on_the_underlay_itself(node1: Host, settings: dict[str, Any]) -> None:
+    """Where pods hang on the device of the tunnels, nothing is dropped, and that is told."""
+    node1.run("ip", "link", "add", "kbr0", "type", "bridge")
+    node1.run("ip", "link", "set", "kbr0", "up")
+    node1.run("ip", "address", "del", "10.245.0.1/16", "dev", "eth0")
+    node1.run("ip", "address", "add", "10.245.0.1/16", "dev", "kbr0")
+
+    with running_flaxd(node1, **settings) as daemon:
+        daemon.wait_for("kbr0 has the tunnels' address as well as the pods")
+
+    assert not node1.run("nft", "list", "tables").stdout
 
 
 def test_a_bridge_of_somebody_else_is_refused(node1: Host, settings: dict[str, Any]) -> None:

@@ -4,11 +4,15 @@
 from __future__ import annotations
 
 import ipaddress
+import itertools
 import socket
 import struct
+import time
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from linen.lab.node import Node
     from linen.lab.pods import Pod
 
@@ -17,7 +21,9 @@ PORT = 4789
 ETHERTYPE = 0x88B5
 EVERYBODY = b"\xff" * 6
 SENDER = bytes.fromhex("0250f0f0f0f0")
-DEADLINE = 20.0  # seconds
+DEADLINE, PAUSE = 20.0, 0.5  # seconds to wait for the last frame, and until it is sent again
+
+_numbers = itertools.count(1)
 
 
 def frame(payload: bytes) -> bytes:
@@ -59,7 +65,6 @@ class Listener:
             pod.name, socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETHERTYPE)
         )
         self._raw.bind(("eth0", ETHERTYPE))
-        self._raw.settimeout(DEADLINE)
 
     def __enter__(self) -> Self:
         return self
@@ -71,12 +76,24 @@ class Listener:
         """Send a frame from the pod."""
         self._raw.send(data)
 
-    def until(self, end: bytes) -> list[bytes]:
-        """The payloads that came before the one that is `end`."""
+    def until_end(self, send: Callable[[bytes], object]) -> list[bytes]:
+        """What has come by the time that a last frame does, which `send` is called to send.
+
+        A busy machine loses a frame now and then, so it is sent until it comes.
+        """
+        end = b"end %d" % next(_numbers)
         found: list[bytes] = []
-        while (payload := self._raw.recv(2048)[14:].rstrip(b"\0")) != end:
-            found.append(payload)
-        return found
+        deadline = time.monotonic() + DEADLINE
+        self._raw.settimeout(PAUSE)
+        while time.monotonic() < deadline:
+            send(end)
+            try:
+                while (payload := self._raw.recv(2048)[14:].rstrip(b"\0")) != end:
+                    found.append(payload)
+            except TimeoutError:
+                continue
+            return [payload for payload in found if not payload.startswith(b"end")]
+        raise AssertionError("not even the last frame has come")
 
     def close(self) -> None:
         """Listen no longer."""

@@ -60,7 +60,7 @@ class Daemon:
         self.source = make_source(self.links)
         is_flow = settings.overlay.topology == model.TOPOLOGY_FLOW
         self.rules = Rules(settings, self._changed) if is_flow else None
-        self.guard = Guard(settings, self._changed)
+        self.guard = Guard(settings, self._underlay, self._changed)
         self._switch = Switch(self.session, self._changed)
         self.heard = time.monotonic()  # when the last news of the nodes came
         self.busy_since: float | None = None  # when the decision in work was made
@@ -130,6 +130,12 @@ class Daemon:
             self.watchtower.metrics.reconciled(outcome, time.monotonic() - began)
             self.watchtower.look()
             self._keep()
+
+    def _underlay(self) -> list[str] | None:
+        """The devices that have this node's tunnel address, None while that is not known."""
+        if self.view is None or self.view.own is None or not self.links.links:
+            return None
+        return [link.name for link in self.links.links_with(self.view.own.vtep)]
 
     def cluster_range(self) -> tuple[str, ...]:
         """All pods' addresses, as CIDRs."""

@@ -51,8 +51,7 @@ class Publisher:
         if self._settings.mtu is not None or view is None or view.own is None:
             return self._settings.mtu
         vtep = view.own.vtep
-        indexes = {address.link for address in links.addresses if address.ip == vtep}
-        mtus = [link.mtu for link in links.links.values() if link.index in indexes]
+        mtus = [link.mtu for link in links.links_with(vtep)]
         return min(mtus) - addresses.overhead(vtep) if mtus else None
 
     def publish(self, view: cluster.View | None, mtu: int | None) -> tuple[str, ...]:

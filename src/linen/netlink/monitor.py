@@ -73,6 +73,11 @@ class Monitor:
         found = [address for address in self.addresses if address.link in indexes]
         return sorted(found, key=lambda address: (address.scope, address.ip))
 
+    def links_with(self, ip: str) -> list[codec.Link]:
+        """The links that have this address."""
+        indexes = {address.link for address in self.addresses if address.ip == ip}
+        return [link for link in self.links.values() if link.index in indexes]
+
     async def run(self) -> NoReturn:
         """Follow the kernel until cancelled."""
         while True:
