@@ -15,6 +15,7 @@ from bench import (
     joins,
     machine,
     plots,
+    pods,
     report,
     rest,
     restarts,
@@ -51,6 +52,7 @@ BENCHMARKS = {
     "flaxd-join": Benchmark("flaxd: nodes that join", joins.measure, joins.ROUNDS),
     "flaxd-rest": Benchmark("flaxd: what it costs at rest", rest.measure, rest.ROUNDS),
     "flaxd-restart": Benchmark("flaxd: restarts under traffic", restarts.measure, restarts.ROUNDS),
+    "kubernetes": Benchmark("Linen in a cluster of kubelets", pods.measure, pods.ROUNDS),
 }
 
 

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Linen on a cluster of real kubelets: from `kubectl apply` to Ready nodes, and what pods wait for.
+
+Three nodes with containerd, their Open vSwitch, and a whole control plane share this machine. The
+images are on the nodes' disks already.
+
+A hundred pods start a few at a time, and all at once. With all at once there is far more to do than
+processors to do it, so a plugin waits for its turn in the middle of it, and what one sees is how
+busy the machine is. `bridge`, timed in the same way, is the scale.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench import timed
+from bench.results import Goal, Outcome, Series, exactly, quantile
+from support.cluster.cluster import PATIENCE, running_cluster
+from support.cluster.linen import Linen, image
+from support.cluster.many import ManyPods
+from support.host import wait_until
+
+if TYPE_CHECKING:
+    from bench.results import Measured
+    from support.cluster.cluster import Cluster
+
+ROUNDS = (3, 6)  # installations: quick, thorough
+NODES = ("node1", "node2", "node3")
+PODS = 100
+FEW = 5
+WAYS = {f"{FEW} pods at a time": FEW, f"{PODS} pods at once": PODS}
+READY_GOAL, ADD_GOAL = 15.0, 10.0  # seconds, milliseconds
+
+
+def measure(rounds: int) -> Outcome:
+    """Install Linen several times, then start pods."""
+    with running_cluster() as cluster, tempfile.TemporaryDirectory(prefix="linen-bench-") as folder:
+        cluster.add_nodes(*NODES, images=[image("linen")])
+        linen = Linen(cluster)
+        ready = [_install(linen)]
+        for _ in range(rounds - 1):
+            _remove(linen)
+            ready.append(_install(linen))
+        linen.wait_until_rolled_out()
+        series = _start_pods(cluster, Path(folder))
+        cost = timed.own_cost(Path(folder))
+    few, at_once = (_p99(series[f"linen ADD, {way}"]) for way in WAYS)
+    goals = [
+        Goal(
+            f"kubectl apply to {len(NODES)} Ready nodes, slowest of {rounds}",
+            exactly(max(ready)),
+            READY_GOAL,
+            "s",
+        ),
+        Goal(f"linen ADD, {FEW} pods at a time, p99", few, ADD_GOAL, "ms"),
+        Goal(f"linen ADD, {PODS} pods at once, p99", at_once, ADD_GOAL, "ms"),
+    ]
+    facts = {"kubectl apply to Ready nodes, fastest, s": round(min(ready), 1)}
+    for label, one in series.items():
+        facts[f"{label}, p99, ms"] = round(_p99(one).value, 1)
+    alone, timed_by_us = cost
+    facts["timing adds to each call, ms"] = round((timed_by_us.median - alone.median) * 1000, 2)
+    samples = {"kubectl apply to Ready nodes, s": ready}
+    return Outcome([*series.values(), *cost], goals, facts, samples)
+
+
+def _install(linen: Linen) -> float:
+    """Seconds from the start of `kubectl apply` until the last node is Ready."""
+    condition = ("wait", "nodes", "--all", "--for=condition=Ready", f"--timeout={PATIENCE}s")
+    begin = time.perf_counter()
+    with subprocess.Popen(
+        linen.cluster.kubectl_command(*condition), stdout=subprocess.DEVNULL
+    ) as waiting:
+        linen.apply()
+        if waiting.wait() != 0:
+            raise TimeoutError(f"no Ready nodes; logs are in {linen.cluster.folder}")
+        return time.perf_counter() - begin
+
+
+def _remove(linen: Linen) -> None:
+    """Uninstall, and wait until no node is Ready."""
+    cluster = linen.cluster
+    linen.wait_until_rolled_out()
+    linen.delete()
+    wait_until(
+        lambda: all(cluster.condition(name).get("status") == "False" for name in NODES),
+        "the nodes to be not Ready",
+        PATIENCE,
+    )
+
+
+def _start_pods(cluster: Cluster, folder: Path) -> dict[str, Series]:
+    """A series for each plugin and each way to start a hundred pods."""
+    nodes = cluster.nodes.values()
+    stand_in = timed.build(folder / "timed")
+    for node in nodes:
+        timed.install(node, stand_in)
+    many = ManyPods(cluster)
+    found = {}
+    for way, step in WAYS.items():
+        for replicas in range(step, PODS + 1, step):
+            many.scale(replicas)
+        for plugin, samples in timed.take(nodes, "ADD").items():
+            label = f"{plugin} ADD, {way}"
+            found[label] = Series(label, samples=samples)
+        many.scale(0)
+        timed.take(nodes, "DEL")
+    many.delete()
+    return found
+
+
+def _p99(series: Series) -> Measured:
+    """Milliseconds, which a hundredth of the calls exceeds."""
+    return quantile([wall * 1000 for wall in series.walls], 0.99)
