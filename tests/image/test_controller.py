@@ -39,6 +39,7 @@ def controller(host: Host, native: dict[str, Image]) -> Iterator[subprocess.Pope
 @pytest.fixture
 def bridge(host: Host, controller: subprocess.Popen[bytes]) -> Host:
     """A host with a bridge that has three pods, and the controller."""
+    wait_until(lambda: ":6653" in host.run("ss", "-ltn").stdout, "the controller to listen", 30)
     assert controller.poll() is None
     host.vsctl("add-br", "br0", "--", "set", "bridge", "br0", "datapath_type=netdev")
     host.vsctl("set-fail-mode", "br0", "secure")
@@ -52,7 +53,7 @@ def bridge(host: Host, controller: subprocess.Popen[bytes]) -> Host:
         host.vsctl("add-port", "br0", pod)
     host.vsctl("set-controller", "br0", "tcp:127.0.0.1:6653")
     connected = ("--bare", "--columns=is_connected", "list", "controller")
-    wait_until(lambda: host.vsctl(*connected) == "true", "the controller")
+    wait_until(lambda: host.vsctl(*connected) == "true", "the bridge to connect", 30)
     return host
 
 
