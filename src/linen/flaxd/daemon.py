@@ -165,7 +165,7 @@ class Daemon:
             self.rules.learn(self.view, decision)
             if await self._write_rules(self.rules):
                 return metrics.CHANGED
-            waiting += self.rules.waiting()
+            waiting = waiting or self.rules.waiting()
             faults += self.rules.faults()
         waiting = waiting or self._publisher.publish(self.view, mtu)
         self._tell(waiting, faults)
