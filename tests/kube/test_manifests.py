@@ -150,6 +150,16 @@ def test_settings_are_flaxds(overlay: str) -> None:
     assert settings.load({}, environment, None).node == "node1"
 
 
+def test_kubelet_remembers_the_settings() -> None:
+    """flaxd's ConfigMap is a volume, too: else kubelet forgets it, and needs the API server."""
+    flaxd = pods_of(rendered("mesh"))["linen"]
+    (container,) = flaxd["containers"]
+    named = {source["configMapRef"]["name"] for source in container["envFrom"]}
+    mounts = {mount["name"] for mount in container["volumeMounts"]}
+    volumes = [volume for volume in flaxd["volumes"] if volume["name"] in mounts]
+    assert named == {volume["configMap"]["name"] for volume in volumes if "configMap" in volume}
+
+
 def test_values_that_people_change_are_in_one_place() -> None:
     """The ConfigMap has a line for just those settings for which linenctl has an option."""
     (values,) = (found["data"] for found in rendered("host-ovs") if found["kind"] == "ConfigMap")
@@ -180,11 +190,16 @@ def test_names_agree_with_the_code() -> None:
     chosen = settings.load({}, settings_of(objects), None)
     spec = pods_of(objects)[manifests.DAEMON_SET]
     flaxd = containers_of(spec)["flaxd"]
-    mounted = {mount["mountPath"] for mount in flaxd["volumeMounts"]}
-    hosts = {volume["hostPath"]["path"] for volume in spec["volumes"]}
+    hosts = {
+        volume["name"]: volume["hostPath"]["path"]
+        for volume in spec["volumes"]
+        if "hostPath" in volume
+    }
+    mounts = flaxd["volumeMounts"]
+    mounted = {mount["mountPath"] for mount in mounts if mount["name"] in hosts}
     socket = chosen.overlay.ovsdb.removeprefix("unix:").replace("/var/run/", "/run/")
 
-    assert mounted == hosts
+    assert mounted == set(hosts.values())
     assert mounted == {
         str(chosen.conflist.parent),
         str(chosen.bin_dir),
