@@ -37,17 +37,19 @@ INTERVAL = 0.01  # seconds from one piece of the long connection to the next
 PAUSE = 0.02  # seconds between two short connections
 PATIENCE = 30  # seconds without a byte, after which a connection is lost
 NUMBER = struct.Struct("!Q")  # what the long connection carries: 1, 2, 3…
+REPEATS = struct.Struct("=100xI")  # struct tcp_info of linux/tcp.h, up to tcpi_total_retrans
 
 
 class Traffic:
     """Traffic that runs. All times are in seconds.
 
-    `pieces`: of the long connection, that have come; `calls`: short connections that were answered.
+    `pieces`: of the long connection, that have come; `repeats`: packets of it that were sent again,
+    being lost or late; `calls`: short connections that were answered.
     `failures`: what went wrong, one sentence each.
     """
 
     def __init__(self) -> None:
-        self.pieces = self.calls = 0
+        self.pieces = self.repeats = self.calls = 0
         self.longest_pause = self.longest_call = 0.0
         self.failures: list[str] = []
         self.stop = threading.Event()
@@ -72,6 +74,8 @@ class Traffic:
         while not self.stop.wait(INTERVAL):
             number += 1
             connection.sendall(NUMBER.pack(number))
+        info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, REPEATS.size)
+        (self.repeats,) = REPEATS.unpack(info)
         connection.shutdown(socket.SHUT_WR)
 
     def receive(self, listener: socket.socket) -> None:
@@ -124,8 +128,9 @@ def running_traffic(pods: Pods, source: str, target: str) -> Iterator[Traffic]:
             for thread in threads:
                 thread.join(2 * PATIENCE)
     log.info(
-        "%d pieces, longest pause %.3f s; %d connections, longest %.3f s",
+        "%d pieces, %d packets again, longest pause %.3f s; %d connections, longest %.3f s",
         traffic.pieces,
+        traffic.repeats,
         traffic.longest_pause,
         traffic.calls,
         traffic.longest_call,
