@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 PLUGINS = ("bridge", "linen")
 _SOURCE = Path(__file__).with_name("timed.c")
 _BIN = "/opt/cni/bin"
-_REAL = "/run/timed"  # the real plugins, on each node
-_LOG = "/run/timed.log"
+_REAL = f"{_BIN}/.timed"  # the real plugins, on each node, where flaxd's pod finds them, too
+_LOG = f"{_REAL}/log"
 _CALLS = 200  # to learn what it costs itself
 
 
