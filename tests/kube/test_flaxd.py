@@ -236,11 +236,17 @@ def test_faults_become_events(node1: KubernetesNode) -> None:
 
 
 def test_kernel_that_keeps_answers_of_services_is_an_event(node1: KubernetesNode) -> None:
-    """An administrator hears of a kernel by which services would not answer pods."""
+    """An administrator hears of a kernel by which services do not answer pods, from now on."""
     setting = "net.bridge.bridge-nf-call-iptables"
-    node1.host.run("sysctl", "-w", f"{setting}=0")
-    with node1.flaxd():
-        wait_until(lambda: any(f"{setting} is 0" in note for note in notes(node1)), "the Event")
+    node1.host.run("sysctl", "-w", f"{setting}=1")
+    with node1.flaxd() as daemon:
+        daemon.wait_for("the overlay works")
+        assert not any(setting in note for note in notes(node1))
+
+        node1.host.run("sysctl", "-w", f"{setting}=0")
+
+        told = f"{setting} is 0"
+        wait_until(lambda: any(told in note for note in notes(node1)), "the Event", 30)
 
 
 def notes(node: KubernetesNode) -> list[str]:

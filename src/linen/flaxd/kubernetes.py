@@ -102,6 +102,7 @@ class KubernetesSource:
             if self._account is not None:
                 tasks.create_task(self._account.run(), name="service account")
             tasks.create_task(self._work(on_view), name="publication")
+            tasks.create_task(self._watch_kernel(), name="kernel's settings")
 
     async def part(self) -> None:
         """Learn whether the daemon ends because its namespace does, with all that is in it.
@@ -143,6 +144,17 @@ class KubernetesSource:
         except* (KubernetesError, TimeoutError) as errors:
             for error in errors.exceptions:
                 log.warning("own Node keeps what it says of Linen: %s", error)
+
+    async def _watch_kernel(self) -> None:
+        """Look again at what this node has to tell when the kernel's settings change."""
+        before: list[str] = []
+        while True:
+            peer = self._own_peer()
+            faults = services.faults(peer.ranges if peer is not None else ())
+            if faults != before:
+                self._wake.set()
+            before = faults
+            await asyncio.sleep(services.PAUSE)
 
     def _watch_account(self) -> Watch[Account] | None:
         name = self._settings.service_account

@@ -16,6 +16,7 @@ from linen.host.node import read_setting
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+PAUSE = 10.0  # seconds between two looks: these files tell nobody that they have changed
 _FOLDER = "/proc/sys/net/bridge"
 
 
