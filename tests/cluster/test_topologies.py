@@ -28,7 +28,7 @@ CONTROLLER = "app.kubernetes.io/name=linen-controller"
 
 @pytest.fixture(scope="module")
 def pods(installed: Linen) -> Iterator[Pods]:
-    """A pod on each node, which lives through all changes."""
+    """A pod on each node."""
     pods = Pods(installed.cluster, "topologies")
     pods.create(*NAMES)
     yield pods
