@@ -9,16 +9,16 @@
 #     GROUP   CLUSTER/NODE, the node's control group, which COMMAND makes
 #     FOLDER  with all files of the cluster
 
-set -u
+set -eu
 group=$1 folder=$2
 shift 2
 
-unshare --net --mount --uts --ipc --pid --fork --kill-child --propagation=private -- "$@"
-status=$?
+status=0
+unshare --net --mount --uts --ipc --pid --fork --kill-child --propagation=private -- "$@" || status=$?
 
 for top in /sys/fs/cgroup /sys/fs/cgroup/*/; do # version 2, and version 1 with its hierarchies
   [ -d "$top/$group" ] || continue
-  find "$top/$group" -depth -type d -exec rmdir {} +
+  find "$top/$group" -depth -type d -exec rmdir {} + || continue # what is in the way has been said
   rmdir --ignore-fail-on-non-empty "$top/${group%/*}"
 done
 [ "$status" -ne 9 ] || rm -rf "$folder"
