@@ -114,7 +114,7 @@ def _chroot(root: Path, command: Sequence[str]) -> str:
         capture_output=True,
         text=True,
         env=environment({}),
-        timeout=60,
+        timeout=300,  # seconds; emulated, Python takes twenty times as long
     )
     assert done.returncode == 0, f"{command}: status {done.returncode}: {done.stderr}"
     return done.stdout + done.stderr
