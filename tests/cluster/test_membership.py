@@ -84,8 +84,8 @@ def test_drain_delete_and_add_again(linen: Linen, cluster: Cluster, pods_of_test
     pods.create("node1-new", "node3-new")
     address = pods.addresses["node3-new"]
     assert ipaddress.ip_address(address) in given
-    pods.exec("node1-new", "ping", "-c1", "-w30", address)
-    pods.exec("node3-new", "ping", "-c1", "-w30", gateway(node))
+    pods.wait_for_ping("node1-new", address)
+    pods.wait_for_ping("node3-new", gateway(node))
 
 
 def test_two_nodes_with_one_tunnel_address(

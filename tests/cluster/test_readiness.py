@@ -67,4 +67,4 @@ def test_node_whose_switch_ends(linen: Linen, cluster: Cluster, pods_of_test: Po
     linen.wait_for_tunnels(cluster.nodes)
     wait_for_message(cluster, "node3", "NetworkUnavailable", "False", "works on this node")
     address = pods_of_test.addresses["node3-a"]
-    pods_of_test.exec("node1-a", "ping", "-c1", "-w30", address)
+    pods_of_test.wait_for_ping("node1-a", address)

@@ -51,7 +51,7 @@ def test_reboot(linen: Linen, cluster: Cluster, pods_of_test: Pods) -> None:
     linen.wait_for_tunnels(cluster.nodes)
     pods.create("node3-new")
     for name in ("node3-stays", "node3-new"):
-        pods.exec("node1-a", "ping", "-c1", "-w30", pods.addresses[name])
+        pods.wait_for_ping("node1-a", pods.addresses[name])
 
     used = {pods.addresses[name] for name in ("node3-stays", "node3-new")}
     wait_until(lambda: linen.leases(node.name) == used, f"no leases but {used}", PATIENCE)

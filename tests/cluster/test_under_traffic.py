@@ -74,6 +74,7 @@ def test_flaxd_is_killed(linen: Linen, traffic: Traffic) -> None:
     traffic.wait_for_more()
 
 
+@pytest.mark.timeout(4 * PATIENCE)
 def test_upgrade(linen: Linen, cluster: Cluster, traffic: Traffic) -> None:
     """Linen can be upgraded with another setting, and taken back, and no connection notices."""
     for node in cluster.nodes.values():
@@ -104,7 +105,7 @@ def test_service_is_killed(
     node.start_service(service)
 
     pods_of_test.create(f"{node.name}-new")
-    pods_of_test.exec(f"{node.name}-new", "ping", "-c1", "-w30", pods.addresses[TARGET])
+    pods_of_test.wait_for_ping(f"{node.name}-new", pods.addresses[TARGET])
 
 
 @pytest.fixture

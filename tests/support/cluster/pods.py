@@ -90,7 +90,11 @@ class Pods:
         """What a command prints that runs in a pod; its failure fails the test."""
         return self.cluster.kubectl("exec", pod, "--", *argv, timeout=timeout)
 
+    def wait_for_ping(self, source: str, address: str) -> None:
+        """Return when a pod's ping is answered: at once, but on a machine that is too busy."""
+        self.exec(source, "sh", "-c", f"until ping -c1 -W2 {address}; do sleep 0.1; done")
+
     def delete(self) -> None:
         """Delete them all, and return when their network is gone, too."""
-        kinds = "pods,services,deployments"
-        self.cluster.kubectl("delete", kinds, f"--selector={self.selector}")
+        kinds = "deployments,services,pods"  # in foreground: deployments with all their pods
+        self.cluster.kubectl("delete", kinds, f"--selector={self.selector}", "--cascade=foreground")

@@ -35,7 +35,7 @@ log = logging.getLogger("traffic")
 
 INTERVAL = 0.01  # seconds from one piece of the long connection to the next
 PAUSE = 0.02  # seconds between two short connections
-PATIENCE = 30  # seconds without a byte, after which a connection is lost
+PATIENCE = 60  # seconds without a byte, after which a connection is lost
 NUMBER = struct.Struct("!Q")  # what the long connection carries: 1, 2, 3…
 REPEATS = struct.Struct("=100xI")  # struct tcp_info of linux/tcp.h, up to tcpi_total_retrans
 
