@@ -322,6 +322,7 @@ def test_vswitchd_comes_back(node1: Host, flaxd: Flaxd) -> None:
     node1.signal("KILL", "ovs-vswitchd")
     wait_until(lambda: flaxd.get("/readyz")[0] == 503, "not ready")
     assert "ovs-vswitchd is not running" in flaxd.get("/readyz")[1]
+    flaxd.wait_for("waiting: ovs-vswitchd is not running")  # once it is not just being restarted
 
     start_again(node1, VSWITCHD)
 
