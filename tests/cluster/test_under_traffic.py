@@ -124,7 +124,8 @@ def no_api_server(cluster: Cluster, traffic: Traffic, caller: Network) -> Iterat
     cluster.plane.ensure_api_server()
 
 
-# Passes by itself. Once, after test_topologies in the same cluster, traffic stopped; nobody knows why.
+# Passes by itself. Once, after test_topologies in the same cluster, traffic stopped; the cause is
+# not known yet.
 @pytest.mark.long
 @pytest.mark.usefixtures("no_api_server")
 def test_api_server_is_away(linen: Linen, cluster: Cluster, pods: Pods, caller: Network) -> None:
