@@ -3,7 +3,8 @@
 
 Everything that can change (the cluster's nodes, OVSDB, this node's devices and files) sets one
 event. One task waits for it, decides from all that is known, and carries the decision out; what
-that changes sets the event again, until there is nothing left to do. At rest nothing runs.
+that changes sets the event again, until there is nothing left to do. At rest nothing runs but a few
+looks at what tells nobody that it has changed: ovs-vswitchd's lock, the firewall, sysctls.
 """
 
 from __future__ import annotations

@@ -10,7 +10,9 @@ from __future__ import annotations
 import ipaddress
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from linen.host.pod_ranges import parse_ranges
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -34,10 +36,8 @@ class Outcome:
 
 def gateways(network: Network) -> set[str]:
     """The addresses that the bridge plugin gives to a network's Linux bridge."""
-    ipam = network.bridge_entry.get("ipam")
-    parts = _dicts(ipam.get("ranges")) if isinstance(ipam, dict) else []
-    parts += [ipam] if isinstance(ipam, dict) else []
-    return {gateway for part in parts if (gateway := _gateway(part))}
+    ranges, _ = parse_ranges(network.bridge_entry, "bridge")
+    return {str(pods.gateway or pods.default_gateway) for pods in ranges}
 
 
 def remove_idle(name: str, own: Collection[str], leaving: Collection[str]) -> Outcome | None:
@@ -86,19 +86,3 @@ def _addresses(kernel: IPRoute, index: int) -> set[str]:
     """Those that somebody gave it: the kernel makes link-local ones by itself."""
     found = {str(address.get_attr("IFA_ADDRESS")) for address in kernel.get_addr(index=index)}
     return {text for text in found if not ipaddress.ip_address(text).is_link_local}
-
-
-def _dicts(sets: Any) -> list[dict[str, Any]]:  # noqa: ANN401 (JSON as it comes)
-    listed = [part for one in sets if isinstance(one, list) for part in one] if sets else []
-    return [part for part in listed if isinstance(part, dict)]
-
-
-def _gateway(part: dict[str, Any]) -> str | None:
-    """A range's gateway: as given, else the first address of its subnet, as host-local has it."""
-    given, subnet = part.get("gateway"), part.get("subnet")
-    try:
-        if isinstance(given, str):
-            return str(ipaddress.ip_address(given))
-        return str(ipaddress.ip_network(subnet)[1]) if isinstance(subnet, str) else None
-    except (ValueError, IndexError):
-        return None

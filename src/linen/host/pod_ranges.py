@@ -36,6 +36,11 @@ class PodRange:
     gateway: Address | None
 
     @property
+    def default_gateway(self) -> Address:
+        """The gateway where none is set."""
+        return self.subnet.network_address + 1
+
+    @property
     def first(self) -> Address:
         """The lowest address of a pod."""
         return self.start or self.subnet.network_address + 1

@@ -11,6 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from linen.kube.objects import mapping
+
 
 @dataclass(frozen=True, slots=True)
 class Account:
@@ -39,12 +41,10 @@ class AccountName:
 
 def parse_account(found: Any) -> Account | None:  # noqa: ANN401 (JSON as it comes)
     """A service account as a watch keeps it; None for what has no name."""
-    metadata = found.get("metadata") if isinstance(found, dict) else None
-    name = metadata.get("name") if isinstance(metadata, dict) else None
+    name = mapping(found, "metadata").get("name")
     return Account(name) if isinstance(name, str) else None
 
 
 def is_ending(namespace: Any) -> bool:  # noqa: ANN401 (JSON as it comes)
     """Whether a namespace is being deleted, with everything in it."""
-    metadata = namespace.get("metadata") if isinstance(namespace, dict) else None
-    return isinstance(metadata, dict) and bool(metadata.get("deletionTimestamp"))
+    return bool(mapping(namespace, "metadata").get("deletionTimestamp"))

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from linen.core import addresses, cluster
+from linen.kube.objects import items, mapping
 
 PREFIX = "linen-cni/"
 VTEP = PREFIX + "vtep"
@@ -84,7 +85,7 @@ class OwnNode:
 
 def parse_record(node: Any) -> NodeRecord | None:  # noqa: ANN401 (JSON as it comes)
     """What a Node, or its metadata alone, says to its peers; None if it has no name."""
-    metadata = _mapping(node, "metadata")
+    metadata = mapping(node, "metadata")
     name = metadata.get("name")
     if not isinstance(name, str) or not 0 < len(name) <= LONGEST_NAME:
         return None
@@ -104,12 +105,12 @@ def parse_record(node: Any) -> NodeRecord | None:  # noqa: ANN401 (JSON as it co
 
 def parse_own(node: Any) -> OwnNode | None:  # noqa: ANN401 (JSON as it comes)
     """What the daemon needs of its own Node; None if it has no name."""
-    metadata, spec, status = (_mapping(node, part) for part in ("metadata", "spec", "status"))
+    metadata, spec, status = (mapping(node, part) for part in ("metadata", "spec", "status"))
     name, uid = metadata.get("name"), metadata.get("uid")
     if not isinstance(name, str) or not isinstance(uid, str):
         return None
     faults: list[str] = []
-    cidrs = [cidr for cidr in _list(spec, "podCIDRs") if isinstance(cidr, str)]
+    cidrs = [cidr for cidr in items(spec, "podCIDRs") if isinstance(cidr, str)]
     ranges = _checked("podCIDRs", ",".join(cidrs), parse_ranges, faults) if cidrs else ()
     return OwnNode(
         name,
@@ -118,7 +119,7 @@ def parse_own(node: Any) -> OwnNode | None:  # noqa: ANN401 (JSON as it comes)
         ranges or (),
         tuple(sorted(_ours(metadata).items())),
         _condition(status),
-        _mapping(metadata, "labels").get(MASTER_LABEL) == "true",
+        mapping(metadata, "labels").get(MASTER_LABEL) == "true",
         tuple(faults),
     )
 
@@ -181,7 +182,7 @@ def quoted(text: str) -> str:
 def _internal_ips(status: dict[str, Any], faults: list[str]) -> tuple[str, ...]:
     """The first usable InternalIP of each family, in the Node's order."""
     found: dict[bool, str] = {}
-    for address in _list(status, "addresses")[:64]:
+    for address in items(status, "addresses")[:64]:
         if not isinstance(address, dict) or address.get("type") != "InternalIP":
             continue
         text = address.get("address")
@@ -193,7 +194,7 @@ def _internal_ips(status: dict[str, Any], faults: list[str]) -> tuple[str, ...]:
 
 
 def _condition(status: dict[str, Any]) -> Condition | None:
-    for condition in _list(status, "conditions"):
+    for condition in items(status, "conditions"):
         if isinstance(condition, dict) and condition.get("type") == NETWORK_UNAVAILABLE:
             keys = ("status", "reason", "message", "lastTransitionTime")
             return Condition(*(str(condition.get(key) or "") for key in keys))
@@ -203,16 +204,6 @@ def _condition(status: dict[str, Any]) -> Condition | None:
 def _ours(metadata: dict[str, Any]) -> dict[str, str]:
     return {
         key: value
-        for key, value in _mapping(metadata, "annotations").items()
+        for key, value in mapping(metadata, "annotations").items()
         if key.startswith(PREFIX) and isinstance(value, str)
     }
-
-
-def _mapping(found: Any, key: str) -> dict[str, Any]:  # noqa: ANN401
-    value = found.get(key) if isinstance(found, dict) else None
-    return value if isinstance(value, dict) else {}
-
-
-def _list(found: dict[str, Any], key: str) -> list[Any]:
-    value = found.get(key)
-    return value if isinstance(value, list) else []

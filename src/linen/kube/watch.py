@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from linen.kube import errors
 from linen.kube.client import JSON, refusal
+from linen.kube.objects import mapping
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -154,7 +155,7 @@ class Watch(Generic[R]):
                 record = self._parse(item)
                 if record is not None:
                     found[record.name] = record
-            about = _mapping(page, "metadata")
+            about = mapping(page, "metadata")
             revision = revision or str(about.get("resourceVersion") or "")
             following = str(about.get("continue") or "")
             if not following:
@@ -197,12 +198,12 @@ class Watch(Generic[R]):
 
     def _apply(self, event: dict[str, Any]) -> bool:
         """Whether an event of the watch changed a record."""
-        kind, found = event.get("type"), _mapping(event, "object")
+        kind, found = event.get("type"), mapping(event, "object")
         if kind == "ERROR":
             code = found.get("code")
             text = f"watching {self._collection}: {found.get('message')}"
             raise refusal(code if isinstance(code, int) else 500, text)
-        revision = _mapping(found, "metadata").get("resourceVersion")
+        revision = mapping(found, "metadata").get("resourceVersion")
         if isinstance(revision, str) and revision:
             self._revision = revision
         if kind not in {"ADDED", "MODIFIED", "DELETED"}:
@@ -223,8 +224,3 @@ class Watch(Generic[R]):
         self.stale_since = None if not problem else self.stale_since or now
         self.problem = problem
         self._on_change()
-
-
-def _mapping(found: dict[str, Any], key: str) -> dict[str, Any]:
-    value = found.get(key)
-    return value if isinstance(value, dict) else {}

@@ -58,7 +58,7 @@ def own_gateway(conflist: Conflist) -> Iterator[Finding]:
             if pods.gateway is None:
                 yield warning(
                     conflist.at(pods.place),
-                    f"no gateway is set, so this node takes {pods.subnet.network_address + 1}",
+                    f"no gateway is set, so this node takes {pods.default_gateway}",
                     cause="every node without one takes the subnet's first address, and in an"
                     " overlay all of them answer for it",
                     cure="set gateway to an address that only this node has",
