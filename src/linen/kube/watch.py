@@ -19,6 +19,7 @@ import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
+from linen import streams
 from linen.kube import errors
 from linen.kube.client import JSON, refusal
 from linen.kube.objects import mapping
@@ -137,10 +138,7 @@ class Watch(Generic[R]):
             self._set_problem(str(reason))
 
     def _pause(self) -> float:
-        if self._failures == 0:
-            return 0
-        doubled = self._pace.first_pause * 2.0 ** min(self._failures - 1, 20)
-        return min(doubled, self._pace.longest_pause) * random.uniform(0.5, 1)  # noqa: S311 (jitter)
+        return streams.pause(self._failures, self._pace.first_pause, self._pace.longest_pause)
 
     async def _list(self) -> None:
         """Replace all records by those of a full list."""

@@ -11,13 +11,14 @@ at once.
 from __future__ import annotations
 
 import asyncio
-import random
 import struct
 from typing import TYPE_CHECKING
 
+from linen import streams
 from linen.core import errors
 from linen.openflow import wire
 from linen.openflow.table import Table
+from linen.streams import LostError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,9 +28,8 @@ if TYPE_CHECKING:
 
 SILENCE = 5.0  # seconds, see `Session`
 PATIENCE = 10.0  # seconds that changes may take; ten thousand nodes need one
-SHORTEST_PAUSE, LONGEST_PAUSE = 0.01, 0.1  # seconds between attempts: without rules no packet goes
+FIRST_PAUSE, LONGEST_PAUSE = 0.02, 0.1  # seconds between attempts: without rules no packet goes
 REFUSED_PAUSE = 5.0  # seconds before a bridge is asked again that refused us
-PIECE = 1 << 18  # bytes: as much as asyncio reads at once
 
 
 class Session:
@@ -68,7 +68,9 @@ class Session:
                 self.problem = str(lost)
                 self._on_change()
             failures = 0 if was_connected else failures + 1
-            await asyncio.sleep(REFUSED_PAUSE if lost.is_refusal else _pause(failures))
+            is_refused = isinstance(lost, _RefusedError)
+            pause = streams.pause(failures, FIRST_PAUSE, LONGEST_PAUSE)
+            await asyncio.sleep(REFUSED_PAUSE if is_refused else pause)
 
     async def apply(self, changes: Changes, *, seconds: float = PATIENCE) -> None:
         """Carry out all changes or none; `table` has them then.
@@ -86,26 +88,23 @@ class Session:
         except TimeoutError:
             connection.abort()
             raise self._unavailable("no answer in time") from None
-        except _LostError as lost:
-            if lost.is_refusal:
-                raise errors.OvsRefused(f"OVS bridge {self.path} refuses rules: {lost}") from None
+        except _RefusedError as refused:
+            raise errors.OvsRefused(f"OVS bridge {self.path} refuses rules: {refused}") from None
+        except LostError as lost:
             raise self._unavailable(f"no answer: {lost}") from None
 
-    async def _serve_one_connection(self) -> tuple[bool, _LostError]:
+    async def _serve_one_connection(self) -> tuple[bool, LostError]:
         """Connect and follow the bridge while it is there; whether that worked, why it ended."""
         try:
-            async with asyncio.timeout(self._silence):
-                reader, writer = await asyncio.open_unix_connection(self.path, limit=PIECE)
-        except TimeoutError:
-            return False, _LostError("no answer in time")
-        except OSError as error:
-            return False, _LostError(error.strerror or str(error))
+            reader, writer = await streams.connect(self.path, self._silence)
+        except LostError as lost:
+            return False, lost
         self.table = Table()
         connection = self._connection = _Connection(writer, self.table, self._on_change)
-        reason = _LostError("the session was ended")
+        reason = LostError("the session was ended")
         try:
             await connection.follow(reader, self._silence)
-        except _LostError as lost:
+        except LostError as lost:
             reason = lost
         finally:
             self._connection = None
@@ -119,23 +118,8 @@ class Session:
         )
 
 
-def _pause(failures: int) -> float:
-    """Seconds until the next attempt: none at first, then longer and longer, and never in step."""
-    if not failures:
-        return 0.0
-    longest = min(LONGEST_PAUSE, SHORTEST_PAUSE * 2.0 ** min(failures, 16))
-    return longest * random.uniform(0.5, 1)  # noqa: S311  (spreads load, guards nothing)
-
-
-class _LostError(Exception):
-    """The connection is of no more use, for this reason.
-
-    `is_refusal`: the bridge is there and does not want what we ask of it.
-    """
-
-    def __init__(self, reason: str, *, is_refusal: bool = False) -> None:
-        super().__init__(reason)
-        self.is_refusal = is_refusal
+class _RefusedError(LostError):
+    """The bridge is there and does not want what we ask of it."""
 
 
 class _Connection:
@@ -153,30 +137,15 @@ class _Connection:
         self._calls: dict[int, tuple[Changes, asyncio.Future[None]]] = {}
 
     async def follow(self, reader: asyncio.StreamReader, silence: float) -> NoReturn:
-        """Ask for the rules, and deal with all that comes. Raises `_LostError` at the end."""
-        clock = asyncio.get_running_loop().time
+        """Ask for the rules, and deal with all that comes. Raises `LostError` at the end."""
         # Both at once: a switch that speaks our version answers the second, another the first.
         self._writer.write(wire.hello(self._next()) + wire.monitor(self._next()))
-        probed, deadline = False, clock() + silence
-        while True:
-            try:
-                async with asyncio.timeout_at(deadline):
-                    data = await reader.read(PIECE)
-            except TimeoutError:
-                if probed:
-                    raise _LostError("no answer in time") from None
-                self._writer.write(wire.message(wire.ECHO_REQUEST, self._next()))
-                probed, deadline = True, clock() + silence
-                continue
-            except OSError as error:
-                raise _LostError(error.strerror or str(error)) from None
-            if not data:
-                raise _LostError("the OVS bridge hung up")
-            self._receive(data)
-            probed, deadline = False, clock() + silence
+        await streams.listen(
+            reader, silence, receive=self._receive, probe=self._probe, peer="the OVS bridge"
+        )
 
     async def apply(self, changes: Changes) -> None:
-        """Send the changes as one bundle, and wait for the answer. Raises `_LostError`."""
+        """Send the changes as one bundle, and wait for the answer. Raises `LostError`."""
         number = self._next()
         done = asyncio.get_running_loop().create_future()
         self._calls[number] = changes, done
@@ -190,25 +159,30 @@ class _Connection:
         """Close the connection at once; `follow` ends by it."""
         self._writer.transport.abort()
 
-    def give_up(self, reason: _LostError) -> None:
+    def give_up(self, reason: LostError) -> None:
         """Tell all who still wait that no answer will come."""
         for _, done in self._calls.values():
             if not done.done():
                 done.set_exception(reason)
 
+    def _probe(self) -> None:
+        self._writer.write(wire.message(wire.ECHO_REQUEST, self._next()))
+
     def _next(self) -> int:
         self._sent += 1
         return self._sent
 
-    def _receive(self, data: bytes) -> None:
+    def _receive(self, data: bytes) -> bool:
+        """Deal with the messages that `data` completes; any data shows that the bridge lives."""
         changed = False
         try:
             for message in self._inbox.feed(data):
                 changed = self._handle(message) or changed
         except (wire.ProtocolError, struct.error, IndexError) as error:
-            raise _LostError(f"what answers is no OpenFlow switch ({error})") from None
+            raise LostError(f"what answers is no OpenFlow switch ({error})") from None
         if changed:
             self._on_change()
+        return True
 
     def _handle(self, message: wire.Message) -> bool:
         """Deal with one message; whether there is news of the rules."""
@@ -225,7 +199,7 @@ class _Connection:
                 # this comes only when it has refused none.
                 self._writer.write(wire.commit(message.transaction))
             case wire.ERROR:
-                raise _LostError(wire.error(message.body), is_refusal=True)
+                raise _RefusedError(wire.error(message.body))
         return False
 
     def _take_rules(self, message: wire.Message) -> bool:

@@ -14,13 +14,14 @@ import asyncio
 import contextlib
 import functools
 import gc
-import random
 from typing import TYPE_CHECKING
 
+from linen import streams
 from linen.core import errors
 from linen.ovsdb import wire
 from linen.ovsdb.blocking import START_OVS, checked
 from linen.ovsdb.replica import Replica
+from linen.streams import LostError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -30,9 +31,8 @@ if TYPE_CHECKING:
 
 SILENCE = 5.0  # seconds, see `Session`
 PATIENCE = 5.0  # seconds that a caller waits for results, unless it says otherwise
-SHORTEST_PAUSE, LONGEST_PAUSE = 0.02, 0.5  # seconds between two attempts to connect
+FIRST_PAUSE, LONGEST_PAUSE = 0.04, 0.5  # seconds between two attempts to connect
 STEADY = 1.0  # seconds after which a connection counts as one that worked
-PIECE = 1 << 18  # bytes: as much as asyncio reads at once
 
 # How to ask for updates, the best first. A third form, monitor_cond_since, resumes where an earlier
 # connection ended, but only clustered databases keep the history that it takes.
@@ -90,7 +90,7 @@ class Session:
                 self.problem = reason
                 self._announce()
             failures = 0 if was_connected and clock() - started > STEADY else failures + 1
-            await asyncio.sleep(_pause(failures))
+            await asyncio.sleep(streams.pause(failures, FIRST_PAUSE, LONGEST_PAUSE))
 
     async def transact(
         self, operations: Sequence[Json], *, seconds: float = PATIENCE
@@ -126,7 +126,7 @@ class Session:
                 replies = await connection.ask(calls)
         except TimeoutError:
             raise self._unavailable("no answer in time") from None
-        except _LostError as lost:
+        except LostError as lost:
             raise self._unavailable(f"no answer: {lost}") from None
         for reply in replies:
             if reply.get("error") is not None:
@@ -136,17 +136,14 @@ class Session:
     async def _serve_one_connection(self) -> tuple[bool, str]:
         """Connect and follow the server while it is there; whether that worked, why it ended."""
         try:
-            async with asyncio.timeout(self._silence):
-                reader, writer = await asyncio.open_unix_connection(self.path, limit=PIECE)
-        except TimeoutError:
-            return False, "no answer in time"
-        except OSError as error:
-            return False, error.strerror or str(error)
+            reader, writer = await streams.connect(self.path, self._silence)
+        except LostError as lost:
+            return False, str(lost)
         connection = self._connection = _Connection(writer, self.replica, self._announce)
         reason = "the session was ended"
         try:
             await connection.follow(reader, self._silence)
-        except _LostError as lost:
+        except LostError as lost:
             reason = str(lost)
         finally:
             self._connection = None
@@ -162,14 +159,6 @@ class Session:
         return errors.Unavailable(f"OVSDB at {self.path} is not available: {reason}", START_OVS)
 
 
-def _pause(failures: int) -> float:
-    """Seconds until the next attempt: none at first, then longer and longer, and never in step."""
-    if not failures:
-        return 0.0
-    longest = min(LONGEST_PAUSE, SHORTEST_PAUSE * 2.0 ** min(failures, 16))
-    return longest * random.uniform(0.5, 1)  # noqa: S311  (spreads load, guards nothing)
-
-
 @contextlib.contextmanager
 def _no_collection() -> Iterator[None]:
     """Spare the garbage collector from looking for cycles in rows, which have none.
@@ -183,10 +172,6 @@ def _no_collection() -> Iterator[None]:
     finally:
         if was_enabled:
             gc.enable()
-
-
-class _LostError(Exception):
-    """The connection is of no more use, for this reason."""
 
 
 class _Connection:
@@ -209,31 +194,14 @@ class _Connection:
         self._calls: dict[int, asyncio.Future[Json]] = {}
 
     async def follow(self, reader: asyncio.StreamReader, silence: float) -> NoReturn:
-        """Ask for the rows, and deal with all that comes. Raises `_LostError` at the end."""
-        clock = asyncio.get_running_loop().time
+        """Ask for the rows, and deal with all that comes. Raises `LostError` at the end."""
         self._step("get_schema", [wire.DATABASE], self._learn_schema)
-        probed, deadline = False, clock() + silence
-        while True:
-            try:
-                async with asyncio.timeout_at(deadline):
-                    data = await reader.read(PIECE)
-            except TimeoutError:
-                if probed:
-                    raise _LostError("no answer in time") from None
-                self._writer.write(wire.request(self._next(), "echo", []))
-                probed, deadline = True, clock() + silence
-                continue
-            except ConnectionError:
-                data = b""
-            except OSError as error:
-                raise _LostError(error.strerror or str(error)) from None
-            if not data:
-                raise _LostError("the server hung up")
-            if self._receive(data):
-                probed, deadline = False, clock() + silence
+        await streams.listen(
+            reader, silence, receive=self._receive, probe=self._probe, peer="the server"
+        )
 
     async def ask(self, calls: list[tuple[str, list[Json]]]) -> list[Json]:
-        """The replies to these calls, which leave in one write. Raises `_LostError`."""
+        """The replies to these calls, which leave in one write. Raises `LostError`."""
         loop = asyncio.get_running_loop()
         asked = {self._next(): loop.create_future() for _ in calls}
         self._calls.update(asked)
@@ -249,7 +217,10 @@ class _Connection:
         """Tell all who still wait that no answer will come."""
         for call in self._calls.values():
             if not call.done():
-                call.set_exception(_LostError(reason))
+                call.set_exception(LostError(reason))
+
+    def _probe(self) -> None:
+        self._writer.write(wire.request(self._next(), "echo", []))
 
     def _next(self) -> int:
         self._sent += 1
@@ -281,18 +252,18 @@ class _Connection:
         self._replica.replace(_result(reply))
         self.synchronized = True
 
-    def _receive(self, data: bytes) -> int:
-        """Deal with the messages that `data` completes; how many that were."""
-        handled, changed = 0, False
+    def _receive(self, data: bytes) -> bool:
+        """Deal with the messages that `data` completes; whether it completes any."""
+        handled = changed = False
         try:
             with _no_collection():
                 for message in self._inbox.feed(data):
                     changed = self._handle(message) or changed
-                    handled += 1
+                    handled = True
         except wire.ProtocolError as error:
-            raise _LostError(f"{NO_SERVER} ({error})") from None
+            raise LostError(f"{NO_SERVER} ({error})") from None
         except (AttributeError, LookupError, TypeError, ValueError) as error:
-            raise _LostError(f"{NO_SERVER} (senseless message: {error!r})") from None
+            raise LostError(f"{NO_SERVER} (senseless message: {error!r})") from None
         if changed:
             self._on_change()
         return handled

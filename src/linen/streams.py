@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What connections that are kept up have in common, whatever is spoken on them.
+
+They are made in time or not at all, a peer that says nothing is asked whether it is still there and
+given up if it does not answer, and between two attempts there is a pause.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import NoReturn
+
+PIECE = 1 << 18  # bytes: as much as asyncio reads at once
+NO_ANSWER = "no answer in time"
+
+
+class LostError(Exception):
+    """A connection is of no more use, or could not be made, for this reason."""
+
+
+async def connect(path: str, seconds: float) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Connect to the unix socket at `path`. Raises `LostError`."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await asyncio.open_unix_connection(path, limit=PIECE)
+    except TimeoutError:
+        raise LostError(NO_ANSWER) from None
+    except OSError as error:
+        raise _lost(error) from None
+
+
+async def listen(
+    reader: asyncio.StreamReader,
+    silence: float,
+    *,
+    receive: Callable[[bytes], bool],
+    probe: Callable[[], None],
+    peer: str,
+) -> NoReturn:
+    """Give all that comes to `receive`, until the connection ends. Raises `LostError`.
+
+    `receive`: whether what came shows that the peer lives. `probe`: ask the peer to show it, called
+    after `silence` seconds without; after as many again it is given up. `peer`: its name.
+    """
+    clock = asyncio.get_running_loop().time
+    probed, deadline = False, clock() + silence
+    while True:
+        try:
+            async with asyncio.timeout_at(deadline):
+                data = await reader.read(PIECE)
+        except TimeoutError:
+            if probed:
+                raise LostError(NO_ANSWER) from None
+            probe()
+            probed, deadline = True, clock() + silence
+            continue
+        except ConnectionError:
+            data = b""
+        except OSError as error:
+            raise _lost(error) from None
+        if not data:
+            raise LostError(f"{peer} hung up")
+        if receive(data):
+            probed, deadline = False, clock() + silence
+
+
+def pause(failures: int, first: float, longest: float) -> float:
+    """Seconds until the next attempt: none at first, then longer and longer, and never in step."""
+    if not failures:
+        return 0.0
+    doubled = min(longest, first * 2.0 ** min(failures - 1, 20))
+    return doubled * random.uniform(0.5, 1)  # noqa: S311  (spreads load, guards nothing)
+
+
+def _lost(error: OSError) -> LostError:
+    return LostError(error.strerror or str(error))
