@@ -7,32 +7,24 @@ would have written there.
 
 from __future__ import annotations
 
-import tempfile
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from support import workers
 from support.clusters import Cluster, KubernetesNode, address_of
-from support.kubernetes import ControlPlane, running_control_plane
-from support.paths import CHECKOUT
+from support.kubernetes import temporary_control_plane
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-NAMESPACE = "linen-system"
+    from support.kubernetes import ControlPlane
 
 
 @contextmanager
 def running_cluster() -> Iterator[Cluster]:
     """A cluster without nodes, with flaxd's roles and policies."""
-    with (
-        tempfile.TemporaryDirectory(prefix="linen-bench-") as folder,
-        running_control_plane(Path(folder)) as plane,
-    ):
-        plane.request("POST", "/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
-        manifests = CHECKOUT / "deploy" / "base"
-        plane.apply(manifests / "rbac.yaml", manifests / "policy.yaml")
+    with temporary_control_plane() as plane:
+        plane.add_rights_of_flaxd()
         with Cluster(plane) as cluster:
             yield cluster
 

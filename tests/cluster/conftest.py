@@ -10,10 +10,12 @@ import pytest
 
 from support.cluster.cluster import Cluster, running_cluster
 from support.cluster.linen import Linen, image
-from support.cluster.pods import Pods
+from support.cluster.pods import running_pods
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from support.cluster.pods import Pods
 
 NODES = ("node1", "node2", "node3")
 PATIENCE = 400  # seconds for a test, with the start of a cluster, on a busy machine
@@ -61,6 +63,5 @@ def cluster(linen: Linen) -> Cluster:
 @pytest.fixture
 def pods_of_test(cluster: Cluster) -> Iterator[Pods]:
     """Where a test's pods belong that are to be gone after it."""
-    pods = Pods(cluster, "one-test")
-    yield pods
-    pods.delete()
+    with running_pods(cluster, "one-test") as pods:
+        yield pods

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support.cluster.pods import Pods
+from support.cluster.pods import running_pods
 from support.cluster.services import OUTSIDE, Service, ask, run
 from support.host import wait_until
 
@@ -34,12 +34,10 @@ def set_all(cluster: Cluster, value: int) -> None:
 def alone(installed: Linen) -> Iterator[Service]:
     """A service of node3's pod alone, with bridged packets hidden from the firewall."""
     cluster = installed.cluster
-    pods = Pods(cluster, "netfilter")
-    pods.create(*PODS)
-    set_all(cluster, 0)
-    yield Service(pods, "alone", "node3-a")
-    set_all(cluster, 1)
-    pods.delete()
+    with running_pods(cluster, "netfilter", *PODS) as pods:
+        set_all(cluster, 0)
+        yield Service(pods, "alone", "node3-a")
+        set_all(cluster, 1)
 
 
 @pytest.mark.parametrize("place", [*PODS, "node1", OUTSIDE])

@@ -14,7 +14,7 @@ import pytest
 from support.cluster.cluster import PATIENCE, Cluster, running_cluster
 from support.cluster.linen import Linen, image
 from support.cluster.pings import running_pings
-from support.cluster.pods import Pods
+from support.cluster.pods import running_pods
 from support.cluster.traffic import running_traffic
 from support.host import wait_until
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from support.cluster.node import Node
+    from support.cluster.pods import Pods
 
 log = logging.getLogger("bundled-ovs")
 
@@ -51,10 +52,8 @@ def bundled() -> Iterator[Linen]:
 @pytest.fixture(scope="module")
 def pods(bundled: Linen) -> Iterator[Pods]:
     """A pod on each node."""
-    pods = Pods(bundled.cluster, "bundled")
-    pods.create(*NAMES)
-    yield pods
-    pods.delete()
+    with running_pods(bundled.cluster, "bundled", *NAMES) as pods:
+        yield pods
 
 
 def daemons(node: Node) -> dict[str, str]:

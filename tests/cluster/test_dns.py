@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support.cluster.pods import Pods
+from support.cluster.pods import running_pods
 from support.cluster.services import Service, ask, run
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from support.cluster.cluster import Cluster
     from support.cluster.linen import Linen
+    from support.cluster.pods import Pods
 
 PODS = ("node1-a", "node2-a", "node3-a")
 ENOUGH = 20  # questions: the server has a pod on two nodes, and each must have been asked
@@ -24,10 +25,8 @@ ENOUGH = 20  # questions: the server has a pod on two nodes, and each must have 
 def pods(installed: Linen) -> Iterator[Pods]:
     """A pod on each node, on a cluster with DNS."""
     installed.cluster.add_dns()
-    pods = Pods(installed.cluster, "dns")
-    pods.create(*PODS)
-    yield pods
-    pods.delete()
+    with running_pods(installed.cluster, "dns", *PODS) as pods:
+        yield pods
     installed.cluster.delete_dns()
 
 

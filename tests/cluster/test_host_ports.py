@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support.cluster.pods import HTTP_PORT, UDP_PORT, Pods
+from support.cluster.pods import HTTP_PORT, UDP_PORT, running_pods
 from support.cluster.services import OUTSIDE, ask, ask_udp
 from support.host import wait_until
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from support.cluster.cluster import Cluster
     from support.cluster.linen import Linen
+    from support.cluster.pods import Pods
 
 SERVER = "node1-server"
 HOST_HTTP, HOST_UDP = 30080, 30081
@@ -26,11 +27,9 @@ PLACES = (SERVER, "node1-a", "node2-a", "node1", "node2", OUTSIDE)
 @pytest.fixture(scope="module")
 def pods(installed: Linen) -> Iterator[Pods]:
     """A pod with hostPorts on node1, and pods that call it."""
-    pods = Pods(installed.cluster, "host-ports")
-    pods.create("node1-a", "node2-a")
-    add_server(pods)
-    yield pods
-    pods.delete()
+    with running_pods(installed.cluster, "host-ports", "node1-a", "node2-a") as pods:
+        add_server(pods)
+        yield pods
 
 
 def add_server(pods: Pods) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support.cluster.pods import Pods
+from support.cluster.pods import running_pods
 from support.cluster.services import OUTSIDE, Service, ask, ask_udp
 
 if TYPE_CHECKING:
@@ -26,10 +26,8 @@ def alone(installed: Linen) -> Iterator[Service]:
     nodes = installed.cluster.nodes.values()
     for node in nodes:
         node.restart_proxy("iptables")
-    pods = Pods(installed.cluster, "iptables")
-    pods.create(*PODS)
-    yield Service(pods, "alone", "node3-a")
-    pods.delete()
+    with running_pods(installed.cluster, "iptables", *PODS) as pods:
+        yield Service(pods, "alone", "node3-a")
     for node in nodes:
         node.restart_proxy("nftables")
 

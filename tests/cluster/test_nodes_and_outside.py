@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support.cluster import fabric
-from support.cluster.pods import HTTP_PORT, UDP_PORT, Pods
+from support.cluster.pods import HTTP_PORT, UDP_PORT, running_pods
 from support.cluster.services import OUTSIDE, ask, ask_udp, run
 from support.host import wait_until
 from support.paths import KUBERNETES
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from support.cluster.cluster import Cluster
     from support.cluster.linen import Linen
+    from support.cluster.pods import Pods
 
 PODS = ("node1-a", "node2-a", "node3-a")
 HOSTS = ("node1-host", "node2-host", "node3-host")
@@ -30,19 +31,15 @@ HOSTS = ("node1-host", "node2-host", "node3-host")
 @pytest.fixture(scope="module")
 def pods(installed: Linen) -> Iterator[Pods]:
     """A pod on each node."""
-    pods = Pods(installed.cluster, "outside")
-    pods.create(*PODS)
-    yield pods
-    pods.delete()
+    with running_pods(installed.cluster, "outside", *PODS) as pods:
+        yield pods
 
 
 @pytest.fixture(scope="module")
 def hosts(installed: Linen) -> Iterator[Pods]:
     """What serves on the nodes themselves."""
-    hosts = Pods(installed.cluster, "hosts")
-    hosts.create(*HOSTS, hostNetwork=True)
-    yield hosts
-    hosts.delete()
+    with running_pods(installed.cluster, "hosts", *HOSTS, hostNetwork=True) as hosts:
+        yield hosts
 
 
 @pytest.fixture(scope="module")

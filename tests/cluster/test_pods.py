@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support.cluster.pods import FILES_PORT, HTTP_PORT, UDP_PORT, Pods
+from support.cluster.pods import FILES_PORT, HTTP_PORT, UDP_PORT, running_pods
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from support.cluster.linen import Linen
+    from support.cluster.pods import Pods
 
 NAMES = ("node1-a", "node1-b", "node2-a", "node3-a")
 MTU = 1450  # that of the network between the nodes, 1500, less VXLAN's 50
@@ -22,10 +23,8 @@ HEADERS = 28  # bytes of IPv4 and ICMP before what ping sends
 @pytest.fixture(scope="module")
 def pods(installed: Linen) -> Iterator[Pods]:
     """Two pods on one node, and one on each other."""
-    pods = Pods(installed.cluster, "pods")
-    pods.create(*NAMES)
-    yield pods
-    pods.delete()
+    with running_pods(installed.cluster, "pods", *NAMES) as pods:
+        yield pods
 
 
 def test_every_pod_has_an_address_of_its_nodes_range(pods: Pods) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support.cluster.pods import FILES_PORT, Pods
+from support.cluster.pods import FILES_PORT, running_pods
 from support.cluster.services import OUTSIDE, Service, ask, ask_udp, run
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from support.cluster.cluster import Cluster
     from support.cluster.linen import Linen
+    from support.cluster.pods import Pods
 
 NODES = ("node1", "node2", "node3")
 PODS = ("node1-a", "node2-a", "node3-a")
@@ -30,10 +31,8 @@ ENOUGH = 36
 @pytest.fixture(scope="module")
 def pods(installed: Linen) -> Iterator[Pods]:
     """A pod on each node, all of which both serve and call."""
-    pods = Pods(installed.cluster, "services")
-    pods.create(*PODS)
-    yield pods
-    pods.delete()
+    with running_pods(installed.cluster, "services", *PODS) as pods:
+        yield pods
 
 
 @pytest.fixture(scope="module")

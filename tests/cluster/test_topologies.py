@@ -11,13 +11,14 @@ import pytest
 
 from support.cluster.cluster import PATIENCE
 from support.cluster.linen import Linen, image
-from support.cluster.pods import Pods
+from support.cluster.pods import running_pods
 from support.host import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from support.cluster.cluster import Cluster
+    from support.cluster.pods import Pods
 
 pytestmark = [
     pytest.mark.long,  # in one cluster with test_under_traffic, that one has failed afterwards
@@ -32,10 +33,8 @@ CONTROLLER = "app.kubernetes.io/name=linen-controller"
 @pytest.fixture(scope="module")
 def pods(installed: Linen) -> Iterator[Pods]:
     """A pod on each node."""
-    pods = Pods(installed.cluster, "topologies")
-    pods.create(*NAMES)
-    yield pods
-    pods.delete()
+    with running_pods(installed.cluster, "topologies", *NAMES) as pods:
+        yield pods
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from support.cluster.cluster import PATIENCE
-from support.cluster.pods import Pods, template
+from support.cluster.pods import running_pods, template
 from support.cluster.settings import STATIC_PODS
 from support.cluster.traffic import ask, network, running_traffic
 from support.host import wait_until
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from support.cluster.cluster import Cluster
     from support.cluster.linen import Linen
     from support.cluster.node import Node
+    from support.cluster.pods import Pods
     from support.cluster.traffic import Network, Traffic
 
 SOURCE, TARGET = "node1-source", "node2-target"
@@ -29,12 +30,10 @@ OTHER_TAG = "docker.io/library/linen:next"
 @pytest.fixture(scope="module")
 def pods(installed: Linen) -> Iterator[Pods]:
     """Two pods on two nodes, which nobody restarts meanwhile."""
-    pods = Pods(installed.cluster, "traffic")
-    pods.create(SOURCE, TARGET)
-    before = containers(pods)
-    yield pods
-    assert containers(pods) == before
-    pods.delete()
+    with running_pods(installed.cluster, "traffic", SOURCE, TARGET) as pods:
+        before = containers(pods)
+        yield pods
+        assert containers(pods) == before
 
 
 @pytest.fixture

@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import TYPE_CHECKING
 
 import pytest
 
 from support.host import wait_until
-from support.overlays import Overlay, Ping, kill_switch, running_overlay, start_switch, state
+from support.overlays import Overlay, Ping, restart_switch, running_overlay, state
 from support.vxlan import Listener, frame
 
 if TYPE_CHECKING:
@@ -95,26 +94,20 @@ def test_the_health_of_peers_is_told_without_bfd(overlay: Overlay) -> None:
 
 def test_a_restart_of_the_switch(overlay: Overlay) -> None:
     """When ovs-vswitchd was killed and is back, every pod reaches every other again."""
-    node = overlay.lab.node("node2")
-    kill_switch(node)
-    start_switch(node)
+    restart_switch(overlay.lab.node("node2"))
 
     assert overlay.lab.ping_matrix().complete
 
 
 def test_a_node_that_leaves_is_not_heard(overlay: Overlay) -> None:
     """A node that is taken out of the list reaches nobody, until it is there again."""
-    whole = overlay.peers.read_text()
-    document = json.loads(whole)
-    document["nodes"] = document["nodes"][:2]
-    overlay.peers.write_text(json.dumps(document))
     node1 = overlay.lab.node("node1")
-    wait_until(lambda: len(state(node1)["peers"]) == 1, "node3 to leave")
-    wait_until(lambda: _rules_of(overlay, "10.245.2.4") == 0, "its rules to go")
+    with overlay.without_node3():
+        wait_until(lambda: len(state(node1)["peers"]) == 1, "node3 to leave")
+        wait_until(lambda: _rules_of(overlay, "10.245.2.4") == 0, "its rules to go")
 
-    assert node1.run(["ping", "-c1", "-W1", "10.244.3.2"], pod="a", check=False).returncode == 1
+        assert node1.run(["ping", "-c1", "-W1", "10.244.3.2"], pod="a", check=False).returncode == 1
 
-    overlay.peers.write_text(whole)
     assert overlay.lab.ping_matrix().complete
 
 

@@ -3,13 +3,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 import pytest
 
 from support.host import wait_until
-from support.overlays import Overlay, Ping, kill_switch, running_overlay, start_switch, state
+from support.overlays import Overlay, Ping, restart_switch, running_overlay, state
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,27 +42,21 @@ def test_restart_of_the_daemon_loses_no_packet(overlay: Overlay) -> None:
 
 def test_every_pod_is_reached_after_a_restart_of_the_switch(overlay: Overlay) -> None:
     """When ovs-vswitchd was killed and is back, every pod reaches every other again."""
-    node = overlay.lab.node("node2")
-    kill_switch(node)
-    start_switch(node)
+    restart_switch(overlay.lab.node("node2"))
 
     assert overlay.lab.ping_matrix().complete
 
 
 def test_a_node_that_leaves_and_comes_back(overlay: Overlay) -> None:
     """A node that is taken out of the file loses its tunnels, and is reached again when back."""
-    whole = overlay.peers.read_text()
-    document = json.loads(whole)
-    document["nodes"] = document["nodes"][:2]
-    overlay.peers.write_text(json.dumps(document))
     node = overlay.lab.node("node1")
 
     def ports() -> list[str]:
         return node.run(["ovs-vsctl", "list-ports", "br0"]).stdout.split()
 
-    wait_until(lambda: ports() == ["vxif10_245_2_3"], "the tunnel to go")
+    with overlay.without_node3():
+        wait_until(lambda: ports() == ["vxif10_245_2_3"], "the tunnel to go")
 
-    overlay.peers.write_text(whole)
     assert overlay.lab.ping_matrix().complete
 
 

@@ -3,33 +3,25 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx2
 import pytest
 
 from support.host import wait_until
-from support.kubernetes import ControlPlane, running_control_plane
-from support.paths import CHECKOUT
+from support.kubernetes import temporary_control_plane
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-NAMESPACE = "linen-system"
+    from support.kubernetes import ControlPlane
 
 
 @pytest.fixture(scope="session")
 def running_plane() -> Iterator[ControlPlane]:
     """A control plane with flaxd's service account, roles and policies."""
-    with (
-        tempfile.TemporaryDirectory(prefix="linen-kube-") as folder,
-        running_control_plane(Path(folder)) as plane,
-    ):
-        plane.request("POST", "/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
-        manifests = CHECKOUT / "deploy" / "base"
-        plane.apply(manifests / "rbac.yaml", manifests / "policy.yaml")
+    with temporary_control_plane() as plane:
+        plane.add_rights_of_flaxd()
         wait_until(lambda: is_policy_in_force(plane), "the API server to follow the policies", 30)
         yield plane
 

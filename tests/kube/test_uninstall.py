@@ -3,18 +3,17 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from support.host import wait_until
-from support.kubernetes import running_control_plane
+from support.kubernetes import temporary_control_plane
 from support.manifests import DEPLOY, OVERLAYS, kubectl, linenctl
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from support.kubernetes import ControlPlane
 
@@ -25,21 +24,10 @@ ROLES = "/apis/rbac.authorization.k8s.io/v1/clusterroles"
 @pytest.fixture(scope="module")
 def controlled_plane() -> Iterator[ControlPlane]:
     """A control plane whose controllers delete what belongs to something deleted."""
-    with (
-        tempfile.TemporaryDirectory(prefix="linen-kube-") as folder,
-        running_control_plane(Path(folder)) as plane,
-    ):
-        flags = {
-            "kubeconfig": plane.client_kubeconfig(plane.pki.admin),
-            "service-account-private-key-file": plane.pki.account_key,
-            "root-ca-file": plane.ca,
-            "leader-elect": "false",
-            "secure-port": 0,
-            "cert-dir": folder,
-        }
-        plane.programs.start("kube-controller-manager", flags)
-        path = "/api/v1/namespaces/default/serviceaccounts/default"
-        plane.programs.wait_for("kube-controller-manager", lambda: plane.admin.get(path).is_success)
+    with temporary_control_plane() as plane:
+        # Any port: other clusters may run on this machine's loopback.
+        manager = plane.controller_manager_flags() | {"secure-port": 0}
+        plane.start_controllers({"kube-controller-manager": manager})
         yield plane
 
 

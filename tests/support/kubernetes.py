@@ -13,20 +13,23 @@ It is reachable on loopback; `relay.Relay` carries it into a network namespace.
 from __future__ import annotations
 
 import socket
+import tempfile
 import time
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx2
 import yaml
 
+from linen.host.manifests import NAMESPACE
 from support import pki
+from support.paths import CHECKOUT
 from support.programs import Programs
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Iterable, Iterator
-    from pathlib import Path
+    from collections.abc import Iterable, Iterator, Mapping
 
 ISSUER = "https://kubernetes.default.svc"
 SERVICES = "10.96.0.0/16"
@@ -155,7 +158,35 @@ class ControlPlane:
         except httpx2.TransportError:
             return False
 
+    def start_controllers(self, programs: Mapping[str, dict[str, Any]]) -> None:
+        """Start kube-controller-manager, and what else is named, with these flags.
+
+        Returns when the controllers work: namespaces have got their service account.
+        """
+        for program, flags in programs.items():
+            client = self.pki.client(f"system:{program}")
+            config = self.client_kubeconfig(client, f"https://{LOOPBACK}:{self.port}")
+            roles = ("kubeconfig", "authentication-kubeconfig", "authorization-kubeconfig")
+            common = {"leader-elect": "false", "cert-dir": self.folder / program}
+            self.programs.start(program, dict.fromkeys(roles, config) | common | flags)
+        path = "/api/v1/namespaces/default/serviceaccounts/default"
+        self.programs.wait_for("kube-controller-manager", lambda: self.admin.get(path).is_success)
+
+    def controller_manager_flags(self) -> dict[str, Any]:
+        """What a controller manager needs to make tokens, and to act under its own accounts."""
+        return {
+            "service-account-private-key-file": self.pki.account_key,
+            "root-ca-file": self.ca,
+            "use-service-account-credentials": "true",
+        }
+
     # --- what tests do as administrators ---
+
+    def add_rights_of_flaxd(self) -> None:
+        """Make flaxd's namespace, service account, roles and policies."""
+        self.request("POST", "/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
+        manifests = CHECKOUT / "deploy" / "base"
+        self.apply(manifests / "rbac.yaml", manifests / "policy.yaml")
 
     def request(self, method: str, path: str, body: Any = None, **options: Any) -> Any:
         """The parsed answer to an administrator's request; a refusal fails the test."""
@@ -332,6 +363,16 @@ def running_control_plane(
         yield plane
     finally:
         plane.close()
+
+
+@contextmanager
+def temporary_control_plane() -> Iterator[ControlPlane]:
+    """A control plane on loopback whose files end with the block, too."""
+    with (
+        tempfile.TemporaryDirectory(prefix="linen-kube-") as folder,
+        running_control_plane(Path(folder)) as plane,
+    ):
+        yield plane
 
 
 def free_ports(count: int) -> list[int]:

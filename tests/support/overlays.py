@@ -57,6 +57,18 @@ class Overlay:
         daemon.terminate()
         assert daemon.wait(timeout=10) == 0
 
+    @contextmanager
+    def without_node3(self) -> Iterator[None]:
+        """Take node3 out of the list of nodes for as long as the block lasts."""
+        whole = self.peers.read_text()
+        document = json.loads(whole)
+        document["nodes"] = document["nodes"][:2]
+        self.peers.write_text(json.dumps(document))
+        try:
+            yield
+        finally:
+            self.peers.write_text(whole)
+
 
 @contextmanager
 def running_overlay(
@@ -137,15 +149,11 @@ def is_whole(node: Node) -> bool:
 # --- the switch ---
 
 
-def kill_switch(node: Node) -> None:
-    """Kill the node's ovs-vswitchd; return when it is dead."""
+def restart_switch(node: Node) -> None:
+    """Kill the node's ovs-vswitchd and start it; return when it has carried out what OVSDB says."""
     pid = node.run(["cat", SWITCH_PIDFILE]).stdout.strip()
     node.run(["kill", "-KILL", pid])
     wait_until(lambda: _is_dead(node, pid), "ovs-vswitchd to end")
-
-
-def start_switch(node: Node) -> None:
-    """Start it again, and return when it has carried out what OVSDB says."""
     node.run(["ovs-vswitchd", "unix:/var/run/openvswitch/db.sock", "--pidfile", "--detach"])
 
 

@@ -38,7 +38,13 @@ class Cluster:
         self.plane = plane
         self.nodes: dict[str, Node] = {}
         self.kubeconfig = plane.admin_kubeconfig(f"https://{fabric.address}:{plane.port}")
-        self._start_controllers()
+        manager = {"allocate-node-cidrs": "true", "cluster-cidr": settings.POD_NETWORK}
+        plane.start_controllers(
+            {
+                "kube-controller-manager": plane.controller_manager_flags() | manager,
+                "kube-scheduler": {},
+            }
+        )
 
     # --- nodes ---
 
@@ -142,29 +148,6 @@ class Cluster:
     def delete_dns(self) -> None:
         """Take the DNS server away, with its pods."""
         self.kubectl("delete", f"--filename={_DNS}", "--cascade=foreground")
-
-    def _start_controllers(self) -> None:
-        """Start the controller manager and the scheduler; return when there can be pods."""
-        url = f"https://127.0.0.1:{self.plane.port}"
-        keys = self.plane.pki
-        manager = {
-            "allocate-node-cidrs": "true",
-            "cluster-cidr": settings.POD_NETWORK,
-            "service-account-private-key-file": keys.account_key,
-            "root-ca-file": self.plane.ca,
-            "use-service-account-credentials": "true",
-        }
-        for program, flags in {"kube-controller-manager": manager, "kube-scheduler": {}}.items():
-            client = keys.client(f"system:{program}")
-            config = self.plane.client_kubeconfig(client, url)
-            roles = ("kubeconfig", "authentication-kubeconfig", "authorization-kubeconfig")
-            common = {"leader-elect": "false", "cert-dir": self.folder / program}
-            self.plane.programs.start(program, dict.fromkeys(roles, config) | common | flags)
-        self.plane.programs.wait_for("kube-controller-manager", self._has_account)
-
-    def _has_account(self) -> bool:
-        path = "/api/v1/namespaces/default/serviceaccounts/default"
-        return self.plane.admin.get(path).is_success
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from linen import __version__
+from linen.host.manifests import NAMESPACE
 from support.cluster.cluster import PATIENCE
 from support.host import wait_until
 from support.paths import CHECKOUT
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
     from support.cluster.cluster import Cluster
 
-NAMESPACE = "linen-system"
 CONFLIST = "/etc/cni/net.d/linen.conflist"
 _LEASES = "/var/lib/cni/networks/linen-network"
 

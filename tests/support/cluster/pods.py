@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from support.cluster import images
 from support.cluster.cluster import PATIENCE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from support.cluster.cluster import Cluster
 
@@ -98,3 +99,15 @@ class Pods:
         """Delete them all, and return when their network is gone, too."""
         kinds = "deployments,services,pods"  # in foreground: deployments with all their pods
         self.cluster.kubectl("delete", kinds, f"--selector={self.selector}", "--cascade=foreground")
+
+
+@contextmanager
+def running_pods(cluster: Cluster, group: str, *names: str, **spec: Any) -> Iterator[Pods]:
+    """Pods that are Ready, and more if the block makes some; all are deleted when it ends."""
+    pods = Pods(cluster, group)
+    try:
+        if names:
+            pods.create(*names, **spec)
+        yield pods
+    finally:
+        pods.delete()
