@@ -47,8 +47,9 @@ def wait_until(condition: Callable[[], bool]) -> None:
 
 
 def start_up(lab: str) -> subprocess.Popen[str]:
-    """Start `linenctl lab up`."""
-    argv = [*LINENCTL, "lab", "up", "--name", lab, "--nodes", str(NODES)]
+    """Start `linenctl lab up`, as from a terminal: a shell's background jobs ignore SIGINT."""
+    command = [*LINENCTL, "lab", "up", "--name", lab, "--nodes", str(NODES)]
+    argv = ["env", "--default-signal=INT", *command]
     return subprocess.Popen(argv, stderr=subprocess.PIPE, text=True, start_new_session=True)
 
 
