@@ -29,7 +29,7 @@ from support.labs import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 DEADLINE = 20  # seconds
@@ -46,10 +46,17 @@ def wait_until(condition: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
+@pytest.fixture(autouse=True)
+def as_from_a_terminal() -> Iterator[None]:
+    """What tests start heeds SIGINT: it would inherit that a shell's background jobs ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def start_up(lab: str) -> subprocess.Popen[str]:
-    """Start `linenctl lab up`, as from a terminal: a shell's background jobs ignore SIGINT."""
-    command = [*LINENCTL, "lab", "up", "--name", lab, "--nodes", str(NODES)]
-    argv = ["env", "--default-signal=INT", *command]
+    """Start `linenctl lab up`."""
+    argv = [*LINENCTL, "lab", "up", "--name", lab, "--nodes", str(NODES)]
     return subprocess.Popen(argv, stderr=subprocess.PIPE, text=True, start_new_session=True)
 
 
