@@ -97,6 +97,9 @@ class Outlet(model.Value):
         self.vni = vni
         self.dst_port = dst_port
 
+    def __hash__(self) -> int:  # type: ignore[override]  # unlike other values: never changed
+        return hash((self.port, self.vni, self.dst_port))
+
 
 def common_rules(outlet: Outlet) -> list[Rule]:
     """The rules that do not depend on the peers.
