@@ -149,11 +149,16 @@ def is_whole(node: Node) -> bool:
 # --- the switch ---
 
 
-def restart_switch(node: Node) -> None:
-    """Kill the node's ovs-vswitchd and start it; return when it has carried out what OVSDB says."""
+def kill_switch(node: Node) -> None:
+    """Kill the node's ovs-vswitchd; return when it is dead."""
     pid = node.run(["cat", SWITCH_PIDFILE]).stdout.strip()
     node.run(["kill", "-KILL", pid])
     wait_until(lambda: _is_dead(node, pid), "ovs-vswitchd to end")
+
+
+def restart_switch(node: Node) -> None:
+    """Kill it and start it again; return when it has carried out what OVSDB says."""
+    kill_switch(node)
     node.run(["ovs-vswitchd", "unix:/var/run/openvswitch/db.sock", "--pidfile", "--detach"])
 
 
