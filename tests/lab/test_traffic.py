@@ -6,11 +6,11 @@ from __future__ import annotations
 import json
 import selectors
 import socket
-import threading
 import time
 from typing import TYPE_CHECKING
 
 from support.labs import linenctl
+from support.reach import MEGABYTE, send_stream
 
 if TYPE_CHECKING:
     from linen.lab.cluster import Lab
@@ -100,34 +100,9 @@ def count_frames(raw: socket.socket, seconds: float) -> int:
 
 def test_a_stream_arrives_whole(overlay: Lab) -> None:
     """A megabyte of TCP crosses nodes unharmed: no checksum or segment is left to hardware."""
-    server_pod, client_pod, _ = overlay.pods()
-    data = bytes(range(256)) * 4096
-    received = bytearray()
+    server, client, _ = overlay.pods()
 
-    def serve(listener: socket.socket) -> None:
-        connection, _ = listener.accept()
-        with connection:
-            connection.settimeout(DEADLINE)
-            while chunk := connection.recv(65536):
-                received.extend(chunk)
-
-    stream = (socket.AF_INET, socket.SOCK_STREAM)
-    with (
-        server_pod.node.open_pod_socket(server_pod.name, *stream) as listener,
-        client_pod.node.open_pod_socket(client_pod.name, *stream) as client,
-    ):
-        for one in (listener, client):
-            one.settimeout(DEADLINE)
-        listener.bind((str(server_pod.addresses[0]), 7))
-        listener.listen()
-        server = threading.Thread(target=serve, args=[listener])
-        server.start()
-        client.connect((str(server_pod.addresses[0]), 7))
-        client.sendall(data)
-        client.shutdown(socket.SHUT_WR)
-        server.join(DEADLINE)
-
-    assert bytes(received) == data
+    assert send_stream(client, server, str(server.addresses[0])) == MEGABYTE
 
 
 def test_cut_and_heal(overlay: Lab) -> None:

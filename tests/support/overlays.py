@@ -8,10 +8,11 @@ import json
 import re
 import subprocess
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from linen.lab.cluster import Lab
-from linen.lab.description import POD_NETWORK, describe
+from linen.lab.description import describe
 from support.daemons import FLAXD
 from support.host import wait_until
 from support.labs import fresh_name
@@ -20,11 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from linen.lab.description import LabDescription
+    from linen.lab.description import LabDescription, PodFamily, VtepFamily
     from linen.lab.node import Node
 
 CONFLIST = "/etc/cni/net.d/linen.conflist"
-POD_NETWORK_IPV6 = "fd00:10:244::/48"
 SWITCH_PIDFILE = "/var/run/openvswitch/ovs-vswitchd.pid"
 LISTEN = ("127.0.0.1", 9474)  # flaxd's default
 
@@ -57,6 +57,17 @@ class Overlay:
         daemon.terminate()
         assert daemon.wait(timeout=10) == 0
 
+    def change_pods(self, family: PodFamily) -> None:
+        """Give the nodes pod ranges of other IP versions, and pods that have such addresses."""
+        for old in self.lab.pods():
+            self.lab.del_pod(old.name)
+        description = replace(self.lab.description, pod_family=family)
+        self.peers.write_text(json.dumps(_cluster(description)))
+        for node, pod in zip(self.lab.nodes.values(), "abc", strict=True):
+            ranges = description.pod_ranges(node.description)
+            wait_for_gateways(node, [str(one.gateway) for one in ranges])
+            self.lab.add_pod(node.name, pod)
+
     @contextmanager
     def without_node3(self) -> Iterator[None]:
         """Take node3 out of the list of nodes for as long as the block lasts."""
@@ -72,54 +83,56 @@ class Overlay:
 
 @contextmanager
 def running_overlay(
-    folder: Path, *options: str, dual_stack: bool = False, ipv6_underlay: bool = False
+    folder: Path,
+    *options: str,
+    pod_family: PodFamily = "ipv4",
+    vtep_family: VtepFamily = "ipv4",
 ) -> Iterator[Overlay]:
-    """The overlay, once every pod reaches every other over IPv4.
+    """The overlay, once every pod reaches every other.
 
-    `folder`: for the daemons' file of nodes. `dual_stack`: pods have an IPv6 address, too.
-    `ipv6_underlay`: tunnels are between IPv6 addresses.
+    `folder`: for the daemons' file of nodes. `pod_family`: which addresses pods have.
+    `vtep_family`: which addresses the underlay has.
     """
-    description = describe(nodes=3, topology="mesh", name=fresh_name())
+    description = describe(
+        3, "mesh", name=fresh_name(), pod_family=pod_family, vtep_family=vtep_family
+    )
     peers = folder / "nodes.json"
-    cluster = _cluster(description, dual_stack=dual_stack)
-    for number, record in enumerate(cluster["nodes"] if ipv6_underlay else (), 1):
-        record["vtep"] = f"fd00:10:245::{number}"
-    peers.write_text(json.dumps(cluster))
+    peers.write_text(json.dumps(_cluster(description)))
     with Lab.started(description) as lab:
         running = Overlay(lab, peers, options)
         for node, pod in zip(lab.nodes.values(), "abc", strict=True):
             node.run(["sh", "-c", "rm /etc/cni/net.d/*"])
-            if ipv6_underlay:
-                vtep = f"fd00:10:245::{node.description.index}/64"
-                node.run(["ip", "address", "add", vtep, "dev", "br-phy", "nodad"])
             running.start_flaxd(node)
             lab.add_pod(node.name, pod)
         assert lab.ping_matrix().complete
         yield running
 
 
-def _cluster(description: LabDescription, *, dual_stack: bool) -> dict[str, Any]:
-    """The daemons' file of nodes."""
-    cluster_range = [str(POD_NETWORK)]
-    nodes: list[dict[str, Any]] = [
-        {"name": n.name, "vtep": str(n.vtep.ip), "ranges": [f"10.244.{n.index}.0/24"]}
-        for n in description.nodes
-    ]
-    if dual_stack:
-        cluster_range.append(POD_NETWORK_IPV6)
-        for number, node in enumerate(nodes, 1):
-            node["ranges"].append(f"fd00:10:244:{number}::/64")
-    return {"clusterRange": cluster_range, "nodes": nodes}
+def _cluster(description: LabDescription) -> dict[str, Any]:
+    """The daemons' file of nodes; the first is the master, should it be a star."""
+    ranges = [description.pod_ranges(node) for node in description.nodes]
+    return {
+        "clusterRange": [str(one.whole) for one in ranges[0]],
+        "nodes": [
+            {
+                "name": node.name,
+                "vtep": str(node.vtep.ip),
+                "ranges": [str(one.part) for one in own],
+                "master": node.index == 1,
+            }
+            for node, own in zip(description.nodes, ranges, strict=True)
+        ],
+    }
 
 
 # --- what the daemon says ---
 
 
-def page(node: Node, path: str) -> tuple[int, str] | None:
-    """The status and text of one of the daemon's pages; None while it does not listen."""
+def page(node: Node, path: str, listen: tuple[str, int] = LISTEN) -> tuple[int, str] | None:
+    """The status and text of one of a daemon's pages; None while it does not listen."""
 
     def get() -> tuple[int, str] | None:
-        connection = http.client.HTTPConnection(*LISTEN, timeout=5)
+        connection = http.client.HTTPConnection(*listen, timeout=5)
         try:
             connection.request("GET", path)
             answer = connection.getresponse()
@@ -144,6 +157,17 @@ def is_whole(node: Node) -> bool:
     """Whether the daemon has nothing left to do or to wait for, and its conflist is there."""
     answer = page(node, "/readyz")
     return answer is not None and answer[0] == 200 and (node.root / CONFLIST[1:]).exists()
+
+
+def wait_for_gateways(node: Node, wanted: list[str]) -> None:
+    """Return once the daemon's conflist gives pods these gateways, and its overlay works."""
+
+    def are_given() -> bool:
+        conflist = json.loads((node.root / CONFLIST[1:]).read_text())
+        sets = conflist["plugins"][0]["ipam"]["ranges"]
+        return wanted == [one["gateway"] for (one,) in sets]
+
+    wait_until(lambda: are_given() and is_whole(node), f"{node.name}'s gateways {wanted}", 20)
 
 
 # --- the switch ---

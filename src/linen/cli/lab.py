@@ -21,7 +21,18 @@ from linen.cli import lab_views
 from linen.lab import store
 from linen.lab.cluster import Lab
 from linen.lab.conflists import read_conflists
-from linen.lab.description import DATAPATHS, MAX_NODES, TOPOLOGIES, Datapath, Topology, describe
+from linen.lab.description import (
+    DATAPATHS,
+    MAX_NODES,
+    POD_FAMILIES,
+    TOPOLOGIES,
+    VTEP_FAMILIES,
+    Datapath,
+    PodFamily,
+    Topology,
+    VtepFamily,
+    describe,
+)
 from linen.lab.errors import LabError
 from linen.lab.interruption import signals_put_off
 from linen.lab.ping import DEADLINE
@@ -76,6 +87,14 @@ def command() -> None:
     "--topology", type=click.Choice(TOPOLOGIES), default="star", show_default=True,
     help="Who has a tunnel to whom.",
 )  # fmt: skip
+@click.option(
+    "--pod-family", type=click.Choice(list(POD_FAMILIES)), default="ipv4", show_default=True,
+    help="Which addresses pods have.",
+)  # fmt: skip
+@click.option(
+    "--vtep-family", type=click.Choice(VTEP_FAMILIES), default="ipv4", show_default=True,
+    help="Which addresses nodes have, so that tunnels are over these.",
+)  # fmt: skip
 @_named
 @click.option(
     "--conflists", type=_FOLDER,
@@ -90,6 +109,8 @@ def command() -> None:
 def up(  # noqa: PLR0913, PLR0917 (one parameter for each option)
     nodes: int | None,
     topology: Topology,
+    pod_family: PodFamily,
+    vtep_family: VtepFamily,
     name: str,
     conflists: Path | None,
     plugin: Path | None,
@@ -99,7 +120,13 @@ def up(  # noqa: PLR0913, PLR0917 (one parameter for each option)
     """Start a lab."""
     given = read_conflists(conflists) if conflists else ()
     description = describe(
-        nodes or len(given) or 3, topology, name=name, datapath=datapath, conflists=given
+        nodes or len(given) or 3,
+        topology,
+        name=name,
+        datapath=datapath,
+        conflists=given,
+        pod_family=pod_family,
+        vtep_family=vtep_family,
     )
     toolkit = Toolkit.find(plugin=plugin, cni_path=cni_path, conflists=given)
     with signals_put_off() as interruption:

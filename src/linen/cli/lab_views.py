@@ -110,7 +110,10 @@ def print_addition(console: Console, addition: Addition) -> None:
 
 
 def render_matrix(matrix: PingMatrix) -> dict[str, Any]:
-    """Render round-trip times in milliseconds by source and target; null is a loss."""
+    """Render round-trip times in milliseconds by source and target; null is a loss.
+
+    `silent`: the addresses that did not answer where others of the same pod did.
+    """
     return {
         "complete": matrix.complete,
         "milliseconds": {
@@ -121,13 +124,18 @@ def render_matrix(matrix: PingMatrix) -> dict[str, Any]:
             }
             for source in matrix.pods
         },
+        "silent": [
+            {"from": source, "to": target, "addresses": list(addresses)}
+            for (source, target), addresses in matrix.silent.items()
+        ],
     }
 
 
 def print_matrix(console: Console, matrix: PingMatrix) -> None:
     """Print round-trip times in milliseconds, one row per source, and a line that sums them up.
 
-    A table that the terminal is too narrow for is left out; the losses are named instead.
+    A table that the terminal is too narrow for is left out; the losses are named instead. Where
+    a pod's IPv4 address answers and its IPv6 address does not, the latter is named in any case.
     """
     table = _table("ms from \\ to", *matrix.pods)
     for source, times in render_matrix(matrix)["milliseconds"].items():
@@ -140,6 +148,10 @@ def print_matrix(console: Console, matrix: PingMatrix) -> None:
     else:
         for source, target in matrix.losses:
             console.print(f"{source} to {target}: {_UNREACHABLE}", highlight=False)
+    for (source, target), addresses in matrix.silent.items():
+        console.print(
+            f"{source} to {target}: no answer from {', '.join(addresses)}", highlight=False
+        )
     console.print(_sum_up(matrix), highlight=False)
 
 

@@ -16,10 +16,10 @@ from linen.lab.description import (
     NETWORK_NAME,
     OVS_BRIDGE,
     POD_MTU,
-    POD_NETWORK,
     Conflist,
     LabDescription,
     NodeDescription,
+    PodRange,
 )
 from linen.lab.errors import LabError
 
@@ -40,7 +40,6 @@ def render_conflist(
     description: LabDescription, node: NodeDescription, cni_version: str
 ) -> Conflist:
     """Render bridge, then linen, then portmap, for one node of the lab."""
-    first, last = node.pod_range
     return {
         "cniVersion": cni_version,
         "name": NETWORK_NAME,
@@ -53,13 +52,7 @@ def render_conflist(
                 "ipMasq": True,
                 "hairpinMode": False,
                 "mtu": POD_MTU,
-                "ipam": {
-                    "type": "host-local",
-                    "subnet": str(POD_NETWORK),
-                    "rangeStart": str(first),
-                    "rangeEnd": str(last),
-                    "gateway": str(node.gateway),
-                },
+                "ipam": {"type": "host-local", **_render_ranges(description.pod_ranges(node))},
             },
             {
                 "type": "linen",
@@ -73,6 +66,20 @@ def render_conflist(
             {"type": "portmap", "capabilities": {"portMappings": True}},
         ],
     }
+
+
+def _render_ranges(ranges: list[PodRange]) -> dict[str, Any]:
+    """Render host-local's ranges: one as in the examples, several as sets of one each."""
+    rendered = [
+        {
+            "subnet": str(pods.whole),
+            "rangeStart": str(pods.first),
+            "rangeEnd": str(pods.last),
+            "gateway": str(pods.gateway),
+        }
+        for pods in ranges
+    ]
+    return rendered[0] if len(rendered) == 1 else {"ranges": [[one] for one in rendered]}
 
 
 def render_json(conflist: Conflist) -> str:

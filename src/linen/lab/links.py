@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from ipaddress import IPv4Interface
+    from ipaddress import IPv4Interface, IPv6Interface
 
     from pyroute2 import IPRoute
 
@@ -28,6 +28,7 @@ _OFFLOADS = (
     "generic-segmentation-offload",
     "generic-receive-offload",
 )
+_NO_DUPLICATE_ADDRESS_DETECTION = 2  # IFA_F_NODAD, linux/if_addr.h
 
 
 def build_fabric() -> None:
@@ -60,11 +61,13 @@ def set_link_state(name: str, *, up: bool) -> None:
         route.link("set", index=index, state="up" if up else "down")
 
 
-def add_address(name: str, address: IPv4Interface) -> None:
-    """Add an address to a link and set the link up."""
+def add_address(name: str, address: IPv4Interface | IPv6Interface) -> None:
+    """Add an address to a link and set the link up; an IPv6 address can be used at once."""
+    flags = {"flags": _NO_DUPLICATE_ADDRESS_DETECTION} if address.version == 6 else {}
     with _open_route() as route:
         (index,) = route.link_lookup(ifname=name)
-        route.addr("add", index=index, address=str(address.ip), prefixlen=address.network.prefixlen)
+        prefix = address.network.prefixlen
+        route.addr("add", index=index, address=str(address.ip), prefixlen=prefix, **flags)
         route.link("set", index=index, state="up")
 
 

@@ -52,6 +52,33 @@ def test_rendered_conflist() -> None:
     assert portmap == {"type": "portmap", "capabilities": {"portMappings": True}}
 
 
+def test_rendered_conflist_of_ipv6() -> None:
+    """With IPv6 pods a rendered conflist has IPv6 ranges alone, its tunnels the VTEPs' version."""
+    lab = describe(2, "mesh", pod_family="ipv6", vtep_family="ipv6")
+
+    bridge, linen, _ = render_conflist(lab, lab.node("node1"), "1.0.0")["plugins"]
+
+    assert bridge["ipam"] == {
+        "type": "host-local",
+        "subnet": "fd00:10:244::/48",
+        "rangeStart": "fd00:10:244:1::a",
+        "rangeEnd": "fd00:10:244:1::fa",
+        "gateway": "fd00:10:244:1::1",
+    }
+    assert linen["ovs"]["vtepIPs"] == ["fd00:10:245::3"]
+
+
+def test_rendered_conflist_of_both_versions() -> None:
+    """Dual-stack pods get an address out of each of two sets of ranges, IPv4 first."""
+    lab = describe(2, pod_family="dual")
+
+    bridge, linen, _ = render_conflist(lab, lab.node("node2"), "1.0.0")["plugins"]
+
+    gateways = [[one["gateway"] for one in ranges] for ranges in bridge["ipam"]["ranges"]]
+    assert gateways == [["10.244.2.1"], ["fd00:10:244:2::1"]]
+    assert linen["ovs"]["vtepIPs"] == ["10.245.2.2"]
+
+
 def test_a_mesh_has_no_master() -> None:
     """In a mesh no node is the master."""
     lab = describe(2, "mesh")

@@ -34,6 +34,7 @@ def test_json() -> None:
     assert render_matrix(MATRIX) == {
         "complete": False,
         "milliseconds": {"a": {"b": 0.42}, "b": {"a": None}},
+        "silent": [],
     }
 
 
@@ -61,6 +62,16 @@ def test_narrow_terminal() -> None:
         "pod3 to pod4: lost",
         "869 of 870 pairs answer, in 1.00 to 1.00 ms",
     ]
+
+
+HALF = PingMatrix(("a", "b"), {("a", "b"): None, ("b", "a"): 0.001}, {("a", "b"): ("fd00::b",)})
+
+
+def test_half_of_a_dual_stack_pod() -> None:
+    """Where one of a pod's addresses answers and another does not, the pair is lost, and why."""
+    assert render_matrix(HALF)["silent"] == [{"from": "a", "to": "b", "addresses": ["fd00::b"]}]
+    assert "a to b: no answer from fd00::b\n" in printed(HALF, 80)
+    assert not HALF.complete
 
 
 def test_echo_request_checksum() -> None:
