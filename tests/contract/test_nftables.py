@@ -13,9 +13,10 @@ if TYPE_CHECKING:
 PROLOGUE = """
 import json
 from linen.netlink.codec import NetlinkError
-from linen.netlink.nftables import Nftables
+from linen.netlink.nftables import Nftables, no_vxlan, no_way
 nftables = Nftables()
-ours = ("linen-blue", "kbr0", 4789)
+ours = ("linen-blue", [no_vxlan("kbr0", 4789)])
+several = ("linen-blue", [no_way("kbr0", "kbr1"), no_vxlan("kbr0", 4789), no_way("kbr1", "kbr0")])
 """
 
 
@@ -43,15 +44,36 @@ def test_the_table_is_what_nft_shows(host: Host) -> None:
     ]
 
 
+def test_rules_of_several_kinds(host: Host) -> None:
+    """VXLAN is dropped before packets are routed, and what would go between networks after that."""
+    assert python(host, "nftables.drop(*several); print(json.dumps(nftables.drops(*several)))")
+
+    assert ruleset(host) == [
+        "table inet linen-blue {",
+        "chain from-pods {",
+        "type filter hook prerouting priority raw; policy accept;",
+        'iifname "kbr0" udp dport 4789 drop comment "Linen: no VXLAN from pods (kbr0, 4789)"',
+        "}",
+        "",
+        "chain between-networks {",
+        "type filter hook forward priority raw; policy accept;",
+        'iifname "kbr0" oifname "kbr1" drop comment "Linen: no way between networks (kbr0, kbr1)"',
+        'iifname "kbr1" oifname "kbr0" drop comment "Linen: no way between networks (kbr1, kbr0)"',
+        "}",
+        "}",
+    ]
+
+
 def test_a_table_that_is_right_is_known(host: Host) -> None:
     """Only the very rule counts: one for another device or port is another."""
     program = """
 before = nftables.drops(*ours)
 nftables.drop(*ours)
-others = nftables.drops("linen-blue", "kbr1", 4789), nftables.drops("linen-blue", "kbr0", 8472)
+rules = [no_vxlan("kbr1", 4789)], [no_vxlan("kbr0", 8472)], several[1]
+others = [nftables.drops("linen-blue", one) for one in rules]
 print(json.dumps([before, nftables.drops(*ours), *others]))
 """
-    assert python(host, program) == [False, True, False, False]
+    assert python(host, program) == [False, True, False, False, False]
 
 
 def test_what_somebody_changed_is_noticed(host: Host) -> None:

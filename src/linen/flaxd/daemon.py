@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from linen.core import errors, model, transaction
 from linen.flaxd import cache, metrics, publisher, reconcile
-from linen.flaxd.guard import Guard
+from linen.flaxd.guard import Guard, other_networks
 from linen.flaxd.rules import Rules
 from linen.flaxd.switch import Switch
 from linen.flaxd.watchtower import Watchtower
@@ -61,7 +61,7 @@ class Daemon:
         self.source = make_source(self.links)
         is_flow = settings.overlay.topology == model.TOPOLOGY_FLOW
         self.rules = Rules(settings, self._changed) if is_flow else None
-        self.guard = Guard(settings, self._underlay, self._changed)
+        self.guard = Guard(settings, self._underlay, self._other_networks, self._changed)
         self._switch = Switch(self.session, self._changed)
         self.heard = time.monotonic()  # when the last news of the nodes came
         self.busy_since: float | None = None  # when the decision in work was made
@@ -138,6 +138,10 @@ class Daemon:
             return None
         return [link.name for link in self.links.links_with(self.view.own.vtep)]
 
+    def _other_networks(self) -> frozenset[str]:
+        """The Linux bridges of this node's other networks."""
+        return other_networks(self.settings, self.session.replica, self.links.links)
+
     def cluster_range(self) -> tuple[str, ...]:
         """All pods' addresses, as CIDRs."""
         given = self.view.cluster_range if self.view is not None else ()
@@ -158,6 +162,7 @@ class Daemon:
             await self._carry_out(decision)  # the replica's news bring us back here
             return metrics.CHANGED
         waiting, faults = decision.waiting, decision.faults
+        self.guard.consider()
         if self._switch.problem:
             waiting = (self._switch.problem,)
         if self.guard.fault:

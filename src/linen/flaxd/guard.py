@@ -1,40 +1,69 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Keeps pods from sending VXLAN by themselves.
+"""Keeps pods in their network, where the host's own routing would let them out of it.
 
 A packet that a pod sends to a node leaves with this node's address, if it is masqueraded, and a pod
 may as well write a false sender itself. Open vSwitch would take such a packet for one of this
 node's, of whatever network. So UDP to the network's port is dropped where it comes from the Linux
 bridge, before the host routes it. (What goes from pod to pod through the OVS bridge is not routed:
 in topology flow a rule drops it there.)
+
+A host that has several networks would route from the Linux bridge of one to that of another. So
+what would go that way is dropped, in both directions, whether or not the other network has a daemon
+of its own.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import logging
 import os
 from typing import TYPE_CHECKING
 
+from linen.core import naming
 from linen.core.flows import VXLAN_PORT
+from linen.core.notation import pairs, select
 from linen.netlink.codec import NetlinkError
-from linen.netlink.nftables import TABLE_PREFIX, Nftables
+from linen.netlink.nftables import TABLE_PREFIX, Nftables, no_vxlan, no_way
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Mapping
 
     from linen.host.settings import Settings
+    from linen.netlink.codec import Link
+    from linen.netlink.nftables import Rule
+    from linen.ovsdb.replica import Replica
 
 log = logging.getLogger("flaxd.guard")
 
 INTERVAL = 10.0  # seconds until it is seen that somebody has emptied the firewall
 IMPATIENCE = 0.2  # seconds between looks while this node's tunnel address is not known
 
+# What `other_networks` asks of the replica of OVSDB.
+QUESTION = select("Bridge", [], ("name", "external_ids"))
+
+
+def other_networks(
+    settings: Settings, replica: Replica, links: Mapping[str, Link]
+) -> frozenset[str]:
+    """The Linux bridges of this node's other networks: those that their OVS bridges are on."""
+    (found,) = replica.answer([QUESTION])
+    others = {
+        row["name"]
+        for row in found["rows"]
+        if pairs(row["external_ids"]).get(naming.MARK_NETWORK) not in (None, settings.network)
+    }
+    masters = {links[name].master for name in others & links.keys()}
+    bridges = {link.name for link in links.values() if link.index in masters}
+    return frozenset(bridges - {settings.linux_bridge})
+
 
 class Guard:
     """Keeps one table of nftables. `fault`: why it can't; empty while it does.
 
     `underlay`: the devices that other nodes' packets come in by, None while they aren't known.
+    `others`: the Linux bridges of this node's other networks.
     `on_change`: called when `fault` is another.
     """
 
@@ -42,14 +71,18 @@ class Guard:
         self,
         settings: Settings,
         underlay: Callable[[], Collection[str] | None],
+        others: Callable[[], Collection[str]],
         on_change: Callable[[], None],
     ) -> None:
         self.fault = ""
         self._underlay = underlay
+        self._others = others
         self._table = f"{TABLE_PREFIX}{settings.network}"
         self._device = settings.linux_bridge
         self._port = settings.overlay.dst_port or VXLAN_PORT
         self._on_change = on_change
+        self._wake = asyncio.Event()
+        self._known_others: Collection[str] = ()
 
     async def run(self) -> None:
         """Look every few seconds until cancelled. The table stays."""
@@ -61,10 +94,18 @@ class Guard:
             before, self.fault = self.fault, self._ensure(underlay)
             if self.fault != before:
                 self._on_change()
-            await asyncio.sleep(INTERVAL)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), INTERVAL)
+            self._wake.clear()
+
+    def consider(self) -> None:
+        """Look at once if this node's networks are others than they were."""
+        if self._others() != self._known_others:
+            self._wake.set()
 
     def _ensure(self, underlay: Collection[str]) -> str:
         """Have the table; why it isn't there, or nothing."""
+        self._known_others = self._others()
         try:
             nftables = Nftables()
         except OSError as error:
@@ -74,15 +115,23 @@ class Guard:
                 if self._table in nftables.tables():
                     nftables.remove(self._table)
                 return self._text(f"{self._device} has the tunnels' address as well as the pods")
-            if not nftables.drops(self._table, self._device, self._port):
-                nftables.drop(self._table, self._device, self._port)
-                log.info("pods cannot send VXLAN: added table inet %s of nftables", self._table)
+            rules = self._rules()
+            if not nftables.drops(self._table, rules):
+                nftables.drop(self._table, rules)
+                away = ", nor reach another network" if self._known_others else ""
+                log.info("pods cannot send VXLAN%s: wrote nftables' %s", away, self._table)
         except NetlinkError as error:
             remedy = ": flaxd needs CAP_NET_ADMIN" if error.errno == errno.EPERM else ""
             return self._text(f"{os.strerror(error.errno)}{remedy}")
         finally:
             nftables.close()
         return ""
+
+    def _rules(self) -> list[Rule]:
+        rules = [no_vxlan(self._device, self._port)]
+        for other in sorted(self._known_others):
+            rules += [no_way(self._device, other), no_way(other, self._device)]
+        return rules
 
     def _text(self, reason: str) -> str:
         return (

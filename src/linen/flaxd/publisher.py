@@ -7,7 +7,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from linen.core import addresses
-from linen.flaxd import conflist, health, reconcile, sources
+from linen.flaxd import conflist, guard, health, reconcile, sources
 from linen.host.errors import HostError
 from linen.ovsdb.replica import columns_read_by
 
@@ -29,6 +29,7 @@ def monitored(settings: Settings) -> dict[str, set[str]]:
             {"table": "Port", "columns": ["name"], "where": []},
             {"table": "Bridge", "columns": ["name", "ports"], "where": []},
             health.question(settings.network, reconcile.MAKER),
+            guard.QUESTION,
         ],
     )
 

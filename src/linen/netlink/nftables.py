@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One table of nftables: packets to a UDP port are dropped where they come from one device.
+"""One table of nftables, which drops VXLAN from pods and packets from one network to another.
 
 That is all that Linen needs of a firewall, so the messages are made here (linux/netfilter/
 nf_tables.h and nfnetlink.h): no program or library has to be there. Numbers inside nftables' own
@@ -14,27 +14,91 @@ from linen.light import sock
 from linen.netlink import codec
 from linen.netlink.codec import attribute
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 TABLE_PREFIX = "linen-"  # of our tables
 
 NETFILTER = 12  # NETLINK_NETFILTER
 DATAGRAM = 1 << 16  # bytes
 NESTED = 0x8000  # NLA_F_NESTED
-CREATE = 0x400  # NLM_F_CREATE
+CREATE, APPEND = 0x400, 0x800  # NLM_F_CREATE, NLM_F_APPEND
 INET, SUBSYSTEM = 1, 10  # NFPROTO_INET, NFNL_SUBSYS_NFTABLES
 BATCH_BEGIN, BATCH_END = 16, 17
 NEW_TABLE, GET_TABLE, DELETE_TABLE, NEW_CHAIN, NEW_RULE, GET_RULE = 0, 1, 2, 3, 6, 7
-CHAIN = "from-pods"
-PREROUTING, BEFORE_ALL = 0, -300  # NF_INET_PRE_ROUTING, NF_IP_PRI_RAW
+PREROUTING, FORWARD = 0, 2  # NF_INET_PRE_ROUTING, NF_INET_FORWARD
+CHAINS = {PREROUTING: "from-pods", FORWARD: "between-networks"}
+BEFORE_ALL = -300  # NF_IP_PRI_RAW
 # Attributes: of a table, of a chain, of a rule, of an expression.
 NAME = TABLE = 1
 CHAIN_NAME, HOOK, CHAIN_TYPE = 3, 4, 7
 OF_CHAIN, EXPRESSIONS, COMMENT = 2, 4, 7
 EXPRESSION_NAME, EXPRESSION_DATA = 1, 2
 REGISTER = 1  # NFT_REG_1
-INCOMING_DEVICE, PROTOCOL = 6, 16  # NFT_META_IIFNAME, NFT_META_L4PROTO
+# NFT_META_IIFNAME, NFT_META_OIFNAME, NFT_META_L4PROTO
+INCOMING_DEVICE, OUTGOING_DEVICE, PROTOCOL = 6, 7, 16
 TRANSPORT_HEADER = 2  # NFT_PAYLOAD_TRANSPORT_HEADER
 UDP = b"\x11"
 DEVICE_SIZE = 16  # IFNAMSIZ
+
+
+class Rule:
+    """Packets to be dropped: at a place on their way, those for which all of `conditions` hold.
+
+    `what`: in words, which `nft list ruleset` shows beside the rule, and which it is known by.
+    """
+
+    __slots__ = ("_conditions", "mark", "place")
+
+    def __init__(self, place: int, what: str, conditions: Sequence[tuple[str, bytes]]) -> None:
+        text = _text(f"Linen: {what}")
+        self.mark = bytes((0, len(text))) + text  # NFTNL_UDATA_RULE_COMMENT
+        self.place = place
+        self._conditions = conditions
+
+    def attributes(self) -> bytes:
+        """What the kernel is told of it, but for the table."""
+        verdict = attribute(2 | NESTED, attribute(1, _number(0)))  # NF_DROP
+        drop = attribute(1, _number(0)) + attribute(2 | NESTED, verdict)
+        expressions = b"".join(
+            attribute(
+                1 | NESTED,  # NFTA_LIST_ELEM
+                attribute(EXPRESSION_NAME, _text(name)) + attribute(EXPRESSION_DATA | NESTED, data),
+            )
+            for name, data in (*self._conditions, ("immediate", drop))
+        )
+        told = attribute(OF_CHAIN, _text(CHAINS[self.place]))
+        return told + attribute(EXPRESSIONS | NESTED, expressions) + attribute(COMMENT, self.mark)
+
+
+def no_vxlan(device: str, udp_port: int) -> Rule:
+    """No UDP to this port out of the pods behind `device`, before it is routed."""
+    what = f"no VXLAN from pods ({device}, {udp_port})"
+    port = (TRANSPORT_HEADER, 2, 2)  # base, offset and length of the destination port
+    loaded = b"".join(
+        attribute(kind, _number(value)) for kind, value in zip((2, 3, 4), port, strict=True)
+    )
+    conditions = (
+        *_device(INCOMING_DEVICE, device),
+        ("meta", _meta(PROTOCOL)),
+        ("cmp", _equal(UDP)),
+        ("payload", attribute(1, _number(REGISTER)) + loaded),
+        ("cmp", _equal(udp_port.to_bytes(2, "big"))),
+    )
+    return Rule(PREROUTING, what, conditions)
+
+
+def no_way(source: str, target: str) -> Rule:
+    """No packet that came by the device `source` is routed out by `target`."""
+    what = f"no way between networks ({source}, {target})"
+    conditions = (*_device(INCOMING_DEVICE, source), *_device(OUTGOING_DEVICE, target))
+    return Rule(FORWARD, what, conditions)
+
+
+def _in_order(rules: Sequence[Rule]) -> list[Rule]:
+    """As the kernel lists them: chain by chain."""
+    return sorted(rules, key=lambda rule: rule.place)
 
 
 class Nftables:
@@ -56,34 +120,38 @@ class Nftables:
         answers = self._dump(_message(GET_TABLE, codec.DUMP))
         return [codec.text(dict(codec.attributes(one, _BODY)).get(NAME, b"")) for one in answers]
 
-    def drops(self, table: str, device: str, udp_port: int) -> bool:
+    def drops(self, table: str, rules: Sequence[Rule]) -> bool:
         """Whether `drop` has been called with this, and nobody has undone it."""
         request = _message(GET_RULE, codec.DUMP, attribute(TABLE, _text(table)))
-        rules = [dict(codec.attributes(one, _BODY)) for one in self._dump(request)]
-        return [rule.get(COMMENT) for rule in rules] == [_comment(device, udp_port)]
+        seen = [dict(codec.attributes(one, _BODY)) for one in self._dump(request)]
+        return [rule.get(COMMENT) for rule in seen] == [rule.mark for rule in _in_order(rules)]
 
-    def drop(self, table: str, device: str, udp_port: int) -> None:
-        """Have a table that drops UDP packets to a port which come from a device, and no more."""
+    def drop(self, table: str, rules: Sequence[Rule]) -> None:
+        """Have a table that drops what these rules match, and no more."""
         name = attribute(TABLE, _text(table))
-        hook = attribute(1, _number(PREROUTING)) + attribute(2, _number(BEFORE_ALL))
-        chain = name + attribute(CHAIN_NAME, _text(CHAIN)) + attribute(HOOK | NESTED, hook)
-        rule = name + attribute(OF_CHAIN, _text(CHAIN))
-        rule += attribute(EXPRESSIONS | NESTED, _expressions(device, udp_port))
-        rule += attribute(COMMENT, _comment(device, udp_port))
-        self._batch(
+        messages = [
             _message(NEW_TABLE, CREATE, name),  # so that there is one to be removed
             _message(DELETE_TABLE, 0, name),
             _message(NEW_TABLE, CREATE, name),
-            _message(NEW_CHAIN, CREATE, chain + attribute(CHAIN_TYPE, _text("filter"))),
-            _message(NEW_RULE, CREATE | codec.ACK, rule),
-        )
+        ]
+        for place in sorted({rule.place for rule in rules}):
+            hook = attribute(1, _number(place)) + attribute(2, _number(BEFORE_ALL))
+            chain = name + attribute(CHAIN_NAME, _text(CHAINS[place]))
+            chain += attribute(HOOK | NESTED, hook) + attribute(CHAIN_TYPE, _text("filter"))
+            messages.append(_message(NEW_CHAIN, CREATE, chain))
+        *others, last = [name + rule.attributes() for rule in _in_order(rules)]
+        messages += [_message(NEW_RULE, CREATE | APPEND, one) for one in others]
+        self._batch(*messages, _message(NEW_RULE, CREATE | APPEND | codec.ACK, last))
 
     def remove(self, table: str) -> None:
         """Remove a table that is there."""
         self._batch(_message(DELETE_TABLE, codec.ACK, attribute(TABLE, _text(table))))
 
     def _batch(self, *messages: bytes) -> None:
-        """All of these changes or none."""
+        """All of these changes or none.
+
+        The last one's acknowledgement ends the answer, where no change's error does.
+        """
         whose = pack("!BBH", 0, 0, SUBSYSTEM)
         begin, end = (codec.message(kind, 0, whose) for kind in (BATCH_BEGIN, BATCH_END))
         self._socket.send(begin + b"".join(messages) + end)
@@ -116,34 +184,9 @@ def _number(value: int) -> bytes:
     return pack("!i", value)
 
 
-def _comment(device: str, udp_port: int) -> bytes:
-    """What `nft list ruleset` shows beside the rule, and what we know it by."""
-    text = _text(f"Linen: no VXLAN from pods ({device}, {udp_port})")
-    return bytes((0, len(text))) + text  # NFTNL_UDATA_RULE_COMMENT
-
-
-def _expressions(device: str, udp_port: int) -> bytes:
-    """The rule: where the device is this one, the protocol UDP, and the port this one, drop."""
-    verdict = attribute(2 | NESTED, attribute(1, _number(0)))  # NF_DROP
-    port = (TRANSPORT_HEADER, 2, 2)  # base, offset and length of the destination port
-    loaded = b"".join(
-        attribute(kind, _number(value)) for kind, value in zip((2, 3, 4), port, strict=True)
-    )
-    return b"".join(
-        attribute(
-            1 | NESTED,  # NFTA_LIST_ELEM
-            attribute(EXPRESSION_NAME, _text(name)) + attribute(EXPRESSION_DATA | NESTED, data),
-        )
-        for name, data in (
-            ("meta", _meta(INCOMING_DEVICE)),
-            ("cmp", _equal(device.encode().ljust(DEVICE_SIZE, b"\0"))),
-            ("meta", _meta(PROTOCOL)),
-            ("cmp", _equal(UDP)),
-            ("payload", attribute(1, _number(REGISTER)) + loaded),
-            ("cmp", _equal(udp_port.to_bytes(2, "big"))),
-            ("immediate", attribute(1, _number(0)) + attribute(2 | NESTED, verdict)),
-        )
-    )
+def _device(which: int, name: str) -> tuple[tuple[str, bytes], ...]:
+    """That the device by which a packet comes, or goes, has this name."""
+    return ("meta", _meta(which)), ("cmp", _equal(name.encode().ljust(DEVICE_SIZE, b"\0")))
 
 
 def _meta(key: int) -> bytes:

@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Two networks on the same nodes, with the same pod addresses: no packet of one reaches the other.
+
+Each test ends with a packet that may pass, which shows that the way is open and that all that was
+sent before has been dealt with.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from support.networks import Network, Servers, Tap, mac_of, running_networks, send_datagram
+from support.vxlan import Listener, frame, send_from, vxlan
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from linen.lab.cluster import Lab
+    from linen.lab.pods import Pod
+
+NODE1, NODE2, STRANGER = "10.245.2.2", "10.245.2.3", "10.245.2.77"
+RED, BLUE = 7, 8  # vni
+
+
+class Pair:
+    """A lab with two networks.
+
+    On each node each has a pod with an address that both have, and one with an address of its own.
+    """
+
+    def __init__(self, lab: Lab, red: Network, blue: Network) -> None:
+        self.lab = lab
+        self.red = red
+        self.blue = blue
+
+    def forge(self, source: str, vni: int, payload: bytes) -> None:
+        """Send a frame in VXLAN to node2, from node1's place in the underlay."""
+        send_from(self.lab.node("node1"), source, NODE2, vxlan(vni, frame(payload)))
+
+    def forge_back(self, source: str, vni: int, payload: bytes) -> None:
+        """The same from node2 to node1."""
+        send_from(self.lab.node("node2"), source, NODE1, vxlan(vni, frame(payload)))
+
+
+@pytest.fixture(
+    scope="module",
+    params=[("flow", "flow"), ("mesh", "mesh"), ("mesh", "flow"), ("flow", "mesh")],
+    ids=" and ".join,
+)
+def pair(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Pair]:
+    """Two networks, in each combination of topologies."""
+    folder: Path = tmp_path_factory.mktemp("networks")
+    of_red, of_blue = request.param
+    red = Network("red", 1, of_red, RED)
+    blue = Network("blue", 2, of_blue, BLUE)
+    with running_networks(folder, red, blue) as lab:
+        for node in lab.nodes:
+            lab.add_pod(node, f"blue-alone-on-{node}", networks=["blue"])
+            lab.add_pod(node, "spare", networks=["red"])
+            lab.add_pod(node, f"red-alone-on-{node}", networks=["red"])
+            lab.del_pod("spare")
+        yield Pair(lab, red, blue)
+
+
+def test_one_address_in_two_networks(pair: Pair) -> None:
+    """Pods of two networks have one address, and each is reached from its own network."""
+    for network in pair.red, pair.blue:
+        assert [str(one) for one in pair.lab.pod(network.pod(2)).addresses] == ["10.244.2.2"]
+    with Servers(pair.lab, pair.red.pod(2), pair.blue.pod(2)) as servers:
+        for network in pair.red, pair.blue:
+            assert servers.ask(network.pod(1), "10.244.2.2") == [network.pod(2)]
+
+
+@pytest.mark.parametrize("source", [NODE1, STRANGER, NODE2])
+@pytest.mark.parametrize("vni", [RED, 0, BLUE + 1, 0xFFFFFF])
+def test_forged_vxlan_of_another_network(pair: Pair, source: str, vni: int) -> None:
+    """VXLAN with any other vni than a network's own reaches none of its pods, whoever sends it."""
+    with Listener(pair.lab.pod(pair.blue.pod(2))) as pod:
+        pair.forge(source, vni, b"forged")
+
+        assert pod.until_end(lambda end: pair.forge(NODE1, BLUE, end)) == []
+
+
+@pytest.mark.parametrize(("pod", "vni"), [("red2", RED), ("blue2", BLUE)])
+def test_forged_vxlan_of_a_stranger(pair: Pair, pod: str, vni: int) -> None:
+    """VXLAN with a network's vni reaches no pod where no node of the network has sent it."""
+    with Listener(pair.lab.pod(pod)) as listener:
+        pair.forge(STRANGER, vni, b"forged")
+
+        assert listener.until_end(lambda end: pair.forge(NODE1, vni, end)) == []
+
+
+@pytest.mark.parametrize("target", [NODE2, NODE1, "10.244.2.1", "10.244.1.1", "10.244.2.2"])
+@pytest.mark.parametrize("claimed", [NODE1, "10.244.1.2"])
+def test_forged_vxlan_of_a_pod(pair: Pair, target: str, claimed: str) -> None:
+    """VXLAN with blue's vni out of a pod of red's is delivered by no node."""
+    node1 = pair.lab.node("node1")
+    with Listener(pair.lab.pod("blue1")) as near, Listener(pair.lab.pod("blue2")) as far:
+        for _ in range(3):  # the first may be lost while addresses are asked for
+            send_from(node1, claimed, target, vxlan(BLUE, frame(b"forged")), pod="red1")
+
+        assert far.until_end(lambda end: pair.forge(NODE1, BLUE, end)) == []
+        assert near.until_end(lambda end: pair.forge_back(NODE2, BLUE, end)) == []
+
+
+def test_broadcasts(pair: Pair) -> None:
+    """What a pod sends to everybody reaches no pod of the other network, on neither node."""
+    lab = pair.lab
+    with (
+        Listener(lab.pod("red1")) as sender,
+        Listener(lab.pod("blue1")) as near,
+        Listener(lab.pod("blue2")) as far,
+    ):
+        sender.send(frame(b"crossed"))
+
+        assert far.until_end(lambda end: pair.forge(NODE1, BLUE, end)) == []
+        assert near.until_end(lambda end: pair.forge_back(NODE2, BLUE, end)) == []
+
+
+# How a pod may try to reach an address that only the other network has: commands in that pod.
+WAYS = {
+    "by asking for it": "",
+    "by its MAC": "ip neigh replace {address} lladdr {mac} dev eth0",
+    "by its own node": "ip route replace {address} via 10.244.1.1",
+    "by the other node": "ip route replace {address} via 10.244.2.1",
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("inside", ["red", "blue"])
+@pytest.mark.parametrize("node", ["node1", "node2"])
+def test_a_pod_finds_no_way(pair: Pair, node: str, inside: str, way: str) -> None:
+    """No question and no packet of a pod reaches a pod of the other network, on neither node.
+
+    Both ways round, since the node's route to these addresses leads to the first network.
+    """
+    lab, stranger = pair.lab, "blue1" if inside == "red" else "red1"
+    target = lab.pod(f"{inside}-alone-on-{node}")
+    address = str(target.addresses[0])
+    with Tap(target) as tap, changed(lab.pod(stranger), WAYS[way], address, mac_of(target)):
+        for _ in range(3):
+            send_datagram(lab.pod(stranger), address, b"crossed")
+        ping = ["ping", "-c2", "-i0.1", "-W0.1", address]
+        assert lab.pod(stranger).node.run(ping, pod=stranger, check=False).returncode == 1
+
+        friend = lab.pod(f"{inside}1")
+        seen = tap.until(b"may pass", lambda: send_datagram(friend, address, b"may pass"))
+    assert b"crossed" not in seen
+    assert bytes.fromhex(mac_of(lab.pod(stranger)).replace(":", "")) not in seen
+
+
+@contextmanager
+def changed(pod: Pod, command: str, address: str, mac: str) -> Iterator[None]:
+    """A pod whose own idea of the way to an address has been changed for as long as this lasts."""
+    pod.node.run(["sh", "-c", command.format(address=address, mac=mac)], pod=pod.name)
+    try:
+        yield
+    finally:
+        undo = f"ip route del {address}; ip neigh flush dev eth0"
+        pod.node.run(["sh", "-c", undo], pod=pod.name)

@@ -1,0 +1,236 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A lab whose nodes have several networks at once, each kept by a flaxd of its own."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import select
+import socket
+import subprocess
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+from linen.lab.cluster import Lab
+from linen.lab.description import describe
+from support.daemons import FLAXD
+from support.host import wait_until
+from support.labs import fresh_name
+from support.overlays import page
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from linen.lab.node import Node
+    from linen.lab.pods import Pod
+
+ETH_P_ALL = 3  # linux/if_ether.h
+UDP_PORT = 7007
+DEADLINE, PAUSE = 20.0, 0.5  # seconds to wait for a packet, and until it is sent again
+
+_numbers = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network, and what of it has to be its own on a node.
+
+    `subnet`: the first two bytes of its pods' addresses. `options`: of its daemons, more than they
+    need.
+    """
+
+    name: str
+    number: int
+    topology: str
+    vni: int | None
+    subnet: str = "10.244"
+    options: Sequence[str] = ()
+
+    @property
+    def listen(self) -> tuple[str, int]:
+        """Where its daemons serve their pages."""
+        return "127.0.0.1", 9474 + self.number
+
+    @property
+    def conflist(self) -> str:
+        """Where its daemons write the conflist."""
+        return f"/etc/cni/net.d/{self.number}-{self.name}.conflist"
+
+    def pod(self, node: int) -> str:
+        """The name of its pod on a node."""
+        return f"{self.name}{node}"
+
+    def address(self, node: int) -> str:
+        """The address of that pod: a range's first address is its gateway, the second a pod's."""
+        return f"{self.subnet}.{node}.2"
+
+    def gateway(self, node: int) -> str:
+        """A node's address in it."""
+        return f"{self.subnet}.{node}.1"
+
+    def daemon(self, node: Node, peers: Path) -> list[str]:
+        """The command line of its daemon on a node."""
+        host, port = self.listen
+        given = {
+            "node": node.name,
+            "peers": peers,
+            "network": self.name,
+            "topology": self.topology,
+            "linux-bridge": f"kbr{self.number}",
+            "ovs-bridge": f"br{self.number}",
+            "conflist": self.conflist,
+            "listen": f"{host}:{port}",
+            "probe-interval": 0,
+            "datapath-type": "netdev",
+        }
+        if self.vni is not None:
+            given["vni"] = self.vni
+        return [str(FLAXD), *(f"--{name}={value}" for name, value in given.items()), *self.options]
+
+
+@contextmanager
+def running_networks(folder: Path, *networks: Network) -> Iterator[Lab]:
+    """Two nodes, each with all of these networks, and a pod of each network on each node.
+
+    `folder`: for the daemons' files of nodes.
+    """
+    with Lab.started(describe(nodes=2, topology="mesh", name=fresh_name())) as lab:
+        for node in lab.nodes.values():
+            node.run(["sh", "-c", "rm /etc/cni/net.d/*"])
+        for network in networks:
+            peers = folder / f"{network.name}.json"
+            peers.write_text(json.dumps(_cluster(lab, network)))
+            for node in lab.nodes.values():
+                start_flaxd(node, network, peers)
+        for network in networks:
+            for node in lab.nodes.values():
+                lab.add_pod(node.name, network.pod(node.description.index), networks=[network.name])
+        yield lab
+
+
+def start_flaxd(node: Node, network: Network, peers: Path) -> None:
+    """Start a network's daemon on a node, and return once its overlay works."""
+    quiet = subprocess.DEVNULL
+    command = network.daemon(node, peers)
+    node.popen(command, stdin=quiet, stdout=quiet, stderr=quiet)
+    wait_until(lambda: _is_whole(node, network), f"{network.name} on {node.name}", 30)
+
+
+def _is_whole(node: Node, network: Network) -> bool:
+    answer = page(node, "/readyz", network.listen)
+    return answer is not None and answer[0] == 200 and (node.root / network.conflist[1:]).exists()
+
+
+def _cluster(lab: Lab, network: Network) -> dict[str, object]:
+    """The daemons' file of nodes."""
+    nodes = [
+        {
+            "name": node.name,
+            "vtep": str(node.vtep.ip),
+            "ranges": [f"{network.subnet}.{node.index}.0/24"],
+        }
+        for node in lab.description.nodes
+    ]
+    return {"clusterRange": [f"{network.subnet}.0.0/16"], "nodes": nodes}
+
+
+# --- packets ---
+
+
+class Servers:
+    """A UDP server in each of some pods, which answers by its pod's name."""
+
+    def __init__(self, lab: Lab, *pods: str) -> None:
+        self._lab = lab
+        self._sockets = {_datagrams(lab.pod(pod)): pod for pod in pods}
+        for one in self._sockets:
+            one.bind(("", UDP_PORT))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for one in self._sockets:
+            one.close()
+
+    def ask(self, pod: str, address: str) -> list[str]:
+        """The pods that got a question which `pod` sent to `address`, one of which has answered.
+
+        A busy machine loses a packet now and then, so it is asked until there is an answer.
+        """
+        heard: set[str] = set()
+        question = b"question %d" % next(_numbers)
+        deadline = time.monotonic() + DEADLINE
+        with _datagrams(self._lab.pod(pod)) as client:
+            client.settimeout(PAUSE)
+            while time.monotonic() < deadline:
+                client.sendto(question, (address, UDP_PORT))
+                heard |= set(self._answer(question))
+                try:
+                    assert client.recv(2048).decode() in heard
+                except TimeoutError:
+                    continue
+                return sorted(heard)
+        raise AssertionError(f"{pod} got no answer from {address}")
+
+    def _answer(self, question: bytes) -> Iterator[str]:
+        """Let the servers answer a question once, and tell which of them did."""
+        for server in select.select(list(self._sockets), [], [], PAUSE)[0]:
+            heard, sender = server.recvfrom(2048)
+            if heard == question:  # not a late one
+                server.sendto(self._sockets[server].encode(), sender)
+                yield self._sockets[server]
+
+
+class Tap:
+    """All frames that come to a pod."""
+
+    def __init__(self, pod: Pod) -> None:
+        self._raw = pod.node.open_pod_socket(
+            pod.name, socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL)
+        )
+        self._raw.bind(("eth0", ETH_P_ALL))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._raw.close()
+
+    def until(self, wanted: bytes, send: Callable[[], object]) -> bytes:
+        """All that has come by the time that a frame with `wanted` in it has; `send` sends that.
+
+        A busy machine loses a frame now and then, so it is sent until it comes.
+        """
+        found = b""
+        deadline = time.monotonic() + DEADLINE
+        self._raw.settimeout(PAUSE)
+        while time.monotonic() < deadline:
+            send()
+            try:
+                while wanted not in (data := self._raw.recv(2048)):
+                    found += data
+            except TimeoutError:
+                continue
+            return found
+        raise AssertionError(f"not even {wanted!r} has come")
+
+
+def send_datagram(pod: Pod, address: str, payload: bytes) -> None:
+    """Send a UDP datagram from a pod."""
+    with _datagrams(pod) as client:
+        client.sendto(payload, (address, UDP_PORT))
+
+
+def _datagrams(pod: Pod) -> socket.socket:
+    return pod.node.open_pod_socket(pod.name, socket.AF_INET, socket.SOCK_DGRAM)
+
+
+def mac_of(pod: Pod) -> str:
+    """The MAC of a pod's eth0."""
+    (eth0,) = [one for one in pod.attachments[0].result["interfaces"] if one.get("sandbox")]
+    mac: str = eth0["mac"]
+    return mac
