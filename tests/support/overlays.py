@@ -1,0 +1,224 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A lab whose tunnels are flaxd's, with pods that talk while daemons and switches come and go."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import subprocess
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from linen.lab.cluster import Lab
+from linen.lab.description import describe
+from support.daemons import FLAXD
+from support.host import wait_until
+from support.labs import fresh_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from linen.lab.description import LabDescription, PodFamily, VtepFamily
+    from linen.lab.node import Node
+
+CONFLIST = "/etc/cni/net.d/linen.conflist"
+SWITCH_PIDFILE = "/var/run/openvswitch/ovs-vswitchd.pid"
+LISTEN = ("127.0.0.1", 9474)  # flaxd's default
+
+
+class Overlay:
+    """A lab of three nodes whose tunnels are flaxd's, and a pod on each: a, b and c.
+
+    `options`: of all daemons, more than they need, e.g. "--topology=flow".
+    """
+
+    def __init__(self, lab: Lab, peers: Path, options: Sequence[str] = ()) -> None:
+        self.lab = lab
+        self.peers = peers
+        self.options = options
+        self.daemons: dict[str, subprocess.Popen[bytes]] = {}
+
+    def start_flaxd(self, node: Node) -> None:
+        """Start the node's daemon, and return once its overlay works."""
+        arguments = [f"--node={node.name}", f"--peers={self.peers}", *self.options]
+        if self.lab.description.datapath == "netdev":
+            arguments.append("--datapath-type=netdev")
+        quiet = subprocess.DEVNULL
+        daemon = node.popen([str(FLAXD), *arguments], stdin=quiet, stdout=quiet, stderr=quiet)
+        self.daemons[node.name] = daemon
+        wait_until(lambda: is_whole(node), f"{node.name}'s overlay", 20)
+
+    def stop_flaxd(self, node: Node) -> None:
+        """Stop the node's daemon."""
+        daemon = self.daemons.pop(node.name)
+        daemon.terminate()
+        assert daemon.wait(timeout=10) == 0
+
+    def change_pods(self, family: PodFamily) -> None:
+        """Give the nodes pod ranges of other IP versions, and pods that have such addresses."""
+        for old in self.lab.pods():
+            self.lab.del_pod(old.name)
+        description = replace(self.lab.description, pod_family=family)
+        self.peers.write_text(json.dumps(_cluster(description)))
+        for node, pod in zip(self.lab.nodes.values(), "abc", strict=True):
+            ranges = description.pod_ranges(node.description)
+            wait_for_gateways(node, [str(one.gateway) for one in ranges])
+            self.lab.add_pod(node.name, pod)
+
+    @contextmanager
+    def without_node3(self) -> Iterator[None]:
+        """Take node3 out of the list of nodes for as long as the block lasts."""
+        whole = self.peers.read_text()
+        document = json.loads(whole)
+        document["nodes"] = document["nodes"][:2]
+        self.peers.write_text(json.dumps(document))
+        try:
+            yield
+        finally:
+            self.peers.write_text(whole)
+
+
+@contextmanager
+def running_overlay(
+    folder: Path,
+    *options: str,
+    pod_family: PodFamily = "ipv4",
+    vtep_family: VtepFamily = "ipv4",
+) -> Iterator[Overlay]:
+    """The overlay, once every pod reaches every other.
+
+    `folder`: for the daemons' file of nodes. `pod_family`: which addresses pods have.
+    `vtep_family`: which addresses the underlay has.
+    """
+    description = describe(
+        3, "mesh", name=fresh_name(), pod_family=pod_family, vtep_family=vtep_family
+    )
+    peers = folder / "nodes.json"
+    peers.write_text(json.dumps(_cluster(description)))
+    with Lab.started(description) as lab:
+        running = Overlay(lab, peers, options)
+        for node, pod in zip(lab.nodes.values(), "abc", strict=True):
+            node.run(["sh", "-c", "rm /etc/cni/net.d/*"])
+            running.start_flaxd(node)
+            lab.add_pod(node.name, pod)
+        assert lab.ping_matrix().complete
+        yield running
+
+
+def _cluster(description: LabDescription) -> dict[str, Any]:
+    """The daemons' file of nodes; the first is the master, should it be a star."""
+    ranges = [description.pod_ranges(node) for node in description.nodes]
+    return {
+        "clusterRange": [str(one.whole) for one in ranges[0]],
+        "nodes": [
+            {
+                "name": node.name,
+                "vtep": str(node.vtep.ip),
+                "ranges": [str(one.part) for one in own],
+                "master": node.index == 1,
+            }
+            for node, own in zip(description.nodes, ranges, strict=True)
+        ],
+    }
+
+
+# --- what the daemon says ---
+
+
+def page(node: Node, path: str, listen: tuple[str, int] = LISTEN) -> tuple[int, str] | None:
+    """The status and text of one of a daemon's pages; None while it does not listen."""
+
+    def get() -> tuple[int, str] | None:
+        connection = http.client.HTTPConnection(*listen, timeout=5)
+        try:
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode()
+        except ConnectionError:
+            return None
+        finally:
+            connection.close()
+
+    return node.call_in_network(get)
+
+
+def state(node: Node) -> dict[str, Any]:
+    """The daemon's page /state."""
+    answer = page(node, "/state")
+    assert answer is not None, f"{node.name}'s daemon does not listen"
+    found: dict[str, Any] = json.loads(answer[1])
+    return found
+
+
+def is_whole(node: Node) -> bool:
+    """Whether the daemon has nothing left to do or to wait for, and its conflist is there."""
+    answer = page(node, "/readyz")
+    return answer is not None and answer[0] == 200 and (node.root / CONFLIST[1:]).exists()
+
+
+def wait_for_gateways(node: Node, wanted: list[str]) -> None:
+    """Return once the daemon's conflist gives pods these gateways, and its overlay works."""
+
+    def are_given() -> bool:
+        conflist = json.loads((node.root / CONFLIST[1:]).read_text())
+        sets = conflist["plugins"][0]["ipam"]["ranges"]
+        return wanted == [one["gateway"] for (one,) in sets]
+
+    wait_until(lambda: are_given() and is_whole(node), f"{node.name}'s gateways {wanted}", 20)
+
+
+# --- the switch ---
+
+
+def kill_switch(node: Node) -> None:
+    """Kill the node's ovs-vswitchd; return when it is dead."""
+    pid = node.run(["cat", SWITCH_PIDFILE]).stdout.strip()
+    node.run(["kill", "-KILL", pid])
+    wait_until(lambda: _is_dead(node, pid), "ovs-vswitchd to end")
+
+
+def restart_switch(node: Node) -> None:
+    """Kill it and start it again; return when it has carried out what OVSDB says."""
+    kill_switch(node)
+    node.run(["ovs-vswitchd", "unix:/var/run/openvswitch/db.sock", "--pidfile", "--detach"])
+
+
+def _is_dead(node: Node, pid: str) -> bool:
+    """Whether a process has ended; nobody may have waited for it yet."""
+    stat = node.run(["cat", f"/proc/{pid}/stat"], check=False).stdout
+    return not stat or stat.rpartition(")")[2].split()[0] == "Z"
+
+
+# --- packets ---
+
+
+class Ping:
+    """A running ping from pod a, a thousand times a second, to the pod of another node."""
+
+    def __init__(self, lab: Lab, target: Node, count: int) -> None:
+        # The first address of a node's range is its gateway, the second its first pod's.
+        address = f"10.244.{target.description.index}.2"
+        self._process = lab.node("node1").popen(
+            ["ping", "-D", "-i", "0.001", "-c", str(count), address],
+            pod="a",
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def result(self) -> Pinged:
+        """What became of the packets, once all have been sent."""
+        output, _ = self._process.communicate(timeout=60)
+        found = re.search(r"(\d+) packets transmitted, (\d+) received", output)
+        assert found, output
+        times = re.findall(r"^\[([0-9.]+)\] \d+ bytes from", output, re.MULTILINE)
+        return Pinged(int(found[1]) - int(found[2]), [float(time) for time in times])
+
+
+class Pinged(NamedTuple):
+    """How many packets were lost, and when those that were not came back, by time.time."""
+
+    lost: int
+    answered: list[float]
