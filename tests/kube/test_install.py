@@ -50,6 +50,7 @@ def test_values_reach_flaxd() -> None:
         "topology": "star",
         "mtu": "1400",
         "vtep-interface": "eth1",
+        "vtep-family": "ipv6",
         "vni": "7",
         "datapath-type": "netdev",
         "controller": "192.0.2.1:6653",

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 MESH_WARNING = 500
 MESH_LIMIT, MESH_LIMIT_IPV6 = 750, 600
 
+NAMED = 5  # nodes that one sentence names
+
 
 class Peer(model.Value):
     """A node as others need it.
@@ -84,7 +86,9 @@ class Neighbours(model.Value):
 def neighbours(own: Peer, peers: Mapping[str, Peer], topology: str) -> Neighbours:
     """The peers that node `own` needs a tunnel to."""
     others = [peers[name] for name in sorted(peers) if name != own.name]
+    others, strangers = _of_one_version(own, others)
     wanted, faults = _with_addresses_of_their_own(own, others)
+    faults += strangers
     if topology == model.TOPOLOGY_STAR and not own.is_master:
         wanted = [peer for peer in wanted if peer.is_master]
         if not wanted:
@@ -98,6 +102,27 @@ def neighbours(own: Peer, peers: Mapping[str, Peer], topology: str) -> Neighbour
         faults += _size_faults(len(wanted), limit)
         wanted = wanted[:limit]
     return Neighbours(wanted, faults)
+
+
+def _of_one_version(own: Peer, others: Sequence[Peer]) -> tuple[list[Peer], list[str]]:
+    """Those with a VTEP address of this node's IP version, and a sentence about the rest.
+
+    A packet to one of the others would leave with another sender than the VTEP address that the
+    other nodes know of this one, so none of them would take it in.
+    """
+    is_ipv6 = ":" in own.vtep
+    fitting = [peer for peer in others if (":" in peer.vtep) == is_ipv6]
+    strangers = [peer for peer in others if (":" in peer.vtep) != is_ipv6]
+    if not strangers:
+        return fitting, []
+    names = ", ".join(peer.name for peer in strangers[:NAMED])
+    more = f" and {len(strangers) - NAMED} more" if len(strangers) > NAMED else ""
+    theirs, ours = ("IPv4", "IPv6") if is_ipv6 else ("IPv6", "IPv4")
+    fault = (
+        f"no tunnel to node {names}{more}: VTEP addresses there are of {theirs}, here of {ours};"
+        " let all nodes have them of one version (flaxd's vtep-family)"
+    )
+    return fitting, [fault]
 
 
 def _with_addresses_of_their_own(own: Peer, others: Iterable[Peer]) -> tuple[list[Peer], list[str]]:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import linen
 from linen.core import cluster
 from linen.flaxd import services
+from linen.flaxd import vtep as vteps
 from linen.flaxd.removal import Removed
 from linen.kube import patches
 from linen.kube.account import is_ending, parse_account
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from linen.kube.access import Access
     from linen.kube.account import Account
     from linen.kube.nodes import NodeRecord, OwnNode
+    from linen.netlink.monitor import Monitor
 
 log = logging.getLogger("flaxd.kubernetes")
 
@@ -43,20 +45,11 @@ PARTING = 5.0  # seconds for what an ending daemon still wants to know or to tel
 
 
 class KubernetesSource:
-    """The nodes from an API server.
+    """The nodes from an API server. `links`: where this node's own addresses are seen."""
 
-    `choose_vtep`: this node's tunnel address, from its Node's InternalIPs; None while there is
-    none.
-    """
-
-    def __init__(
-        self,
-        access: Access,
-        settings: Settings,
-        choose_vtep: Callable[[Sequence[str]], str | None],
-    ) -> None:
+    def __init__(self, access: Access, settings: Settings, links: Monitor) -> None:
         self._settings = settings
-        self._choose_vtep = choose_vtep
+        self._links = links
         self._client = Client(access, f"flaxd/{linen.__version__}")
         self._wake = asyncio.Event()
         self._all: Watch[NodeRecord] = Watch(self._client, parse_record, self._wake.set)
@@ -206,16 +199,25 @@ class KubernetesSource:
         if own is not None:
             peers[own.name] = own
         faults = sorted(record.fault for record in records if record.fault)
+        faults += self._vtep_faults()
         faults += services.faults(own.ranges if own is not None else ())
         return cluster.View(own, peers, faults=faults)
 
     def _own_peer(self) -> cluster.Peer | None:
         node = self._own.records.get(self._settings.node)
-        vtep = None if node is None else self._choose_vtep(node.vteps)
+        vtep = None if node is None else vteps.choose(self._settings, self._candidates(node))
         if node is None or vtep is None:
             return None
         is_master = self._settings.overlay.is_master or node.is_master
         return cluster.Peer(node.name, vtep, ranges=node.pod_ranges, is_master=is_master)
+
+    def _candidates(self, node: OwnNode) -> list[str]:
+        return vteps.candidates(self._settings, self._links, node.vteps)
+
+    def _vtep_faults(self) -> list[str]:
+        node = self._own.records.get(self._settings.node)
+        fault = vteps.fault(self._settings, self._candidates(node)) if node is not None else ""
+        return [fault] if fault else []
 
     async def _write_or_retry(self) -> None:
         try:

@@ -22,7 +22,7 @@ from linen.host import settings
 from linen.host.errors import HostError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from linen.flaxd.sources import Source
     from linen.netlink.monitor import Monitor
@@ -120,20 +120,4 @@ def _source(chosen: settings.Settings, links: Monitor) -> Source:
     from linen.flaxd.kubernetes import KubernetesSource  # noqa: PLC0415
     from linen.kube import access  # noqa: PLC0415
 
-    return KubernetesSource(
-        access.load(chosen.kubeconfig),
-        chosen,
-        lambda internal_ips: _choose_vtep(chosen, links, internal_ips),
-    )
-
-
-def _choose_vtep(
-    chosen: settings.Settings, links: Monitor, internal_ips: Sequence[str]
-) -> str | None:
-    """This node's tunnel address: as set, else the first of its device's, else its InternalIP."""
-    if chosen.vtep_ip is not None:
-        return chosen.vtep_ip
-    if chosen.vtep_interface is not None:
-        found = [a.ip for a in links.addresses_of(chosen.vtep_interface) if a.scope == 0]
-        return found[0] if found else None
-    return internal_ips[0] if internal_ips else None
+    return KubernetesSource(access.load(chosen.kubeconfig), chosen, links)

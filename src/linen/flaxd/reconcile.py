@@ -66,7 +66,8 @@ def decide(
     `mtu`: bytes of a pod's packet, for as long as there is no Linux bridge to take it from.
     """
     if view is None or view.own is None:
-        return Decision(waiting=("this node's tunnel address is not known yet",))
+        said = view.faults if view is not None else ()
+        return Decision(waiting=("this node's tunnel address is not known yet",), faults=said)
     found = cluster.neighbours(view.own, view.peers, settings.overlay.topology)
     linux_bridge = links.get(settings.linux_bridge)
     spec = _spec(settings, view.own, found, linux_bridge.mtu if linux_bridge else mtu)

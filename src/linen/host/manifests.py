@@ -35,6 +35,7 @@ VALUES = (
     "topology",
     "mtu",
     "vtep-interface",
+    "vtep-family",
     "vni",
     "datapath-type",
     "controller",

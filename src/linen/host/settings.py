@@ -79,6 +79,7 @@ class Settings:
     mtu: int | None
     vtep_ip: str | None
     vtep_interface: str | None
+    vtep_family: str | None
     broadcast: str
     bfd_interval: int
     probe_interval: float
@@ -246,6 +247,9 @@ SETTINGS: dict[str, Setting] = {
     "mtu": Setting(_mtu, None, "MTU of pods [that of the underlay less the overhead]."),
     "vtep-ip": Setting(_vtep, None, "This node's tunnel address [its InternalIP]."),
     "vtep-interface": Setting(_interface, None, "The device that has the tunnel address."),
+    "vtep-family": Setting(
+        _one_of("ipv4", "ipv6"), None, "IP version of tunnel addresses [IPv4 where there is one]."
+    ),
     "broadcast": Setting(
         _one_of(DROP, REPLICATE), DROP, "In topology flow: drop or replicate packets to many."
     ),
@@ -361,6 +365,8 @@ def _contradictions(settings: Settings) -> list[str]:
         faults.append("peers and kubeconfig exclude each other: the nodes come from one place")
     if settings.vtep_ip is not None and settings.vtep_interface is not None:
         faults.append("vtep-ip and vtep-interface exclude each other: leave out one")
+    if settings.vtep_ip is not None and settings.vtep_family is not None:
+        faults.append("vtep-ip and vtep-family exclude each other: leave out one")
     versions = [ipaddress.ip_network(cidr).version for cidr in settings.cluster_range]
     if len(versions) != len(set(versions)) or not versions:
         faults.append("cluster-range: must be one IPv4 range, one IPv6 range, or one of each")

@@ -58,6 +58,25 @@ def test_stolen_address() -> None:
     assert sorted(fault.split()[1] for fault in found.faults) == ["own-thief", "thief"]
 
 
+@pytest.mark.parametrize(
+    ("own", "reached", "said"),
+    [
+        ("n1", ["n2"], "no tunnel to node n3, n4, n5, n6, n7 and 2 more: VTEP addresses there are"),
+        ("n3", ["n4", "n5", "n6", "n7", "n8", "n9"], "no tunnel to node n1, n2: VTEP addresses"),
+    ],
+)
+@pytest.mark.parametrize("topology", ["mesh", "flow"])
+def test_two_ip_versions(own: str, reached: list[str], said: str, topology: str) -> None:
+    """A node has tunnels to those of its own IP version alone, and one sentence names the rest."""
+    known = nodes(2) | {f"n{i}": cluster.Peer(f"n{i}", f"fd00::{i}") for i in range(3, 10)}
+
+    found = cluster.neighbours(known[own], known, topology)
+
+    assert [peer.name for peer in found.peers] == reached
+    (fault,) = found.faults
+    assert fault.startswith(said)
+
+
 @pytest.mark.parametrize(("count", "word"), [(501, None), (502, "near"), (752, "too large")])
 def test_limit_of_a_mesh(count: int, word: str | None) -> None:
     """A mesh warns beyond 500 tunnels and stops at 750, where broadcasts would get lost."""

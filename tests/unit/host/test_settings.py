@@ -40,6 +40,7 @@ def test_order_of_places(tmp_path: Path) -> None:
     [
         ("node", "Node_1", "must be a node's name"),
         ("vtep-ip", "node1", "is not an IPv4 or IPv6 address"),
+        ("vtep-family", "dual", "must be one of ipv4, ipv6"),
         ("cluster-range", "10.244.0.1/16", "host bits set"),
         ("cluster-range", "10.0.0.0/16,10.1.0.0/16", "one of each"),
         ("mtu", "9", "must be from 576 to 65535"),
