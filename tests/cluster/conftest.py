@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from support.cluster import autopsy
 from support.cluster.cluster import Cluster, running_cluster
 from support.cluster.linen import Linen, image
 from support.cluster.pods import running_pods
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
     from support.cluster.pods import Pods
 
@@ -26,6 +27,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.parent == Path(__file__).parent:
             item.add_marker(pytest.mark.timeout(PATIENCE))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Add to the report of a test that fails what its nodes looked like then."""
+    report = yield
+    cluster = _cluster_of(item)
+    if report.failed and cluster is not None:
+        report.sections += [(name, autopsy.describe(node)) for name, node in cluster.nodes.items()]
+    return report
+
+
+def _cluster_of(item: pytest.Item) -> Cluster | None:
+    values = getattr(item, "funcargs", {}).values()
+    clusters = (value.cluster if isinstance(value, Linen) else value for value in values)
+    return next((one for one in clusters if isinstance(one, Cluster)), None)
 
 
 @pytest.fixture(scope="session")

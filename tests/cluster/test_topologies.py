@@ -20,10 +20,7 @@ if TYPE_CHECKING:
     from support.cluster.cluster import Cluster
     from support.cluster.pods import Pods
 
-pytestmark = [
-    pytest.mark.long,  # in one cluster with test_under_traffic, that one has failed afterwards
-    pytest.mark.timeout(4 * PATIENCE),  # each change is made node by node
-]
+pytestmark = pytest.mark.timeout(4 * PATIENCE)  # each change is made node by node
 
 MASTER = "node1"
 NAMES = ("node1-a", "node2-a", "node3-a")
