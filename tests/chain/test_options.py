@@ -218,3 +218,39 @@ def test_new_place_wins_over_the_legacy_one(attached: Attached) -> None:
     answer.result()
     assert attached.host.vsctl("list-br") == "br0"
     assert "runtimeConfig.ovs" in answer.stderr
+
+
+def mac_table(host: Host) -> Json:
+    """What is set of br0's table of MACs."""
+    (row,) = (row for row in host.records("Bridge") if row["name"] == "br0")
+    found: Json = row["other_config"]
+    return found
+
+
+def test_room_for_the_macs_of_all_pods(attached: Attached) -> None:
+    """Our OVS bridge can remember a MAC for each address of the pods' subnet."""
+    attached.call("ADD").result()
+    assert mac_table(attached.host) == {"mac-table-size": "65536"}
+    assert "/65536" in attached.host.run("ovs-appctl", "fdb/stats-show", "br0").stdout
+
+    attached.host.vsctl("remove", "Bridge", "br0", "other_config", "mac-table-size")
+    attached.call("CHECK").assert_empty_success()  # as after an upgrade of the plugin
+    attached.call("ADD").result()
+    assert mac_table(attached.host) == {"mac-table-size": "65536"}
+
+
+def test_room_for_macs_that_an_administrator_has_set(attached: Attached) -> None:
+    """A size that somebody has set stays as it is."""
+    attached.call("ADD").result()
+    attached.host.vsctl("set", "Bridge", "br0", "other_config:mac-table-size=100")
+
+    attached.call("ADD").result()
+    assert mac_table(attached.host) == {"mac-table-size": "100"}
+
+
+def test_room_for_macs_on_a_bridge_of_somebody_else(attached: Attached) -> None:
+    """The table of a bridge that Linen has not made stays as it is."""
+    attached.host.vsctl("add-br", "br0", "--", "set", "bridge", "br0", "datapath_type=netdev")
+
+    attached.call("ADD").result()
+    assert mac_table(attached.host) == {}

@@ -226,6 +226,18 @@ def test_wrong_settings_are_refused_at_start(node1: Host, settings: dict[str, An
     assert "--mtu" in daemon.log
 
 
+def test_room_for_the_macs_of_all_pods(node1: Host, flaxd: Flaxd) -> None:
+    """The OVS bridge can remember a MAC for each address of the pod network; a size set stays."""
+    table = ("get", "Bridge", "br0", "other_config:mac-table-size")
+    assert node1.vsctl(*table) == '"65536"'
+
+    node1.vsctl("set", "Bridge", "br0", "other_config:mac-table-size=9000")
+    node1.vsctl("del-port", "vxif10_245_0_2")
+    wait_until(lambda: "vxif10_245_0_2" in node1.vsctl("list-ports", "br0"), "the tunnel again")
+    assert node1.vsctl(*table) == '"9000"'
+    assert flaxd.get("/readyz")[0] == 200
+
+
 def test_pages(flaxd: Flaxd) -> None:
     """The daemon shows that it lives, that it is ready, its metrics and its state."""
     assert flaxd.get("/healthz") == (200, "ok\n\n")

@@ -30,6 +30,16 @@ def failure(error: errors.LinenError, version: str) -> str:
     return json.dumps(answer)
 
 
+def addresses(prev_result: dict[str, Json]) -> list[str]:
+    """The pod's addresses with their prefix lengths, as the plugin before us wrote them."""
+    ips = prev_result.get("ips")
+    listed = ips if isinstance(ips, list) else []  # before 0.3.0 it was two objects
+    older = [prev_result.get(key) for key in ("ip4", "ip6")]
+    found = [one.get("address") for one in listed if isinstance(one, dict)]
+    found += [one.get("ip") for one in older if isinstance(one, dict)]
+    return [text for text in found if isinstance(text, str)]
+
+
 def host_interfaces(prev_result: dict[str, Json]) -> list[str]:
     """The names of the result's interfaces on the host's side. Any of them may be the Linux bridge.
 

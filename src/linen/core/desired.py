@@ -17,10 +17,14 @@ from linen.core import model
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Container
+    from collections.abc import Container, Iterable
+
+# MACs that an OVS bridge can remember: Open vSwitch's default (ovs-vswitchd.conf.db(5)), and what a
+# mesh at its limit of 750 nodes can need.
+DEFAULT_MAC_TABLE, LARGEST_MAC_TABLE = 8192, 1 << 17
 
 
-def overlay_spec(
+def overlay_spec(  # noqa: PLR0913  (what a spec depends on)
     options: model.OverlayOptions,
     *,
     network: str,
@@ -28,8 +32,13 @@ def overlay_spec(
     mtu: int | None = None,
     bfd: dict[str, str] | None = None,
     own_addresses: Container[str] = (),
+    segment: Iterable[str] = (),
 ) -> model.OverlaySpec:
-    """What `network` wants on the node of `own_addresses`: no tunnel leads to one of these."""
+    """What `network` wants on the node of `own_addresses`: no tunnel leads to one of these.
+
+    `segment`: for each IP version, a CIDR of all pods' addresses or one address with its prefix
+    length.
+    """
     return model.OverlaySpec(
         network=network,
         maker=maker,
@@ -39,6 +48,7 @@ def overlay_spec(
         stp=options.stp,
         vni=options.vni,
         mtu=mtu,
+        mac_table_size=_mac_table_size(options, segment),
         tunnels=[
             tunnel_spec(options, network, vtep, bfd)
             for vtep in options.vteps
@@ -64,6 +74,28 @@ def tunnel_spec(
         protected=_is_protected(options),
         bfd=bfd,
     )
+
+
+def _mac_table_size(options: model.OverlayOptions, segment: Iterable[str]) -> int | None:
+    """Room for a MAC with each address of the segment, None where the default has it.
+
+    A pod with an address of each IP version has one MAC, so the smaller segment counts. In topology
+    flow nothing is learned.
+    """
+    if options.topology == model.TOPOLOGY_FLOW:
+        return None
+    sizes = [size for size in map(_addresses_in, segment) if size is not None]
+    wanted = min(sizes, default=0)
+    return min(wanted, LARGEST_MAC_TABLE) if wanted > DEFAULT_MAC_TABLE else None
+
+
+def _addresses_in(cidr: str) -> int | None:
+    """How many addresses there are with this prefix, None where there is no prefix length."""
+    address, _, prefix = cidr.partition("/")
+    bits = 128 if ":" in address else 32
+    if not (prefix.isdecimal() and len(prefix) <= len("128")):
+        return None
+    return 1 << max(bits - int(prefix), 0)
 
 
 def _fail_mode(options: model.OverlayOptions) -> str:

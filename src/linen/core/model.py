@@ -27,6 +27,8 @@ FAIL_SECURE = "secure"
 
 REMOTE_BY_RULE = "flow"  # `remote_ip` of a tunnel to all nodes, among which rules choose
 
+MAC_TABLE_SIZE = "mac-table-size"  # in `Bridge.other_config`: how many MACs a bridge remembers
+
 KEY_ANY = "flow"  # accepts every VNI, sends VNI 0
 
 
@@ -144,6 +146,7 @@ class OverlaySpec(Value):
     `fail_mode`: `FAIL_SECURE` where rules take the place of a learning switch.
     `vni`: None for the original's `key=flow`.
     `mtu`: bytes that a pod's packet may have, or None to leave the OVS bridge's own alone.
+    `mac_table_size`: the MACs that the OVS bridge can remember, None for Open vSwitch's default.
     """
 
     __slots__ = (
@@ -151,6 +154,7 @@ class OverlaySpec(Value):
         "controllers",
         "datapath_type",
         "fail_mode",
+        "mac_table_size",
         "maker",
         "mtu",
         "network",
@@ -170,6 +174,7 @@ class OverlaySpec(Value):
         stp: str = STP_OFF,
         vni: int | None = None,
         mtu: int | None = None,
+        mac_table_size: int | None = None,
         tunnels: Sequence[TunnelSpec] = (),
         controllers: Sequence[str] = (),
     ) -> None:
@@ -181,6 +186,7 @@ class OverlaySpec(Value):
         self.stp = stp
         self.vni = vni
         self.mtu = mtu
+        self.mac_table_size = mac_table_size
         self.tunnels = tunnels
         self.controllers = controllers
 
@@ -253,6 +259,7 @@ class ObservedBridge(Value):
     """The OVS bridge.
 
     `network` is None where it carries no mark of Linen: then its settings aren't ours to change.
+    `mac_table_size`: as somebody has set it, None where that is nobody.
     """
 
     __slots__ = (
@@ -260,6 +267,7 @@ class ObservedBridge(Value):
         "datapath_type",
         "fail_mode",
         "interface",
+        "mac_table_size",
         "network",
         "stp",
         "uuid",
@@ -277,6 +285,7 @@ class ObservedBridge(Value):
         stp: str,
         controllers: list[ObservedController],
         interface: ObservedInterface | None,
+        mac_table_size: str | None = None,
     ) -> None:
         self.uuid = uuid
         self.network = network
@@ -286,6 +295,7 @@ class ObservedBridge(Value):
         self.stp = stp
         self.controllers = controllers
         self.interface = interface
+        self.mac_table_size = mac_table_size
 
 
 class Observed(Value):

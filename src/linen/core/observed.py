@@ -24,6 +24,7 @@ BRIDGE_COLUMNS = (
     "stp_enable",
     "rstp_enable",
     "controller",
+    "other_config",
 )
 INTERFACE_COLUMNS = ("_uuid", "name", "type", "options", "ofport", "error", "mtu_request", "bfd")
 PORT_COLUMNS = ("_uuid", "name", "protected", "external_ids")
@@ -94,6 +95,7 @@ def _bridge(
             if controller["_uuid"][1] in attached
         ],
         interface=_interface(internal[0]) if internal else None,
+        mac_table_size=pairs(row["other_config"]).get(model.MAC_TABLE_SIZE),
     )
 
 

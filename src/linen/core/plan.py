@@ -54,6 +54,16 @@ class SetMtu(Value):
         self.mtu = mtu
 
 
+class SetMacTableSize(Value):
+    """Let our own OVS bridge remember more MACs than Open vSwitch's default."""
+
+    __slots__ = ("bridge", "size")
+
+    def __init__(self, bridge: model.ObservedBridge, size: int) -> None:
+        self.bridge = bridge
+        self.size = size
+
+
 class AddTunnel(Value):
     """Add a VXLAN port under `name`."""
 
@@ -113,6 +123,7 @@ if TYPE_CHECKING:
         | SetBridge
         | SetVni
         | SetMtu
+        | SetMacTableSize
         | AddTunnel
         | ChangeTunnel
         | RemoveTunnel

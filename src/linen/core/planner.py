@@ -139,6 +139,8 @@ def _bridge_steps(spec: model.OverlaySpec, bridge: model.ObservedBridge) -> list
         steps.append(plan.SetBridge(bridge, settings))
     if bridge.vni != _vni_mark(spec):
         steps.append(plan.SetVni(bridge, _vni_mark(spec)))
+    if spec.mac_table_size is not None and bridge.mac_table_size is None:
+        steps.append(plan.SetMacTableSize(bridge, spec.mac_table_size))
     interface = bridge.interface
     if interface is not None and spec.mtu is not None and interface.mtu_request != spec.mtu:
         steps.append(plan.SetMtu(interface, spec.mtu))

@@ -131,6 +131,7 @@ class _Batch:
             "ports": to_set(self.new_ports),
             "controller": to_set(self.new_controllers),
             "external_ids": to_map(marks),
+            "other_config": to_map(_bridge_options(spec.mac_table_size)),
             **plan.stp_settings(spec.stp),
         }
         bridge = self.insert("Bridge", row)
@@ -175,6 +176,16 @@ def _set_mtu(batch: _Batch, step: plan.SetMtu) -> None:
     batch.update("Interface", step.interface.uuid, {"mtu_request": step.mtu})
 
 
+def _set_mac_table_size(batch: _Batch, step: plan.SetMacTableSize) -> None:
+    """An insertion changes no value that is there: where somebody was quicker, that one stays."""
+    insertion = ["other_config", "insert", to_map(_bridge_options(step.size))]
+    batch.operations.append(_mutate("Bridge", is_("_uuid", to_uuid(step.bridge.uuid)), insertion))
+
+
+def _bridge_options(mac_table_size: int | None) -> dict[str, str]:
+    return {} if mac_table_size is None else {model.MAC_TABLE_SIZE: str(mac_table_size)}
+
+
 def _add_tunnel(batch: _Batch, step: plan.AddTunnel) -> None:
     marks = to_map(batch.marks | {naming.MARK_BRIDGE: batch.spec.bridge})
     port = {"name": step.name, "external_ids": marks, "protected": step.tunnel.protected}
@@ -215,6 +226,7 @@ _WRITERS: dict[type, Callable[[_Batch, Any], None]] = {
     plan.SetBridge: _set_bridge,
     plan.SetVni: _set_vni,
     plan.SetMtu: _set_mtu,
+    plan.SetMacTableSize: _set_mac_table_size,
     plan.AddTunnel: _add_tunnel,
     plan.ChangeTunnel: _change_tunnel,
     plan.RemoveTunnel: _remove_tunnel,

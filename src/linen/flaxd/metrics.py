@@ -46,6 +46,7 @@ KINDS: dict[type, str] = {
     plan.SetBridge: "set_bridge",
     plan.SetVni: "set_vni",
     plan.SetMtu: "set_mtu",
+    plan.SetMacTableSize: "set_mac_table_size",
     plan.AddTunnel: "add_tunnel",
     plan.ChangeTunnel: "change_tunnel",
     plan.RemoveTunnel: "remove_tunnel",

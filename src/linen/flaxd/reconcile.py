@@ -70,7 +70,13 @@ def decide(
         return Decision(waiting=("this node's tunnel address is not known yet",), faults=said)
     found = cluster.neighbours(view.own, view.peers, settings.overlay.topology)
     linux_bridge = links.get(settings.linux_bridge)
-    spec = _spec(settings, view.own, found, linux_bridge.mtu if linux_bridge else mtu)
+    spec = _spec(
+        settings,
+        view.own,
+        found,
+        mtu=linux_bridge.mtu if linux_bridge else mtu,
+        segment=view.cluster_range or settings.cluster_range,
+    )
     seen = observed.answers(replica.answer(questions(settings)), settings.network)
     missing = planner.missing_tunnels(spec, seen)
     faults = [*view.faults, *found.faults, *_refused(seen)]
@@ -110,7 +116,12 @@ def _outlet(settings: Settings, seen: model.Observed) -> flows.Outlet | None:
 
 
 def _spec(
-    settings: Settings, own: cluster.Peer, found: cluster.Neighbours, mtu: int | None
+    settings: Settings,
+    own: cluster.Peer,
+    found: cluster.Neighbours,
+    *,
+    mtu: int | None,
+    segment: Sequence[str],
 ) -> model.OverlaySpec:
     if settings.overlay.topology == model.TOPOLOGY_FLOW:
         vteps, interval = [model.REMOTE_BY_RULE], 0  # BFD needs a tunnel for each peer
@@ -118,7 +129,12 @@ def _spec(
         vteps, interval = found.vteps(), settings.bfd_interval
     options = settings.overlay.with_peers(vteps, is_master=own.is_master)
     return desired.overlay_spec(
-        options, network=settings.network, maker=MAKER, mtu=mtu, bfd=bfd(interval)
+        options,
+        network=settings.network,
+        maker=MAKER,
+        mtu=mtu,
+        bfd=bfd(interval),
+        segment=segment,
     )
 
 

@@ -65,6 +65,10 @@ def _set_mtu(bridge: str, step: plan.SetMtu) -> str:
     return f"set the MTU of device {bridge} to {step.mtu}"
 
 
+def _set_mac_table_size(bridge: str, step: plan.SetMacTableSize) -> str:
+    return f"let OVS bridge {bridge} remember {step.size} MACs"
+
+
 def _add_tunnel(bridge: str, step: plan.AddTunnel) -> str:
     return f"add tunnel {step.name} to OVS bridge {bridge} ({_tunnel(step.tunnel)})"
 
@@ -92,6 +96,7 @@ _SENTENCES: dict[type, Callable[[str, Any], str]] = {
     plan.SetBridge: _set_bridge,
     plan.SetVni: _set_vni,
     plan.SetMtu: _set_mtu,
+    plan.SetMacTableSize: _set_mac_table_size,
     plan.AddTunnel: _add_tunnel,
     plan.ChangeTunnel: _change_tunnel,
     plan.RemoveTunnel: _remove_tunnel,

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from linen.core import desired, model, naming, observed, plan, planner
+from linen.host.pod_ranges import parse_ranges
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,6 +41,7 @@ def look_at(network: Network, connection: Connection, netlink: Netlink, mtu: int
         maker=naming.MAKER_PLUGIN,
         mtu=mtu,
         own_addresses=netlink.own_addresses(options.vteps),
+        segment=[str(pods.subnet) for pods in parse_ranges(network.bridge_entry, "")[0]],
     )
     missing = planner.missing_tunnels(spec, seen)
     return Look(spec, seen, connection.converse(planner.find_steps(spec, seen, missing)))

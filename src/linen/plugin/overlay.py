@@ -8,6 +8,7 @@ left to do. Who loses a race sees the winner's work and goes on from there.
 
 from __future__ import annotations
 
+from linen.cni import result
 from linen.core import desired, errors, model, naming, observed, plan, planner, transaction
 from linen.light.sock import Deadline
 from linen.netlink.blocking import has_generic_family
@@ -116,6 +117,7 @@ class Overlay:
             maker=naming.MAKER_PLUGIN,
             mtu=self._mtu,
             own_addresses=own,
+            segment=result.addresses(self._config.prev_result or {}),
         )
 
     def _commit(self, finding: Finding) -> set[str]:

@@ -80,3 +80,36 @@ def test_the_tunnel_of_topology_flow() -> None:
     assert tunnel.options == {"key": "7", "remote_ip": "flow"}
     assert tunnel.names[0] == "vxifflow"
     assert not tunnel.protected
+
+
+@pytest.mark.parametrize(
+    ("segment", "size"),
+    [
+        (["10.244.0.0/16"], 65536),
+        (["10.244.1.10/16"], 65536),
+        (["10.0.0.0/8"], 131072),
+        (["10.244.0.0/19"], None),
+        (["10.244.0.0/18"], 16384),
+        (["10.244.0.0/16", "fd00:10:244::/48"], 65536),
+        (["fd00:10:244::/48"], 131072),
+        (["10.244.1.10/32"], None),
+        (["10.244.1.10", "10.244.1.10/", "10.244.1.10/x", "10.244.1.10/1111"], None),
+        ([], None),
+    ],
+)
+def test_room_for_the_macs_of_a_segment(segment: list[str], size: int | None) -> None:
+    """A bridge can remember a MAC for each address, up to a limit; nothing below the default."""
+    options = model.OverlayOptions(topology="mesh")
+
+    spec = desired.overlay_spec(options, network="blue", maker="plugin", segment=segment)
+
+    assert spec.mac_table_size == size
+
+
+def test_flow_learns_no_macs() -> None:
+    """In topology flow the table of MACs is left as it is."""
+    options = model.OverlayOptions(topology="flow")
+
+    spec = desired.overlay_spec(options, network="b", maker="m", segment=["10.244.0.0/16"])
+
+    assert spec.mac_table_size is None

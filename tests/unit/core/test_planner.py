@@ -72,6 +72,27 @@ def test_nothing_to_do() -> None:
     assert faults(spec, seen_as(spec)) == []
 
 
+def test_room_for_macs_is_made_once() -> None:
+    """A table of MACs is made larger where nobody has set its size, and that is no fault."""
+    spec = spec_of(segment=["10.244.0.0/16"])
+    seen = seen_as(spec)
+
+    (step,) = planner.difference(spec, seen)
+    assert isinstance(step, plan.SetMacTableSize)
+    assert step.size == 65536
+    assert explain.faults("br0", [step]) == []
+
+
+@pytest.mark.parametrize("changes", [{"mac_table_size": "100"}, {"network": None}])
+def test_room_for_macs_is_not_ours_to_change(changes: dict[str, Any]) -> None:
+    """A size that somebody has set stays, and so does a bridge that somebody else has made."""
+    spec = spec_of(segment=["10.244.0.0/16"])
+    seen = seen_as(spec)
+    seen.bridge = bridge_of(spec, **changes)
+
+    assert planner.difference(spec, seen) == []
+
+
 def test_fresh_host() -> None:
     """On a host without the OVS bridge all of it is made."""
     assert faults(spec_of(), model.Observed(None, [])) == [

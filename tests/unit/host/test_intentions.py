@@ -44,6 +44,7 @@ STEPS: list[tuple[plan.Step, str]] = [
     (plan.SetVni(BRIDGE, "7"), "mark OVS bridge br0 with vni 7"),
     (plan.SetVni(BRIDGE, None), "mark OVS bridge br0 with vni none"),
     (plan.SetMtu(INTERFACE, 1400), "set the MTU of device br0 to 1400"),
+    (plan.SetMacTableSize(BRIDGE, 65536), "let OVS bridge br0 remember 65536 MACs"),
     (
         plan.AddTunnel("vxif10_0_0_2", TUNNEL),
         "add tunnel vxif10_0_0_2 to OVS bridge br0 (key=7, remote_ip=10.0.0.2, protected)",
