@@ -204,6 +204,17 @@ def test_too_large_mtu_is_warned_of(attached: Attached) -> None:
     assert "1380" in answer.stderr  # 1430 less 50 bytes of Ethernet, IPv4, UDP and VXLAN headers
 
 
+def test_underlay_of_ipv6_takes_more(attached: Attached) -> None:
+    """Over IPv6 VXLAN adds 70 bytes; where that leaves too little for IPv6 pods, that is said."""
+    attached.host.add_underlay("fd00:245::9/64", mtu=1349)
+
+    answer = attached.call("ADD", attached.with_options(vtepIPs=["fd00:245::2"]))
+
+    answer.result()
+    assert "set mtu 1279" in answer.stderr  # 1349 less 70
+    assert "with IPv6 pods give underlay 1350 first" in answer.stderr
+
+
 def test_fitting_mtu_is_not_warned_of(attached: Attached) -> None:
     """Where everything is right, nothing is said."""
     attached.host.add_underlay("10.245.2.9/24", mtu=1450)

@@ -92,6 +92,31 @@ def test_conflict(fresh: Node) -> None:
     assert "code 102" in only(fresh, "overlay")["cause"]
 
 
+@pytest.mark.parametrize(
+    ("beginning", "count", "severity"),
+    [("10.9", 496, None), ("10.9", 497, "warning"), ("fd00:9", 597, "error")],
+)
+def test_many_tunnels(node: Node, beginning: str, count: int, severity: str | None) -> None:
+    """Tunnels that the daemon made are counted, the three of the conflist among them."""
+    node.host.vsctl("--no-wait", *(word for number in range(count) for word in (
+        "--", "add-port", "br0", f"t{number}", "--", "set", "port", f"t{number}",
+        "external_ids:linen-network=linen-network", "--", "set", "interface", f"t{number}",
+        "type=vxlan", f"options:remote_ip={remote(beginning, number)}",
+    )))  # fmt: skip
+
+    found = [fault for fault in node.faults() if fault[0] == "many-tunnels"]
+    assert found == ([("many-tunnels", severity)] if severity else [])
+
+
+def remote(beginning: str, number: int) -> str:
+    """One of many addresses."""
+    return (
+        f"{beginning}::{number:x}"
+        if ":" in beginning
+        else f"{beginning}.{number >> 8}.{number & 255}"
+    )
+
+
 def test_interface_error(node: Node) -> None:
     """An interface that Open vSwitch could not make is an error that quotes it."""
     marked = "external_ids:linen-network=linen-network"
@@ -211,6 +236,17 @@ def test_mac_not_pinned(fresh: Node) -> None:
     )  # fmt: skip
 
     assert ("pinned-mac", "warning") in fresh.faults()
+
+
+def test_underlay_too_narrow_for_ipv6(fresh: Node) -> None:
+    """Where the underlay leaves less than IPv6 pods need, it is the underlay that has to change."""
+    entry = plugin_entry(fresh.document, "bridge")
+    part = {"subnet": "fd00:244::/48", "rangeStart": "fd00:244::2", "rangeEnd": "fd00:244::99"}
+    entry["ipam"] = {"type": "host-local", **part, "gateway": "fd00:244::1"}
+    fresh.write(fresh.document)
+    fresh.host.run("ip", "link", "set", "br-phy", "mtu", "1329")
+
+    assert "an MTU of 1330" in only(fresh, "underlay-mtu", "warning")["cure"]
 
 
 def test_mtu_too_large(fresh: Node) -> None:

@@ -10,6 +10,8 @@ from linen.light import sock
 OVERHEAD_IPV4 = 50
 OVERHEAD_IPV6 = 70
 
+IPV6_MTU = 1280  # RFC 8200, section 5; the kernel has no IPv6 on a device with less
+
 
 def parse_vtep(text: str) -> str:
     """An address that can be a tunnel's end, in its usual notation.

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 # Measured: userspace Open vSwitch stops flooding at 780 tunnels over IPv4, and 630 over IPv6
 # ("resubmits yielded over 64 kB of actions"), and then no ARP finds a node beyond any more.
-MESH_WARNING = 500
-MESH_LIMIT, MESH_LIMIT_IPV6 = 750, 600
+FLOOD_WARNING = 500
+FLOOD_LIMIT, FLOOD_LIMIT_IPV6 = 750, 600
 
 NAMED = 5  # nodes that one sentence names
 
@@ -96,12 +96,16 @@ def neighbours(own: Peer, peers: Mapping[str, Peer], topology: str) -> Neighbour
                 "no other node is a master, and in a star only masters are connected to:"
                 " make one a master (docs/flaxd.md, Topologies)"
             )
-    if topology == model.TOPOLOGY_MESH:
-        is_ipv6 = any(":" in peer.vtep for peer in wanted)
-        limit = MESH_LIMIT_IPV6 if is_ipv6 else MESH_LIMIT
-        faults += _size_faults(len(wanted), limit)
+    if topology != model.TOPOLOGY_FLOW:
+        limit = flood_limit([peer.vtep for peer in wanted])
+        faults += _size_faults(topology, len(wanted), limit)
         wanted = wanted[:limit]
     return Neighbours(wanted, faults)
+
+
+def flood_limit(vteps: Iterable[str]) -> int:
+    """How many tunnels an OVS bridge can have that copies broadcasts into each of them."""
+    return FLOOD_LIMIT_IPV6 if any(":" in vtep for vtep in vteps) else FLOOD_LIMIT
 
 
 def _of_one_version(own: Peer, others: Sequence[Peer]) -> tuple[list[Peer], list[str]]:
@@ -144,14 +148,14 @@ def _with_addresses_of_their_own(own: Peer, others: Iterable[Peer]) -> tuple[lis
     return wanted, faults
 
 
-def _size_faults(tunnels: int, limit: int) -> list[str]:
-    if tunnels > limit:
-        fault = (
-            f"a mesh of {tunnels + 1} nodes is too large: beyond {limit} tunnels Open vSwitch"
-            " stops to deliver broadcasts, so nodes beyond get no tunnel; use topology flow"
-        )
-    elif tunnels > MESH_WARNING:
-        fault = f"a mesh of {tunnels + 1} nodes comes near the limit of {limit} tunnels"
-    else:
+def _size_faults(topology: str, tunnels: int, limit: int) -> list[str]:
+    """What to do about too many tunnels, or what will be to be done."""
+    if tunnels < FLOOD_WARNING:
         return []
-    return [fault]
+    why = f"beyond {limit} tunnels Open vSwitch stops to deliver broadcasts, and so ARP"
+    if tunnels > limit:
+        more = tunnels - limit
+        cure = f"so the last {more} by name get no tunnel; use topology flow"
+        return [f"{tunnels} other nodes are too many for a {topology}: {why}, {cure}"]
+    cure = "use topology flow before more nodes join"
+    return [f"{tunnels} other nodes are many for a {topology}: {why}; {cure}"]

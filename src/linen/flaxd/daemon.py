@@ -173,7 +173,7 @@ class Daemon:
                 return metrics.CHANGED
             waiting = waiting or self.rules.waiting()
             faults += self.rules.faults()
-        waiting = waiting or self._publisher.publish(self.view, mtu)
+        waiting = waiting or self._publisher.publish(self.view, self.links)
         self._tell(waiting, faults)
         return metrics.WAITING if waiting else metrics.UNCHANGED
 

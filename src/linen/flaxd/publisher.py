@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from linen.core import cluster
     from linen.host.settings import Settings
+    from linen.netlink.codec import Link
     from linen.netlink.monitor import Monitor
 
 log = logging.getLogger("flaxd")
@@ -51,11 +52,10 @@ class Publisher:
         """Bytes of a pod's packet: as set, else what the underlay carries less VXLAN's overhead."""
         if self._settings.mtu is not None or view is None or view.own is None:
             return self._settings.mtu
-        vtep = view.own.vtep
-        mtus = [link.mtu for link in links.links_with(vtep)]
-        return min(mtus) - addresses.overhead(vtep) if mtus else None
+        narrowest = _narrowest(view.own, links)
+        return narrowest.mtu - addresses.overhead(view.own.vtep) if narrowest else None
 
-    def publish(self, view: cluster.View | None, mtu: int | None) -> tuple[str, ...]:
+    def publish(self, view: cluster.View | None, links: Monitor) -> tuple[str, ...]:
         """Write the conflist if it isn't there or isn't right; why it could not be written."""
         settings = self._settings
         if view is None or view.own is None:
@@ -68,7 +68,9 @@ class Publisher:
             if not view.own.ranges:
                 return ("this node has no part of the pod network yet",)
             cluster_range = view.cluster_range or settings.cluster_range
+            mtu = self.mtu(view, links)
             faults = conflist.range_faults(cluster_range, view.own.ranges)
+            faults += self._mtu_faults(view.own, mtu, links)
             if faults:
                 return tuple(faults)
             self._cni_versions = self._cni_versions or conflist.fit_versions(settings.bin_dir)
@@ -81,7 +83,30 @@ class Publisher:
             log.info("wrote %s", settings.conflist)
         return ()
 
+    def _mtu_faults(self, own: cluster.Peer, mtu: int | None, links: Monitor) -> list[str]:
+        """Why IPv6 does not get through, where pods have it: no pod could start."""
+        enough = addresses.IPV6_MTU
+        if mtu is None or mtu >= enough or not any(":" in cidr for cidr in own.ranges):
+            return []
+        narrowest = _narrowest(own, links)
+        if self._settings.mtu is not None or narrowest is None:
+            return [
+                f"IPv6 needs packets of {enough} bytes, mtu is {mtu}: set it to {enough} or more"
+            ]
+        needed = enough + addresses.overhead(own.vtep)
+        device = narrowest.name
+        fault = (
+            f"IPv6 needs packets of {enough} bytes, {device} leaves {mtu} for pods: give {device}"
+            f" an MTU of {needed} or more on all nodes, or pods IPv4 alone"
+        )
+        return [fault]
+
     def _migrate(self, present: conflist.Document) -> None:
         changed = conflist.migrated(present)
         if changed is not None and conflist.write(self._settings.conflist, changed):
             log.info("moved runtimeConfig.ovs to ovs in %s", self._settings.conflist)
+
+
+def _narrowest(own: cluster.Peer, links: Monitor) -> Link | None:
+    """The device with this node's tunnel address; of several, that with the smallest MTU."""
+    return min(links.links_with(own.vtep), key=lambda link: link.mtu, default=None)

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 ENVIRONMENT_PREFIX = "LINEN_"
 SMALLEST_MTU = 576  # RFC 791: what every host must be able to receive
 DROP, REPLICATE = "drop", "replicate"
-IPV6_MTU = 1280  # RFC 8200
 ACCOUNT_NAME = re.compile(r"([a-z0-9][-a-z0-9]{0,62})/([a-z0-9][-a-z0-9.]{0,252})")
 NODE_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")  # RFC 1123, as Kubernetes has it
 
@@ -370,8 +369,8 @@ def _contradictions(settings: Settings) -> list[str]:
     versions = [ipaddress.ip_network(cidr).version for cidr in settings.cluster_range]
     if len(versions) != len(set(versions)) or not versions:
         faults.append("cluster-range: must be one IPv4 range, one IPv6 range, or one of each")
-    if settings.mtu is not None and settings.mtu < IPV6_MTU and 6 in versions:
-        faults.append(f"mtu {settings.mtu} is too small for IPv6, which needs {IPV6_MTU}")
+    if settings.mtu is not None and settings.mtu < addresses.IPV6_MTU and 6 in versions:
+        faults.append(f"mtu {settings.mtu} is too small for IPv6, which needs {addresses.IPV6_MTU}")
     return faults
 
 

@@ -27,7 +27,16 @@ def mtu_warnings(netlink: Netlink, tunnels: Iterable[TunnelSpec], bridge: Link) 
         if link is not None and bridge.mtu > link.mtu - overhead:
             warnings.append(
                 f"MTU {bridge.mtu} of {bridge.name} is too large: {link.name} carries {link.mtu}"
-                f" bytes, of which VXLAN takes {overhead}; set mtu {link.mtu - overhead} in the"
-                " bridge plugin's configuration, or full packets between nodes are cut up or lost"
+                f" bytes, of which VXLAN takes {overhead}; {_cure(link, overhead)},"
+                " or full packets between nodes are cut up or lost"
             )
     return warnings
+
+
+def _cure(link: Link, overhead: int) -> str:
+    room = link.mtu - overhead
+    cure = f"set mtu {room} in the bridge plugin's configuration"
+    if room < addresses.IPV6_MTU:
+        needed = addresses.IPV6_MTU + overhead
+        cure += f" (with IPv6 pods give {link.name} {needed} first: they need {addresses.IPV6_MTU})"
+    return cure

@@ -77,20 +77,45 @@ def test_two_ip_versions(own: str, reached: list[str], said: str, topology: str)
     assert fault.startswith(said)
 
 
-@pytest.mark.parametrize(("count", "word"), [(501, None), (502, "near"), (752, "too large")])
-def test_limit_of_a_mesh(count: int, word: str | None) -> None:
-    """A mesh warns beyond 500 tunnels and stops at 750, where broadcasts would get lost."""
-    known = nodes(count)
+NEAR = "are many for a {}: beyond 750 tunnels Open vSwitch stops to deliver broadcasts, and so ARP;"
+BEYOND = "are too many for a {}: beyond 750 tunnels Open vSwitch stops to deliver broadcasts,"
+
+
+@pytest.mark.parametrize(
+    ("tunnels", "said"),
+    [(499, None), (500, NEAR), (750, NEAR), (751, BEYOND), (800, BEYOND)],
+)
+@pytest.mark.parametrize("topology", ["mesh", "star"])
+def test_limit_of_flooding(topology: str, tunnels: int, said: str | None) -> None:
+    """A mesh, or a star's master, warns from 500 tunnels on and makes no more than 750.
+
+    It says why, and that topology flow is the cure.
+    """
+    known = nodes(tunnels + 1, "n1")
+
+    found = cluster.neighbours(known["n1"], known, topology)
+
+    assert len(found.peers) == min(tunnels, 750)
+    assert bool(said) == bool(found.faults)
+    for fault in found.faults:
+        assert said is not None
+        assert f"{tunnels} other nodes {said.format(topology)}" in fault
+        assert "use topology flow" in fault
+
+
+def test_who_is_beyond_the_limit() -> None:
+    """Beyond the limit it is said how many nodes get no tunnel: the last by name."""
+    known = nodes(761)
 
     found = cluster.neighbours(known["n1"], known, "mesh")
 
-    assert len(found.peers) == min(count - 1, 750)
-    assert bool(word) == bool(found.faults)
-    assert all(word in fault for fault in found.faults if word)
+    names = sorted(known.keys() - {"n1"})
+    assert [peer.name for peer in found.peers] == names[:750]
+    assert "the last 10 by name get no tunnel" in found.faults[0]
 
 
-def test_limit_of_a_mesh_over_ipv6() -> None:
-    """Over IPv6 fewer copies of a broadcast leave Open vSwitch, so a mesh stops at 600 tunnels."""
+def test_limit_of_flooding_over_ipv6() -> None:
+    """Over IPv6 fewer copies of a broadcast leave Open vSwitch: 600 tunnels at most."""
     known = {f"n{i}": cluster.Peer(f"n{i}", f"fd00::{i:x}") for i in range(1, 702)}
 
     found = cluster.neighbours(known["n1"], known, "mesh")

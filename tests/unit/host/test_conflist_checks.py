@@ -83,7 +83,11 @@ def many_tunnels(document: Json) -> None:
 
 
 def too_many_tunnels(document: Json) -> None:
-    linen(document)["ovs"]["vtepIPs"] = [f"10.1.{i // 250}.{i % 250 + 1}" for i in range(750)]
+    linen(document)["ovs"]["vtepIPs"] = [f"10.1.{i // 250}.{i % 250 + 1}" for i in range(751)]
+
+
+def too_many_tunnels_over_ipv6(document: Json) -> None:
+    linen(document)["ovs"]["vtepIPs"] = [f"fd00:245::{i:x}" for i in range(1, 602)]
 
 
 def no_linen(document: Json) -> None:
@@ -136,6 +140,14 @@ def textual_mtu(document: Json) -> None:
     bridge(document)["mtu"] = "1400"
 
 
+def mtu_too_small_for_ipv6(document: Json) -> None:
+    part = {"subnet": "fd00:244::/48", "rangeStart": "fd00:244::2", "gateway": "fd00:244::1"}
+    ipam = bridge(document)["ipam"]
+    moved = {key: ipam.pop(key) for key in ("subnet", "rangeStart", "rangeEnd", "gateway")}
+    ipam["ranges"] = [[moved], [{**part, "rangeEnd": "fd00:244::99"}]]
+    bridge(document)["mtu"] = 1279
+
+
 def range_outside(document: Json) -> None:
     bridge(document)["ipam"]["rangeEnd"] = "10.245.0.9"
 
@@ -178,7 +190,8 @@ FAULTS: list[tuple[Callable[[Json], None], str, str, str, str]] = [
     (typeless_plugin, "structure", "error", "plugins[2]", "type"),
     (program_with_folder, "structure", "error", "", "../../bin/sh"),
     (many_tunnels, "flood-limit", "warning", "", "500 tunnels"),
-    (too_many_tunnels, "flood-limit", "error", "", "750 tunnels"),
+    (too_many_tunnels, "flood-limit", "error", "", "751 tunnels"),
+    (too_many_tunnels_over_ipv6, "flood-limit", "error", "", "of which 600 at most work"),
     (no_linen, "chain-order", "error", "", "linen"),
     (linen_first, "chain-order", "error", "plugins[0]", "before"),
     (linen_twice, "chain-order", "error", "plugins[2]", "twice"),
@@ -191,6 +204,7 @@ FAULTS: list[tuple[Callable[[Json], None], str, str, str, str]] = [
     (default_route_twice, "default-route-twice", "error", "ipam.routes[1]", "file exists"),
     (no_mtu, "pod-mtu", "warning", "plugins[0].mtu", "1500"),
     (textual_mtu, "pod-mtu", "error", "plugins[0].mtu", "'1400'"),
+    (mtu_too_small_for_ipv6, "pod-mtu", "error", "plugins[0].mtu", "1280"),
     (range_outside, "address-ranges", "error", "plugins[0].ipam.rangeEnd", "10.245.0.9"),
     (range_upside_down, "address-ranges", "error", "plugins[0].ipam", "empty"),
     (host_bits, "address-ranges", "error", "plugins[0].ipam.subnet", "host bits"),

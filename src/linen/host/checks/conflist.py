@@ -6,9 +6,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from linen.cni import config, options, versions
-from linen.core import errors, model
+from linen.core import addresses, cluster, errors, model
 from linen.host.conflists import BRIDGE, LINEN, networks_of
 from linen.host.findings import Check, error, note, warning
+from linen.host.pod_ranges import parse_ranges
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 # Reference plugins that attach a pod to something else than a Linux bridge.
 BRIDGELESS = frozenset({"dummy", "host-device", "ipvlan", "macvlan", "ptp", "tap", "vlan"})
 DEFAULT_ROUTES = {"0.0.0.0/0": "IPv4", "::/0": "IPv6"}
-# Measured with Open vSwitch 3.1: flooding stops at 780 ("resubmits yielded over 64 kB of actions").
-MANY_TUNNELS, TOO_MANY_TUNNELS = 500, 750
 SMALLEST_MTU = 576  # bytes that every IPv4 host takes (RFC 791)
 
 
@@ -237,21 +236,35 @@ def pod_mtu(conflist: Conflist) -> Iterator[Finding]:
                 f"must be a number of bytes, {SMALLEST_MTU} or more, is {options.kind(mtu)}",
                 cure="1450 on an underlay of 1500",
             )
+        elif mtu < addresses.IPV6_MTU and _has_ipv6(entry):
+            yield error(
+                conflist.at(f"{place}.mtu"),
+                f"is {mtu}, and IPv6 needs {addresses.IPV6_MTU}",
+                cause="the kernel has no IPv6 on a device with less (RFC 8200), so every ADD fails",
+                cure=f"set mtu to {addresses.IPV6_MTU} or more, on an underlay that carries"
+                f" {addresses.IPV6_MTU + addresses.OVERHEAD_IPV4}, or"
+                f" {addresses.IPV6_MTU + addresses.OVERHEAD_IPV6} over IPv6",
+            )
+
+
+def _has_ipv6(entry: dict[str, Any]) -> bool:
+    return any(pods.subnet.version == 6 for pods in parse_ranges(entry, "")[0])
 
 
 def flood_limit(conflist: Conflist) -> Iterator[Finding]:
     """Open vSwitch can send a broadcast into every tunnel."""
     for network in networks_of([conflist]):
-        count = len(network.options.vteps)
-        if count < MANY_TUNNELS:
+        vteps = network.options.vteps
+        limit = cluster.flood_limit(vteps)
+        if len(vteps) < cluster.FLOOD_WARNING:
             continue
-        judge = error if count >= TOO_MANY_TUNNELS else warning
+        judge = error if len(vteps) > limit else warning
         yield judge(
             network.where,
-            f"{count} tunnels on one OVS bridge",
-            cause="a broadcast is copied into each; at 780 the list of copies exceeds what Open"
-            " vSwitch carries out (64 kB), and ARP no longer reaches the rest",
-            cure="several networks of fewer nodes each",
+            f"{len(vteps)} tunnels on one OVS bridge, of which {limit} at most work",
+            cause="a broadcast is copied into each, and the list of copies may have no more than"
+            " 64 kB in Open vSwitch: ARP and neighbour discovery do not reach the rest",
+            cure="topology flow, which flaxd keeps, or several networks of fewer nodes each",
         )
 
 

@@ -116,10 +116,19 @@ def underlay_mtu(node: Node) -> Iterator[Finding]:
                     f"pods send packets of up to {mtu} bytes; {name} carries {link.mtu}, of which"
                     f" VXLAN takes {overhead}",
                     cause="larger packets are cut up or lost: connections open and then hang",
-                    cure=f"set mtu to {room} or less in the bridge plugin's entry; pods that run"
-                    f" keep theirs until they are started anew. `ip link set {network.linux_bridge}"
-                    f" mtu {room}`",
+                    cure=_smaller_packets(network, room, overhead),
                 )
+
+
+def _smaller_packets(network: Network, room: int, overhead: int) -> str:
+    ranges, _ = parse_ranges(network.bridge_entry, "")
+    if room < addresses.IPV6_MTU and any(pods.subnet.version == 6 for pods in ranges):
+        needed = addresses.IPV6_MTU + overhead
+        return f"give the underlay an MTU of {needed}: IPv6 needs {addresses.IPV6_MTU} for pods"
+    return (
+        f"set mtu to {room} or less in the bridge plugin's entry; pods that run keep theirs until"
+        f" they are started anew. `ip link set {network.linux_bridge} mtu {room}`"
+    )
 
 
 def _underlay(node: Node, network: Network) -> dict[str, tuple[Link, int]]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from linen.core import errors, explain, model
+from linen.core import cluster, errors, explain, model
 from linen.host.conflists import LINEN
 from linen.host.findings import Check, error, note, warning
 from linen.host.inventory import USERSPACE
@@ -166,6 +166,28 @@ def spanning_tree(node: Node) -> Iterator[Finding]:
             )
 
 
+def many_tunnels(node: Node) -> Iterator[Finding]:
+    """No bridge has so many tunnels that a broadcast does not get into each of them."""
+    told = {  # by the check of the conflist that lists them
+        network.options.ovs_bridge
+        for network in node.networks
+        if len(network.options.vteps) >= cluster.FLOOD_WARNING
+    }
+    for bridge in node.bridges():
+        vteps = [tunnel.options.get("remote_ip", "") for _, tunnel in bridge.tunnels()]
+        limit = cluster.flood_limit(vteps)
+        if len(vteps) < cluster.FLOOD_WARNING or bridge.name in told:
+            continue
+        judge = error if len(vteps) >= limit else warning
+        yield judge(
+            f"OVS bridge {bridge.name}",
+            f"{len(vteps)} tunnels, of which {limit} at most work",
+            cause="a broadcast is copied into each, and the list of copies may have no more than"
+            " 64 kB in Open vSwitch, so flaxd makes no more; nodes beyond get none",
+            cure="topology flow (flaxd), which has one tunnel for all nodes",
+        )
+
+
 def strays(node: Node) -> Iterator[Finding]:
     """All that carries Linen's mark belongs to a network of this node's conflists."""
     wanted = {network.name for network in node.networks}
@@ -235,6 +257,7 @@ CHECKS: tuple[Check[Node], ...] = (
     Check("interface-error", "Open vSwitch could make every interface", interfaces),
     Check("controller", "every controller is connected", controllers),
     Check("spanning-tree", "no bridge has a spanning tree and protected tunnels", spanning_tree),
+    Check("many-tunnels", "a broadcast gets into every tunnel", many_tunnels),
     Check("stray-rows", "all marked rows belong to a conflist", strays),
     Check("several-bridges", "every network has one OVS bridge", one_bridge),
     Check("foreign-bridge", "the OVS bridges are Linen's", foreign_bridge),
