@@ -13,6 +13,7 @@ from bench import (
     footprint,
     fresh,
     joins,
+    lab,
     machine,
     plots,
     pods,
@@ -22,6 +23,7 @@ from bench import (
     scale,
     startup,
     steady,
+    tunnels,
 )
 from support.paths import CHECKOUT
 
@@ -46,12 +48,20 @@ BENCHMARKS = {
     "steady": Benchmark("ADD and DEL in steady state", steady.measure, steady.ROUNDS),
     "fresh": Benchmark("The first ADD of a node", fresh.measure, fresh.ROUNDS),
     "concurrent": Benchmark("First ADDs at once", concurrent.measure, concurrent.ROUNDS),
-    "others": Benchmark("ADD beside others' tunnels", scale.measure_others, scale.ROUNDS_OTHERS),
-    "peers": Benchmark("ADD with many peers of its own", scale.measure_peers, scale.ROUNDS_PEERS),
+    "others": Benchmark(
+        "ADD beside others' tunnels", tunnels.measure_others, tunnels.ROUNDS_OTHERS
+    ),
+    "peers": Benchmark(
+        "ADD with many peers of its own", tunnels.measure_peers, tunnels.ROUNDS_PEERS
+    ),
     "footprint": Benchmark("Disk and memory", footprint.measure, footprint.ROUNDS),
     "flaxd-join": Benchmark("flaxd: nodes that join", joins.measure, joins.ROUNDS),
     "flaxd-rest": Benchmark("flaxd: what it costs at rest", rest.measure, rest.ROUNDS),
     "flaxd-restart": Benchmark("flaxd: restarts under traffic", restarts.measure, restarts.ROUNDS),
+    "scale-flow": Benchmark("Scale: flow, API server", scale.measure_registered, scale.ROUNDS),
+    "scale-file": Benchmark("Scale: flow, file of nodes", scale.measure_listed, scale.ROUNDS),
+    "scale-mesh": Benchmark("Scale: mesh, file of nodes", scale.measure_mesh, scale.ROUNDS),
+    "scale-lab": Benchmark("Scale: thirty nodes with traffic", lab.measure, lab.ROUNDS),
     "kubernetes": Benchmark("Linen in a cluster of kubelets", pods.measure, pods.ROUNDS),
 }
 
@@ -100,8 +110,10 @@ def run_one(name: str, rounds: int, facts: dict[str, Any]) -> list[Goal]:
     report.write_json(RESULTS / f"{name}.json", name, circumstances, outcome)
     if outcome.series:
         plots.draw(RESULTS / f"{name}.png", title, outcome)
+    if outcome.costs:
+        scale.draw(RESULTS)
     print(f"## {title} (`{name}`)\n\n{rounds} rounds; load average {load:.1f} before\n")
-    for text in (report.times(outcome), report.facts(outcome)):
+    for text in (report.times(outcome), report.costs_by_nodes(outcome), report.facts(outcome)):
         if text:
             print(text, end="\n\n")
     sys.stdout.flush()

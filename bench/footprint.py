@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench import scale
+from bench import tunnels
 from bench.node import (
     BRIDGE,
     HOST_LOCAL,
@@ -32,7 +32,7 @@ def measure(rounds: int) -> Outcome:
     programs = {"linen": LINEN, "bridge": BRIDGE, "host-local": HOST_LOCAL, "ovs-cni": OVS_CNI}
     files = {name: path.stat().st_size for name, path in programs.items()}
     peaks = _peaks(rounds)
-    with running_node(scale.addresses("10.245", 1000)) as node:
+    with running_node(tunnels.addresses("10.245", 1000)) as node:
         peaks["linen ADD with 1,000 peers"] = max(_peaks_of_linen(node, rounds))
     goals = [
         Goal("size of bin/linen", exactly(files["linen"] / MEGABYTE), 9, "MB"),

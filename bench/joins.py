@@ -45,7 +45,7 @@ def measure(rounds: int) -> Outcome:
         nodes = [add_node(cluster, number) for number in range(1, NODES + 1)]
         for node in nodes:
             stack.enter_context(node.flaxd())
-        witnesses = [stack.enter_context(Witness(node.host)) for node in nodes]
+        witnesses = [stack.enter_context(Witness(node.host.pid)) for node in nodes]
         for node, witness in zip(nodes, witnesses, strict=True):
             others = [other.vtep for other in nodes if other is not node]
             witness.wait_for(others, PATIENCE)

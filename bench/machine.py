@@ -24,6 +24,7 @@ def describe() -> dict[str, Any]:
         "memory, GB": round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9, 1),
         "system": platform.freedesktop_os_release().get("PRETTY_NAME", "unknown"),
         "kernel": platform.release(),
+        "priority": _priority(),
         "python": platform.python_version(),
         "open vswitch": _first_line("ovs-vswitchd", "--version").rpartition(" ")[2],
         "go": _go_version(BRIDGE),
@@ -32,6 +33,13 @@ def describe() -> dict[str, Any]:
         "kube-apiserver": _kubernetes_version(),
         "linen": _commit(),
     }
+
+
+def _priority() -> str:
+    """Whether the benchmarks, and all that they start, go before the machine's other work."""
+    if os.sched_getscheduler(0) == os.SCHED_RR:
+        return f"before all other work (chrt --rr {os.sched_getparam(0).sched_priority})"
+    return f"as all other work (nice {os.nice(0)})"
 
 
 def load() -> float:

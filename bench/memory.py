@@ -69,13 +69,14 @@ def _peak_at_exit(pid: int) -> tuple[int, int]:
         if not os.WIFSTOPPED(status):
             return peak, os.waitstatus_to_exitcode(status)
         if status >> 8 == signal.SIGTRAP | PTRACE_EVENT_EXIT << 8:
-            peak = _high_water_mark(pid)
+            peak = high_water_mark(pid)
             _ptrace(PTRACE_CONT, pid, 0)
         else:
             _ptrace(PTRACE_CONT, pid, os.WSTOPSIG(status))  # Go's threads send one another signals
 
 
-def _high_water_mark(pid: int) -> int:
+def high_water_mark(pid: int) -> int:
+    """The largest resident set that a running program has had until now, in bytes."""
     with os.fdopen(os.open(f"{pid}/status", os.O_RDONLY, dir_fd=_PROC)) as file:
         found = re.search(r"^VmHWM:\s+(\d+) kB$", file.read(), re.MULTILINE)
     if found is None:

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A picture of each benchmark: boxes of all samples, or a line over the number of tunnels."""
+"""A picture of each benchmark: boxes of all samples, or a line over the number of tunnels.
+
+And one of all costs by the number of nodes, with a field for each kind of cost.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +10,18 @@ from typing import TYPE_CHECKING
 
 import matplotlib as mpl
 from matplotlib import pyplot as plt
-from matplotlib.ticker import NullFormatter, ScalarFormatter
+from matplotlib.ticker import NullFormatter, ScalarFormatter, StrMethodFormatter
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from matplotlib.axes import Axes
 
+    from bench.costs import Cost
     from bench.results import Outcome, Series
 
+COLUMNS = 4  # of fields in a picture
 LONGEST_WHISKER = (5, 95)  # percentiles; what lies beyond is a machine that was busy elsewhere
 
 
@@ -64,3 +70,46 @@ def _draw_lines(axes: Axes, series: list[Series]) -> None:
     axes.set_xlabel("tunnels in OVSDB")
     axes.set_ylabel("ms (median, quartiles)")
     axes.legend()
+
+
+def draw_costs(path: Path, found: Mapping[str, Sequence[Cost]], pictured: Sequence[str]) -> None:
+    """Write the picture of several clusters' costs, of those that are `pictured`.
+
+    `found`: the costs of each cluster, by its title.
+    """
+    mpl.use("Agg")
+    rows = -(-len(pictured) // COLUMNS)
+    figure, fields = plt.subplots(
+        rows, COLUMNS, figsize=(3.1 * COLUMNS, 2.7 * rows), layout="constrained", squeeze=False
+    )
+    sizes = sorted({n for costs in found.values() for cost in costs for n in cost.samples})
+    drawn = dict(zip(pictured, fields.flat, strict=False))
+    for number, (title, costs) in enumerate(found.items()):
+        for cost in costs:
+            if cost.label in drawn:
+                _draw_cost(drawn[cost.label], cost, title, f"C{number}")
+    for axes in fields.flat:
+        _scale_by_nodes(axes, sizes)
+    lines = {line.get_label(): line for axes in fields.flat for line in axes.get_lines()}
+    figure.legend(lines.values(), lines, loc="outside upper center", ncols=len(lines))
+    figure.supxlabel("nodes")
+    figure.savefig(path, dpi=100)
+    plt.close(figure)
+
+
+def _draw_cost(axes: Axes, cost: Cost, title: str, colour: str) -> None:
+    sizes = sorted(cost.samples)
+    middles = [cost.middle(nodes) for nodes in sizes]
+    axes.plot(sizes, middles, marker="o", markersize=4, label=title, color=colour)
+    axes.set_title(cost.label, fontsize="medium")
+    axes.set_ylabel("% of a core" if cost.unit == "%" else cost.unit)
+
+
+def _scale_by_nodes(axes: Axes, sizes: Sequence[int]) -> None:
+    axes.set_xscale("log")
+    axes.set_xlim(sizes[0] / 1.3, sizes[-1] * 1.3)
+    axes.set_ylim(bottom=0)
+    axes.set_xticks([10**power for power in range(1, 5)])
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.grid(visible=True, alpha=0.3)

@@ -8,6 +8,7 @@ import statistics
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from bench import costs
 from bench.results import Goal, Measured, Series
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ def write_json(path: Path, name: str, circumstances: dict[str, Any], outcome: Ou
         "goals": [asdict(goal) | {"verdict": goal.verdict} for goal in outcome.goals],
         "facts": outcome.facts,
         "samples": outcome.samples,
+        "costs": costs.as_json(outcome.costs),
         "series": [_series_as_json(series) for series in outcome.series],
     }
     path.write_text(json.dumps(document, indent=1, default=_as_json) + "\n")
@@ -62,6 +64,14 @@ def times(outcome: Outcome) -> str:
         for series in outcome.series
     ]
     head = ("call", "n", "median ms", "quartiles ms", "CPU ms", "page faults")
+    return _table(head, rows) if rows else ""
+
+
+def costs_by_nodes(outcome: Outcome) -> str:
+    """A table of all costs, with a column for each number of nodes: medians, and mean shares."""
+    sizes = sorted({nodes for cost in outcome.costs for nodes in cost.samples})
+    rows = [(cost.label, *map(cost.text, sizes)) for cost in outcome.costs]
+    head = ("cost", *(f"{nodes:,} nodes" for nodes in sizes))
     return _table(head, rows) if rows else ""
 
 

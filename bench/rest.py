@@ -9,7 +9,6 @@ answers for all of the peers' gateways; nobody answers BFD.
 from __future__ import annotations
 
 import tempfile
-import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,11 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 from bench import usage
 from bench.cluster import add_node, add_worker, pod_range, running_cluster
+from bench.fleet import paced
 from bench.results import Goal, Outcome, exactly, mean
+from bench.site import answer_probes
 from bench.witness import Witness
 from support import workers
 from support.clusters import address_of, plugin_folder
-from support.daemons import Flaxd, Nodes, running_flaxd
+from support.daemons import CLUSTER_RANGE, Flaxd, Nodes, running_flaxd
 from support.host import running_host
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
     from bench.usage import Memory
     from support.clusters import KubernetesNode
-    from support.host import Host
 
 ROUNDS = (2, 6)  # windows of 10 s at rest: quick, thorough
 WINDOW = 10.0  # seconds: one interval of probes
@@ -101,50 +101,24 @@ def _flaxd_with_file() -> Iterator[Flaxd]:
 def _wait_until_settled(daemon: Flaxd) -> None:
     """Return when all tunnels are there, br0 is on kbr0, and every peer has answered a probe."""
     numbers = range(2, NODES + 1)
-    with Witness(daemon.host) as witness:
+    with Witness(daemon.host.pid) as witness:
         witness.wait_for([address_of(f"node{number}") for number in numbers], PATIENCE)
-    _answer_probes(daemon.host)
+    answer_probes(daemon.host, pod_range(1).replace(".0/24", ".1/16"), CLUSTER_RANGE)
     daemon.wait_for("put device br0 on Linux bridge kbr0")
     time.sleep(2 * WINDOW)  # two rounds of probes
 
 
-def _answer_probes(host: Host) -> None:
-    """Make the Linux bridge, and in a namespace on it a device that has all gateways' addresses."""
-    gateways = [pod_range(number).replace(".0/24", ".1/16") for number in range(1, NODES + 1)]
-    host.add_namespace("peers")
-    host.run("ip", "link", "add", "kbr0", "mtu", "1450", "type", "bridge")
-    host.run("ip", "link", "add", "veth-peers", "type", "veth", "peer", "eth0", "netns", "peers")
-    host.run("ip", "link", "set", "veth-peers", "master", "kbr0", "up")
-    host.run("ip", "address", "add", gateways[0], "dev", "kbr0")
-    host.run("ip", "link", "set", "kbr0", "up")
-    commands = [f"address add {address} dev eth0" for address in gateways[1:]]
-    host.run(
-        "ip", "-n", "peers", "-batch", "-", stdin="\n".join([*commands, "link set eth0 up", ""])
-    )
-
-
 def _under_heartbeats(node: KubernetesNode, daemon: Flaxd) -> tuple[list[float], float]:
     """The daemon's share of a core in each window, and the KB that each heartbeat cost."""
-    ended = threading.Event()
-    sent = 0
-
-    def beat() -> None:
-        nonlocal sent
-        begun = time.perf_counter()
-        while not ended.wait(begun + sent * WINDOW / NODES - time.perf_counter()):
-            workers.heartbeat(node.plane, f"node{2 + sent % (NODES - 1)}", sent)
-            sent += 1
-
     before = node.relay.received
-    hearts = threading.Thread(target=beat)
-    hearts.start()
-    try:
+
+    def beat(turn: int) -> None:
+        workers.heartbeat(node.plane, f"node{2 + turn % (NODES - 1)}", turn)
+
+    with paced(NODES / WINDOW, beat) as sent:
         pid = daemon.process.pid
         busy = usage.shares_of_a_core([pid], HEARTBEAT_WINDOWS, WINDOW)[pid]
-    finally:
-        ended.set()
-        hearts.join()
-    return busy, (node.relay.received - before) / sent / 1000
+    return busy, (node.relay.received - before) / sent.turns / 1000
 
 
 def _mb(size: int) -> float:

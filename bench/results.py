@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from bench.costs import Cost
     from bench.process import Sample
 
 T = TypeVar("T")
@@ -91,12 +92,16 @@ class Goal:
 
 @dataclass
 class Outcome:
-    """All that one benchmark found. `facts`: what is no time. `samples`: for the JSON alone."""
+    """All that one benchmark found.
+
+    `facts`: what is no time. `samples`: for the JSON alone. `costs`: by the number of nodes.
+    """
 
     series: list[Series]
     goals: list[Goal] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
     samples: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    costs: Sequence[Cost] = ()
 
 
 def exactly(value: float) -> Measured:
@@ -111,6 +116,11 @@ def quantile(samples: Sequence[float], share: float) -> Measured:
         return sorted(chosen)[math.ceil(share * len(chosen)) - 1]
 
     return _resampled(samples, rank)
+
+
+def median(samples: Sequence[float]) -> Measured:
+    """The middle one of some samples."""
+    return _resampled(samples, statistics.median)
 
 
 def mean(samples: Sequence[float]) -> Measured:

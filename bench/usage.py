@@ -8,6 +8,8 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+PROC = Path("/proc")
+
 
 class Memory(NamedTuple):
     """Bytes: all resident pages, and the process's share of them (what it shares counts less)."""
@@ -16,9 +18,14 @@ class Memory(NamedTuple):
     proportional: int
 
 
-def memory(pid: int) -> Memory:
+def proc_of(pid: int) -> Path:
+    """The /proc that a process sees, where others of its PID namespace have the ids it knows."""
+    return Path(f"/proc/{pid}/root/proc")
+
+
+def memory(pid: int, proc: Path = PROC) -> Memory:
     """A process's memory now."""
-    text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    text = (proc / str(pid) / "smaps_rollup").read_text()
     found = {
         key: int(value) for key, value in re.findall(r"^(\w+): +(\d+) kB$", text, re.MULTILINE)
     }

@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How the witness of rules counts them."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+from bench.rules import growth
+from bench.witness import NotSeen
+
+from linen.openflow import wire
+
+EVENT = struct.Struct("!HH4x")  # length, event, as short as can be
+
+
+def told(*events: int) -> wire.Message:
+    head = struct.pack("!HH4x", wire.FLOW_MONITOR, 0)
+    body = head + b"".join(EVENT.pack(EVENT.size, event) for event in events)
+    return wire.Message(wire.MULTIPART_REPLY, 2, body)
+
+
+@pytest.mark.parametrize(
+    ("events", "expected"),
+    [
+        ((wire.INITIAL, wire.INITIAL, wire.ADDED), 3),
+        ((wire.ADDED, wire.REMOVED, wire.REMOVED), -1),
+        ((wire.MODIFIED,), 0),
+        ((), 0),
+    ],
+)
+def test_rules_are_counted(events: tuple[int, ...], expected: int) -> None:
+    """Rules that were there and new ones count, those that go count off, changed ones stay."""
+    assert growth(told(*events)) == expected
+
+
+def test_other_messages_tell_of_no_rule() -> None:
+    """An echo is none of the witness's business."""
+    assert growth(wire.Message(wire.ECHO_REQUEST, 1, b"echo")) == 0
+
+
+def test_refusal_is_told() -> None:
+    """A bridge that tells of no rules cannot be watched, and it is said why."""
+    refused = wire.Message(wire.ERROR, 2, struct.pack("!HH", 1, 2))
+    with pytest.raises(NotSeen, match="knows no flow monitors"):
+        growth(refused)
