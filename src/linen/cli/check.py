@@ -23,7 +23,12 @@ from linen.cli.console import (
 )
 from linen.host import diagnosis
 from linen.host.checks.folder import read_folder
-from linen.host.conflists import ConflistUnreadable, networks_of, read_conflist
+from linen.host.conflists import (
+    SECONDARY_CONF_DIR,
+    ConflistUnreadable,
+    networks_of,
+    read_conflist,
+)
 from linen.host.findings import has_errors
 
 if TYPE_CHECKING:
@@ -32,6 +37,7 @@ if TYPE_CHECKING:
     from linen.host.conflists import Network
     from linen.host.findings import Finding
 
+SECONDARY = Path(SECONDARY_CONF_DIR)
 _ORDER = ("error", "warning", "note", "ok")
 
 
@@ -54,13 +60,18 @@ def command(
 ) -> None:
     """Find what is wrong, why, and what to do about it.
 
-    Without arguments: this node, with the conflists in its folder, its plugins, Open vSwitch and
-    kernel. With FILE or DIR: these alone; a DIR is taken for the folder of one node.
+    Without arguments: this node, with the conflists in its folder and Multus', its plugins, Open
+    vSwitch and kernel. With FILE or DIR: these alone; a DIR is taken for the folder of one node.
     Exit status 1 if there is an error. Every finding's name is a heading in
     docs/troubleshooting.md.
     """
-    findings, networks = _diagnose_paths(paths or (conf_dir,))
-    if live or not paths:
+    is_live = live or not paths
+    findings, networks = _diagnose_paths(paths or (conf_dir,), is_live=is_live)
+    if not paths and SECONDARY.exists():
+        folder = read_folder(SECONDARY)
+        findings += diagnosis.diagnose_folder(folder, is_secondary=True)
+        networks += folder.networks
+    if is_live:
         findings += diagnosis.diagnose_node(networks, bin_dir)
     if as_json:
         click.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
@@ -69,13 +80,19 @@ def command(
     sys.exit(has_errors(findings))
 
 
-def _diagnose_paths(paths: Sequence[Path]) -> tuple[list[Finding], list[Network]]:
+def _diagnose_paths(paths: Sequence[Path], *, is_live: bool) -> tuple[list[Finding], list[Network]]:
+    """What is wrong with files and folders, and their networks.
+
+    `is_live`: all networks are judged together later.
+    """
     findings: list[Finding] = []
     networks: list[Network] = []
     for path in paths:
         if path.is_dir() or not path.exists():
             folder = read_folder(path)
             findings += diagnosis.diagnose_folder(folder)
+            if not is_live:
+                findings += diagnosis.diagnose_together(folder.networks, str(path))
             networks += folder.networks
             continue
         findings += diagnosis.diagnose_file(path)

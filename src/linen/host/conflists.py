@@ -29,6 +29,10 @@ CONFLIST_NAME = "linen.conflist"  # ours in that folder
 # (libcni.ConfFiles).
 EXTENSIONS = (".conflist", ".conf", ".json")
 LINEN, BRIDGE = "linen", "bridge"
+# The plugin that attaches a pod to several networks, and where it finds the conflist of one whose
+# NetworkAttachmentDefinition has none in it.
+MULTUS = "multus"
+SECONDARY_CONF_DIR = "/etc/cni/multus/net.d"
 
 
 class ConflistUnreadable(Exception):
@@ -104,6 +108,11 @@ class Network:
         """The Linux bridge that its pods hang on; cni0 is the bridge plugin's default."""
         name = self.bridge_entry.get("bridge")
         return name if isinstance(name, str) and name else "cni0"
+
+    @property
+    def has_gateway(self) -> bool:
+        """Whether the node itself has an address in it, and routes for its pods."""
+        return bool(self.bridge_entry.get("isGateway") or self.bridge_entry.get("isDefaultGateway"))
 
     @property
     def mtu(self) -> int | None:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from linen.core import errors, naming
+from linen.core.model import FAIL_SECURE, TOPOLOGY_FLOW, TOPOLOGY_MESH, OverlayOptions
+from linen.core.naming import MARK_VNI
 from linen.core.notation import optional, pairs, select, uuids
 from linen.core.observed import SYSTEM_DATAPATHS
 
@@ -119,6 +121,25 @@ class Bridge:
     def tunnels(self) -> list[tuple[Port, Interface]]:
         """The tunnels that Linen made."""
         return [(port, port.tunnel) for port in self.ports if port.network and port.tunnel]
+
+    def serves(self, network: str) -> bool:
+        """Whether it is the OVS bridge of this network, or has tunnels of it."""
+        return self.network == network or any(port.network == network for port in self.ports)
+
+    def options_of(self, network: str, ovsdb: str) -> OverlayOptions:
+        """A network's options, as far as they show here. `ovsdb`: the socket."""
+        tunnels = [one.options for port, one in self.tunnels() if port.network == network]
+        keys = {options.get("key", "") for options in tunnels} | {self.marks.get(MARK_VNI, "")}
+        vnis = sorted(int(key) for key in keys if key.isdecimal())
+        ports = sorted(options["dst_port"] for options in tunnels if "dst_port" in options)
+        return OverlayOptions(
+            ovs_bridge=self.name,
+            ovsdb=ovsdb,
+            vni=vnis[0] if vnis else None,
+            dst_port=int(ports[0]) if ports else None,
+            topology=TOPOLOGY_FLOW if self.fail_mode == FAIL_SECURE else TOPOLOGY_MESH,
+            vteps=[options.get("remote_ip", "") for options in tunnels],
+        )
 
     def foreign_ports(self) -> list[Port]:
         """The ports that are neither Linen's nor the bridge's own."""

@@ -3,22 +3,25 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from linen.core import errors
 from linen.core.model import OverlayOptions
+from linen.host.conflists import Conflist, Network
 from linen.host.inventory import read_inventory
 from linen.host.overlay import look_at
 from linen.light.sock import Deadline
 from linen.netlink.blocking import Netlink
+from linen.netlink.codec import NetlinkError
+from linen.netlink.nftables import Nftables
 from linen.ovsdb.blocking import Connection, TransactionError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from linen.host.conflists import Network
     from linen.host.inventory import Bridge, Inventory
     from linen.host.overlay import Look
     from linen.netlink.codec import Link, Route
@@ -83,6 +86,28 @@ class Node:
             return None
         return inventory.find_bridge(network.options.ovs_bridge)
 
+    def unlisted_networks(self) -> list[Network]:
+        """The networks that Open vSwitch has, and no conflist that was read."""
+        known = {network.name for network in self.networks}
+        return [
+            Network(
+                name=name,
+                options=bridge.options_of(name, inventory.path),
+                conflist=Conflist(Path(f"unix:{inventory.path}"), {}),
+                bridge_entry={"bridge": self._linux_bridge_of(bridge)},
+            )
+            for inventory in self.inventories()
+            for name in sorted(inventory.marked_networks() - known)
+            for bridge in inventory.bridges
+            if bridge.serves(name)
+        ]
+
+    def _linux_bridge_of(self, bridge: Bridge) -> str:
+        """What an OVS bridge hangs on; itself where that is nothing, as no Linux bridge is."""
+        port = self.links.get(bridge.name)
+        master = self.link_at(port.master) if port else None
+        return master.name if master else bridge.name
+
     def look(self, network: Network) -> Look:
         """Compare a network with what is there. Raises `Unavailable` or `Conflict`."""
         connection = Connection(network.options.ovsdb, Deadline(PATIENCE))
@@ -100,6 +125,15 @@ class Node:
     def links(self) -> dict[str, Link]:
         """All network devices by name."""
         return {link.name: link for link in self._netlink.links()}
+
+    @cached_property
+    def firewall_tables(self) -> frozenset[str]:
+        """The names of nftables' tables of the family inet; none that this process may not see."""
+        try:
+            with closing(Nftables()) as nftables:
+                return frozenset(nftables.tables())
+        except (NetlinkError, OSError):
+            return frozenset()
 
     def link_at(self, index: int) -> Link | None:
         """The network device with this index."""

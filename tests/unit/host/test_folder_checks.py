@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from linen.host.checks.folder import read_folder
-from linen.host.diagnosis import diagnose_folder
+from linen.host.diagnosis import diagnose_folder, diagnose_together
 from support.cni import plugin_entry
 from support.paths import EXAMPLES
 
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from linen.host.findings import Finding
+
+# Options for topology flow in place of those for a star.
+FLOW: dict[str, Any] = {"topology": "flow", "vtepIPs": None, "controller": None, "isMaster": None}
 
 
 class NetD:
@@ -65,7 +68,9 @@ class NetD:
 
     def faults(self) -> dict[str, Finding]:
         """The findings by check."""
-        found = [one for one in diagnose_folder(read_folder(self.path)) if one.severity != "ok"]
+        folder = read_folder(self.path)
+        found = diagnose_folder(folder) + diagnose_together(folder.networks, str(self.path))
+        found = [one for one in found if one.severity != "ok"]
         assert len({one.check for one in found}) == len(found), found
         return {one.check: one for one in found}
 
@@ -175,16 +180,67 @@ def test_vni_on_two_ports(net_d: NetD) -> None:
 
 
 def test_vni_with_other_addresses(net_d: NetD) -> None:
-    """One vni for two networks with other addresses is a warning."""
+    """One vni for two networks with other addresses is an error that names both."""
     net_d.second(vni=1)
 
-    assert "other pod addresses" in net_d.faults()["same-vni"].what
+    finding = net_d.faults()["same-vni"]
+
+    assert finding.severity == "error"
+    assert "10-first.conflist" in finding.what
+    assert "other pod addresses" in finding.what
+
+
+def test_two_networks_without_vni(net_d: NetD) -> None:
+    """Two networks without a vni are one on the wire, unless they have ports of their own."""
+    for name, number in ("first", 1), ("second", 2):
+        document = NetD.network(name, number)
+        del plugin_entry(document, "linen")["ovs"]["vni"]
+        net_d.write(f"{number}0-{name}.conflist", document)
+    assert "no vni" in net_d.faults()["same-vni"].what
+
+    net_d.second(vni=None, dstPort=8472)
+    assert net_d.faults() == {}
+
+
+def test_one_network_without_vni(net_d: NetD) -> None:
+    """A network without a vni beside one that has one is a warning; not in topology flow."""
+    net_d.second(vni=None)
+    assert "network first" in net_d.only_fault("vni-missing").what
+
+    net_d.second(vni=None, **FLOW)
+    assert net_d.faults() == {}
+
+
+def test_two_networks_of_topology_flow(net_d: NetD) -> None:
+    """Topology flow needs a vni for each network and an OVS bridge that no other has."""
+    first = NetD.network("first", 1)
+    plugin_entry(first, "linen")["ovs"] = {"topology": "flow", "ovsBridge": "br1", "vni": 1}
+    net_d.write("10-first.conflist", first)
+    net_d.second(**FLOW)
+    assert net_d.faults() == {}
+
+    net_d.second(vni=1, **FLOW)
+    assert "tunnel to all nodes with key 1" in net_d.faults()["same-tunnel"].what
+
+    net_d.second(vni=1, ovsBridge="br1", **FLOW)
+    assert net_d.only_fault("same-ovs-bridge").severity == "error"
+
+
+def test_multus_before_ours(net_d: NetD) -> None:
+    """Multus' own file may come first: it passes pods on to the networks after it."""
+    net_d.write("00-multus.conf", {"name": "multus", "cniVersion": "1.0.0", "type": "multus"})
+
+    assert net_d.faults() == {}
 
 
 def test_overlapping_ranges(net_d: NetD) -> None:
-    """Two networks that give the same addresses are a warning."""
+    """Two networks with the same addresses are a warning where the node routes for both."""
     document = NetD.network("second", 2)
-    plugin_entry(document, "bridge")["ipam"] = plugin_entry(NetD.network("x", 1), "bridge")["ipam"]
+    bridge = plugin_entry(document, "bridge")
+    bridge["ipam"] = plugin_entry(NetD.network("x", 1), "bridge")["ipam"]
     net_d.write("20-second.conflist", document)
-
     assert "10.1.1.10-10.1.1.20" in net_d.only_fault("overlapping-ranges").what
+
+    del bridge["isDefaultGateway"], bridge["isGateway"]
+    net_d.write("20-second.conflist", document)
+    assert net_d.faults() == {}

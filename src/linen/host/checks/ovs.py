@@ -205,11 +205,11 @@ def strays(node: Node) -> Iterator[Finding]:
             removals += [f"del-port {tunnel}" for tunnel in tunnels] if not bridges else []
             yield warning(
                 f"unix:{inventory.path}",
-                f"rows of network {name}, which no conflist defines: {rows}",
-                cause="its conflist was removed or renamed; tunnels stay until somebody asks",
-                cure=f"put the conflist back, or `ovs-vsctl {' -- '.join(removals[:5])}`"
-                if removals
-                else "put the conflist back, or `ovs-vsctl del-controller BRIDGE`",
+                f"rows of network {name}, which no conflist that was read defines: {rows}",
+                cause="its conflist was removed or renamed, and tunnels stay until somebody asks;"
+                " or it lies elsewhere, as those of Multus may",
+                cure="put the conflist back, or name it: `linenctl check --live DIR FILE`; else"
+                f" `ovs-vsctl {' -- '.join(removals[:5]) or 'del-controller BRIDGE'}`",
             )
 
 

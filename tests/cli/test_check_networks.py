@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`linenctl check` on a node with two networks, the second of which may be defined elsewhere."""
+
+from __future__ import annotations
+
+import json
+from copy import deepcopy
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from linen.host.conflists import SECONDARY_CONF_DIR
+from support.cni import plugin_entry
+from support.conflists import options_of
+from support.host import OVSDB_SOCKET
+from support.paths import CNITOOL
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from cli.conftest import Node
+
+
+def second_network(node: Node, **ovs: object) -> dict[str, Any]:
+    """Another network for the same node, with everything its own, but for `ovs`."""
+    document = deepcopy(node.document)
+    document["name"] = "second"
+    bridge = plugin_entry(document, "bridge")
+    bridge |= {"bridge": "kbr1", "isGateway": False, "isDefaultGateway": False, "ipMasq": False}
+    options_of(plugin_entry(document, "linen")).update({"ovsBridge": "br1", "vni": 8} | ovs)
+    return document
+
+
+def add_elsewhere(node: Node, document: dict[str, Any]) -> Path:
+    """Attach a pod to a network whose conflist is in another folder, as those of Multus are."""
+    folder = node.host.folder / "elsewhere"
+    folder.mkdir()
+    path = folder / "second.conflist"
+    path.write_text(json.dumps(document))
+    path.chmod(0o600)
+    node.host.add_namespace("pod2")
+    variables = {"CNI_PATH": str(node.bin_dir), "NETCONFPATH": str(folder)}
+    node.host.run(CNITOOL, "add", "second", "/run/netns/pod2", env=variables)
+    return path
+
+
+def test_two_networks(node: Node) -> None:
+    """Two networks that go together are no fault, wherever the second one's conflist lies."""
+    node.ovs["vni"] = 7
+    node.write(node.document)
+    node.chain.add("other")
+    path = add_elsewhere(node, second_network(node))
+    assert node.faults() == [("stray-rows", "warning")]
+
+    done = node.linenctl("check", "--live", str(node.conf_dir), str(path))
+    assert done.returncode == 0, done.stdout
+    assert "0 errors, 0 warnings" in done.stdout
+
+    node.host.run("mount", "-t", "tmpfs", "tmpfs", "/etc/cni")
+    node.host.run("install", "-D", path, f"{SECONDARY_CONF_DIR}/second.conflist", "-m600")
+    assert node.faults() == []
+
+
+@pytest.mark.parametrize(
+    ("ovs", "linux_bridge", "check", "word"),
+    [
+        ({"vni": 7, "vtepIPs": []}, "kbr1", "same-vni", "has the same vni 7"),
+        ({"vni": 7, "dstPort": 8472}, "kbr1", "same-vni", "it has vni 7 on UDP port 8472"),
+        ({"vni": 8, "ovsBridge": "br0"}, "kbr1", "same-ovs-bridge", "another vni (8 and 7)"),
+        ({"vni": 7, "ovsBridge": "br0"}, "kbr1", "same-ovs-bridge", "it shares OVS bridge br0"),
+        ({"vni": 8}, "kbr0", "same-linux-bridge", "(br1 and br0)"),
+    ],
+)
+def test_clash_with_a_network_of_elsewhere(
+    fresh: Node, ovs: dict[str, Any], linux_bridge: str, check: str, word: str
+) -> None:
+    """A clash with a network that Open vSwitch alone tells of is told, with where that is."""
+    second = second_network(fresh, **ovs)
+    plugin_entry(second, "bridge")["bridge"] = linux_bridge
+    add_elsewhere(fresh, second)
+    fresh.ovs["vni"] = 7
+    fresh.write(fresh.document)
+
+    found = {one["check"]: one for one in fresh.findings()}[check]
+
+    assert word in found["what"]
+    assert f"unix:{OVSDB_SOCKET}" in found["where"]
+    assert str(fresh.conflist) in found["what"]
+    assert found["cure"]
+
+
+def test_the_node_as_a_way_between_networks(node: Node) -> None:
+    """A node that is the gateway of two networks is a warning, which flaxd's table takes away."""
+    node.ovs["vni"] = 7
+    node.write(node.document)
+    second = second_network(node)
+    bridge = plugin_entry(second, "bridge")
+    bridge["isGateway"] = True
+    bridge["ipam"] = {"type": "host-local", "subnet": "10.9.0.0/16", "rangeStart": "10.9.1.10",
+                      "gateway": "10.9.1.1"}  # fmt: skip
+    path = node.conf_dir / "second.conflist"
+    path.write_text(json.dumps(second))
+    path.chmod(0o600)
+    node.chain.add("other")
+    assert "between-networks" in dict(node.faults())
+
+    node.host.run("nft", "add", "table", "inet", "linen-second")
+    assert "between-networks" not in dict(node.faults())
