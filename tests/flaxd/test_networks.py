@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support.networks import Network, Servers, Tap, mac_of, running_networks, send_datagram
+from support.networks import (
+    Network,
+    Servers,
+    Tap,
+    add_a_pod_each,
+    mac_of,
+    running_networks,
+    send_datagram,
+)
 from support.vxlan import Listener, frame, send_from, vxlan
 
 if TYPE_CHECKING:
@@ -57,9 +65,11 @@ def pair(
     """Two networks, in each combination of topologies."""
     folder: Path = tmp_path_factory.mktemp("networks")
     of_red, of_blue = request.param
-    red = Network("red", 1, of_red, RED)
-    blue = Network("blue", 2, of_blue, BLUE)
+    no_probe = ["--probe-interval=0"]  # the node has one route for both
+    red = Network("red", 1, of_red, RED, options=no_probe)
+    blue = Network("blue", 2, of_blue, BLUE, options=no_probe)
     with running_networks(folder, red, blue) as lab:
+        add_a_pod_each(lab, red, blue)
         for node in lab.nodes:
             lab.add_pod(node, f"blue-alone-on-{node}", networks=["blue"])
             lab.add_pod(node, "spare", networks=["red"])

@@ -39,7 +39,7 @@ class Network:
     """A network, and what of it has to be its own on a node.
 
     `subnet`: the first two bytes of its pods' addresses. `options`: of its daemons, more than they
-    need.
+    need. `folder`: of its conflist.
     """
 
     name: str
@@ -48,6 +48,7 @@ class Network:
     vni: int | None
     subnet: str = "10.244"
     options: Sequence[str] = ()
+    folder: str = "/etc/cni/net.d"
 
     @property
     def listen(self) -> tuple[str, int]:
@@ -57,7 +58,7 @@ class Network:
     @property
     def conflist(self) -> str:
         """Where its daemons write the conflist."""
-        return f"/etc/cni/net.d/{self.number}-{self.name}.conflist"
+        return f"{self.folder}/{self.number}-{self.name}.conflist"
 
     def pod(self, node: int) -> str:
         """The name of its pod on a node."""
@@ -83,7 +84,6 @@ class Network:
             "ovs-bridge": f"br{self.number}",
             "conflist": self.conflist,
             "listen": f"{host}:{port}",
-            "probe-interval": 0,
             "datapath-type": "netdev",
         }
         if self.vni is not None:
@@ -93,7 +93,7 @@ class Network:
 
 @contextmanager
 def running_networks(folder: Path, *networks: Network) -> Iterator[Lab]:
-    """Two nodes, each with all of these networks, and a pod of each network on each node.
+    """Two nodes, each with all of these networks.
 
     `folder`: for the daemons' files of nodes.
     """
@@ -105,10 +105,14 @@ def running_networks(folder: Path, *networks: Network) -> Iterator[Lab]:
             peers.write_text(json.dumps(_cluster(lab, network)))
             for node in lab.nodes.values():
                 start_flaxd(node, network, peers)
-        for network in networks:
-            for node in lab.nodes.values():
-                lab.add_pod(node.name, network.pod(node.description.index), networks=[network.name])
         yield lab
+
+
+def add_a_pod_each(lab: Lab, *networks: Network) -> None:
+    """Make a pod of each network on each node."""
+    for network in networks:
+        for node in lab.nodes.values():
+            lab.add_pod(node.name, network.pod(node.description.index), networks=[network.name])
 
 
 def start_flaxd(node: Node, network: Network, peers: Path) -> None:

@@ -18,7 +18,7 @@ from linen.cni import options, versions
 from linen.core import model
 from linen.host import files, programs
 from linen.host.errors import HostError
-from linen.host.settings import OVERLAY_KEYS
+from linen.host.settings import GATEWAY_DEFAULT, OVERLAY_KEYS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -46,26 +46,34 @@ def render(
     bridge: Document = {
         "type": "bridge",
         "bridge": settings.linux_bridge,
-        "isDefaultGateway": True,
-        # A Node that was deleted and comes back has another range, and so another gateway. Without
-        # this the plugin would refuse to change the Linux bridge's address, and no pod would start.
-        "forceAddress": True,
-        "ipMasq": True,
+        **_gateway(settings),
         "hairpinMode": True,
         "ipam": {"type": "host-local", "ranges": _ipam_ranges(cluster_range, ranges)},
     }
     if mtu is not None:
         bridge["mtu"] = mtu
+    plugins: list[Document] = [bridge, {"type": "linen", "ovs": overlay_block(settings.overlay)}]
+    if settings.gateway == GATEWAY_DEFAULT:
+        plugins.append({"type": "portmap", "capabilities": {"portMappings": True}})
     return {
         "cniVersion": cni_versions[0],
         "cniVersions": list(cni_versions),
         "name": settings.network,
         MANAGED[0]: MANAGED[1],
-        "plugins": [
-            bridge,
-            {"type": "linen", "ovs": overlay_block(settings.overlay)},
-            {"type": "portmap", "capabilities": {"portMappings": True}},
-        ],
+        "plugins": plugins,
+    }
+
+
+def _gateway(settings: Settings) -> Document:
+    """What makes the node its pods' way out."""
+    if settings.gateway != GATEWAY_DEFAULT:
+        return {}
+    return {
+        "isDefaultGateway": True,
+        # A Node that was deleted and comes back has another range, and so another gateway. Without
+        # this the plugin would refuse to change the Linux bridge's address, and no pod would start.
+        "forceAddress": True,
+        "ipMasq": True,
     }
 
 

@@ -20,6 +20,7 @@ from linen.core import cluster
 from linen.flaxd import services
 from linen.flaxd import vtep as vteps
 from linen.flaxd.removal import Removed
+from linen.host.settings import GATEWAY_NONE
 from linen.kube import patches
 from linen.kube.account import is_ending, parse_account
 from linen.kube.client import MERGE_PATCH, STRATEGIC_PATCH, Client
@@ -142,8 +143,7 @@ class KubernetesSource:
         """Look again at what this node has to tell when the kernel's settings change."""
         before: list[str] = []
         while True:
-            peer = self._own_peer()
-            faults = services.faults(peer.ranges if peer is not None else ())
+            faults = self._service_faults(self._own_peer())
             if faults != before:
                 self._wake.set()
             before = faults
@@ -200,8 +200,14 @@ class KubernetesSource:
             peers[own.name] = own
         faults = sorted(record.fault for record in records if record.fault)
         faults += self._vtep_faults()
-        faults += services.faults(own.ranges if own is not None else ())
+        faults += self._service_faults(own)
         return cluster.View(own, peers, faults=faults)
+
+    def _service_faults(self, own: cluster.Peer | None) -> list[str]:
+        """What keeps services' answers from pods: none are expected where there is no gateway."""
+        if own is None or self._settings.gateway == GATEWAY_NONE:
+            return []
+        return services.faults(own.ranges)
 
     def _own_peer(self) -> cluster.Peer | None:
         node = self._own.records.get(self._settings.node)
@@ -239,7 +245,8 @@ class KubernetesSource:
         if publication is not None:
             await self._client.patch(path, publication, MERGE_PATCH)
         problem = self._problem_to_tell(node)
-        if problem is not None:
+        # A network without a gateway is not what the scheduler means by the node's.
+        if problem is not None and self._settings.gateway != GATEWAY_NONE:
             condition = patches.network_condition(node, problem, datetime.now(UTC))
             if condition is not None:
                 await self._client.patch(f"{path}/status", condition, STRATEGIC_PATCH)

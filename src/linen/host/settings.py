@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 ENVIRONMENT_PREFIX = "LINEN_"
 SMALLEST_MTU = 576  # RFC 791: what every host must be able to receive
 DROP, REPLICATE = "drop", "replicate"
+GATEWAY_DEFAULT, GATEWAY_NONE = "default", "none"
 ACCOUNT_NAME = re.compile(r"([a-z0-9][-a-z0-9]{0,62})/([a-z0-9][-a-z0-9.]{0,252})")
 NODE_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")  # RFC 1123, as Kubernetes has it
 
@@ -60,6 +61,7 @@ class Settings:
     `peers`: the file with the cluster's nodes, or None for Kubernetes.
     `overlay`: what plugin and daemon agree on; its `vteps` are empty, for the daemon finds them.
     `given`: the names of the settings of `overlay` that somebody set.
+    `gateway`: whether this node is its pods' way out, or has no address in the network at all.
     `service_account`: whose deletion takes Linen off this node, None for nobody's.
     `listen`: host and port of the HTTP server. `bfd_interval`: milliseconds, 0 for no BFD.
     `probe_interval`: seconds, 0 for no probe.
@@ -75,6 +77,7 @@ class Settings:
     network: str
     linux_bridge: str
     cluster_range: tuple[str, ...]
+    gateway: str
     mtu: int | None
     vtep_ip: str | None
     vtep_interface: str | None
@@ -243,6 +246,11 @@ SETTINGS: dict[str, Setting] = {
     "cluster-range": Setting(
         parse_ranges, ("10.244.0.0/16",), "All pods' addresses: a CIDR, or two with a comma."
     ),
+    "gateway": Setting(
+        _one_of(GATEWAY_DEFAULT, GATEWAY_NONE),
+        GATEWAY_DEFAULT,
+        "default: the node is its pods' way out; none: they reach one another alone.",
+    ),
     "mtu": Setting(_mtu, None, "MTU of pods [that of the underlay less the overhead]."),
     "vtep-ip": Setting(_vtep, None, "This node's tunnel address [its InternalIP]."),
     "vtep-interface": Setting(_interface, None, "The device that has the tunnel address."),
@@ -344,6 +352,8 @@ def _assembled(parsed: Mapping[str, Json]) -> Settings:
         if name not in OVERLAY_KEYS
     }
     own["node"] = own["node"] or socket.gethostname().lower()
+    if own["gateway"] == GATEWAY_NONE:  # probes go from gateway to gateway
+        own["probe_interval"] = parsed.get("probe-interval", 0)
     return Settings(
         overlay=model.OverlayOptions(**overlay),
         given=frozenset(name for name in OVERLAY_KEYS if name in parsed),
@@ -360,6 +370,8 @@ def _contradictions(settings: Settings) -> list[str]:
             f"broadcast {settings.broadcast} is for topology flow, {overlay.topology} delivers"
             " broadcasts anyway: leave it out"
         )
+    if settings.gateway == GATEWAY_NONE and settings.probe_interval:
+        faults.append("probe-interval needs gateways to ping, and gateway is none: let it be 0")
     if settings.peers is not None and settings.kubeconfig is not None:
         faults.append("peers and kubeconfig exclude each other: the nodes come from one place")
     if settings.vtep_ip is not None and settings.vtep_interface is not None:

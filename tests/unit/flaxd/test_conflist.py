@@ -47,6 +47,17 @@ def test_rendered() -> None:
     assert portmap["type"] == "portmap"
 
 
+def test_without_a_gateway() -> None:
+    """A network whose pods reach one another alone has nothing in it that leads out."""
+    found = conflist.render(
+        chosen(gateway="none"), ["10.244.0.0/16"], ["10.244.1.0/24"], 1450, ["1.0.0"]
+    )
+
+    bridge, linen = found["plugins"]
+    assert bridge.keys() == {"type", "bridge", "hairpinMode", "ipam", "mtu"}
+    assert linen["type"] == "linen"
+
+
 def test_dual_stack() -> None:
     """Each IP version has a set of ranges of its own."""
     cluster_range = ["10.244.0.0/16", "fd00:244::/48"]

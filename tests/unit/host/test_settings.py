@@ -126,3 +126,10 @@ def test_flow() -> None:
     assert settings.load({"topology": "flow"}, {}, None).broadcast == "drop"
     chosen = settings.load({"topology": "flow", "broadcast": "replicate"}, {}, None)
     assert chosen.broadcast == "replicate"
+
+
+def test_probes_need_gateways() -> None:
+    """Without gateways there is nothing to probe: it is off, and asking for it is a fault."""
+    assert settings.load({"gateway": "none"}, {}, None).probe_interval == 0
+    with pytest.raises(settings.SettingsInvalid, match="probe-interval needs gateways"):
+        settings.load({"gateway": "none", "probe-interval": "10"}, {}, None)
