@@ -61,6 +61,16 @@ def set_link_state(name: str, *, up: bool) -> None:
         route.link("set", index=index, state="up" if up else "down")
 
 
+def silence_arp(name: str) -> None:
+    """Let the kernel neither ask nor answer on a link who has an address.
+
+    By itself it answers on each link for the addresses of all (ip-sysctl, arp_ignore).
+    """
+    with _open_route() as route:
+        (index,) = route.link_lookup(ifname=name)
+        route.link("set", index=index, arp=False)
+
+
 def add_address(name: str, address: IPv4Interface | IPv6Interface) -> None:
     """Add an address to a link and set the link up; an IPv6 address can be used at once."""
     flags = {"flags": _NO_DUPLICATE_ADDRESS_DETECTION} if address.version == 6 else {}

@@ -59,6 +59,9 @@ def _build_underlay_bridge(node: Node) -> str:
     See "Connecting VMs Using Tunnels (Userspace)" in the Open vSwitch documentation.
     """
     node.call_in_network(lambda: links.disable_offloads([links.UPLINK]))
+    # The kernel sees the packets of eth0, too. Its answers there would lead others to eth0's MAC,
+    # at which no tunnel ends.
+    node.call_in_network(lambda: links.silence_arp(links.UPLINK))
     bridge = UNDERLAY_BRIDGE
     # ovs-vsctl returns when ovs-vswitchd has carried this out, so the bridge's link exists then.
     node.run(
