@@ -36,20 +36,28 @@ ovs-vsctl add-br br-phy -- set bridge br-phy datapath_type=netdev -- add-port br
 ip link set br-phy up
 """
 OUTLET = flows.Outlet(port=1, vni=7)
+MAC = b"\x02\0\0\0\0\x01"
 NODE2 = Route("node2", "10.245.2.3", ["10.244.2.0/24", "fd00:2::/64", "10.244.9.9/32"])
 NODE3 = Route("node3", "fd00::3", ["10.244.3.0/24", "fd00:3::7/128"])
 
 SENT_TO_2 = "actions=set_field:10.245.2.3->tun_dst,set_field:0x7->tun_id,output:1"
 SENT_TO_3 = "actions=set_field:fd00::3->tun_ipv6_dst,set_field:0x7->tun_id,output:1"
-SENT_TO_BOTH = (
+SENT_TO_MANY = (
     "actions=set_field:0x7->tun_id,set_field:fd00::3->tun_ipv6_dst,output:1,"
-    "set_field:::->tun_ipv6_dst,set_field:10.245.2.3->tun_dst,output:1"
+    "set_field:fd00::4->tun_ipv6_dst,output:1"
 )
+BY_NODE = "in_port=LOCAL,dl_src=02:00:00:00:00:01"
+ASKS_FOR_A_POD = "icmp_type=135,nd_target=fd00::/16"
+UNDER_10 = "actions=set_field:0x1->reg0,set_field:10.244.1.1->arp_spa"
+UNDER_FD00 = "actions=set_field:fd00:1::1->ipv6_src"
+AGAIN = "resubmit(,0)"
 SHOWN = {
     "priority=400,udp,in_port=LOCAL,tp_dst=4789 actions=drop",
     "priority=400,udp6,in_port=LOCAL,tp_dst=4789 actions=drop",
     "priority=0 actions=drop",
-    f"priority=200,in_port=LOCAL,dl_dst=01:00:00:00:00:00/01:00:00:00:00:00 {SENT_TO_BOTH}",
+    f"priority=350,arp,reg0=0,{BY_NODE},arp_op=1 {UNDER_10},{AGAIN}",
+    f"priority=350,icmp6,{BY_NODE},ipv6_src=fe80::/10,{ASKS_FOR_A_POD} {UNDER_FD00},{AGAIN}",
+    f"priority=200,in_port=LOCAL,dl_dst=01:00:00:00:00:00/01:00:00:00:00:00 {SENT_TO_MANY}",
     "priority=100,tun_id=0x7,tun_src=10.245.2.3 actions=LOCAL",
     f"priority=100,ip,in_port=LOCAL,nw_dst=10.244.2.0/24 {SENT_TO_2}",
     f"priority=300,arp,in_port=LOCAL,arp_tpa=10.244.2.0/24 {SENT_TO_2}",
@@ -69,7 +77,8 @@ def every_kind() -> dict[bytes, bytes]:
     """Rules of each kind that there is."""
     rules = [
         *flows.common_rules(OUTLET),
-        flows.broadcast_rule(OUTLET, [NODE2, NODE3]),
+        flows.broadcast_rule(OUTLET, [NODE3, Route("node4", "fd00::4", [])]),
+        *flows.asker_rules(MAC, ["10.244.1.1", "fd00:1::1"], ["10.244.0.0/16", "fd00::/16"]),
         *flows.peer_rules(OUTLET, NODE2),
         *flows.peer_rules(OUTLET, NODE3),
     ]

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,8 @@ from support.vxlan import Listener, frame
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from linen.lab.node import Node
 
 
 FLOW = ("--topology=flow", "--vni=7", "--probe-interval=1")
@@ -40,6 +43,30 @@ def test_hosts_and_gateways_are_reached(overlay: Overlay) -> None:
 
     for pod, address in ("a", "10.244.2.1"), (None, "10.244.3.2"), ("a", "10.244.1.1"):
         assert node1.run(["ping", "-c1", "-w10", address], pod=pod).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("source", "pod"), [("10.99.0.1", "10.244.3.2"), ("fd00:99::1", "fd00:10:244:2::2")]
+)
+def test_a_node_has_other_addresses(overlay: Overlay, source: str, pod: str) -> None:
+    """A node finds another's pod whatever address it sends from, and so when it routes for others.
+
+    The kernel asks for the pod under that address (ARP), or under the device's link-local one
+    (neighbour discovery), neither of which is in the node's range.
+    """
+    node1 = overlay.lab.node("node1")
+    node1.run(["ip", "address", "replace", source, "dev", "lo"])
+    node1.run(["ip", "neighbour", "flush", "dev", "kbr0"])
+
+    node1.run(["ping", "-c1", "-W1", "-I", source, pod], check=False)  # others know no way back
+
+    wait_until(lambda: is_found(node1, pod), f"{pod} to be found")
+
+
+def is_found(node: Node, address: str) -> bool:
+    """Whether a node has learned the MAC of one of the addresses that are behind kbr0."""
+    show = ["ip", "-j", "neighbour", "show", address, "dev", "kbr0"]
+    return any("lladdr" in one for one in json.loads(node.run(show).stdout))
 
 
 def test_a_broadcast_stays_on_its_node(overlay: Overlay) -> None:

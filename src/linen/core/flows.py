@@ -24,17 +24,21 @@ if TYPE_CHECKING:
 
     # A field, the bits that count of it (all where there is no mask), and what they have to be.
     Part: TypeAlias = tuple[str, bytes, bytes]
-    # To set a field, or to send the packet to a port.
+    # To set a field, to send the packet to a port, or to begin again.
     Action: TypeAlias = tuple[str, bytes]
 
 # Fields, by their names in Open vSwitch (ovs-fields(7)).
 IN_PORT = "in_port"
+DL_SRC = "dl_src"
 DL_DST = "dl_dst"
 DL_TYPE = "dl_type"
 NW_PROTO = "nw_proto"
 NW_DST = "nw_dst"
 TP_DST = "tp_dst"
+ARP_OP = "arp_op"
+ARP_SPA = "arp_spa"
 ARP_TPA = "arp_tpa"
+IPV6_SRC = "ipv6_src"
 IPV6_DST = "ipv6_dst"
 ICMPV6_TYPE = "icmpv6_type"
 ND_TARGET = "nd_target"
@@ -44,12 +48,15 @@ TUN_DST = "tun_dst"
 TUN_IPV6_SRC = "tun_ipv6_src"
 TUN_IPV6_DST = "tun_ipv6_dst"
 
+MARK = "reg0"  # of a packet on its way through the rules: 0 when it comes in
+
 OUTPUT = "output"
+RESUBMIT = "resubmit"  # look for a rule once more, with the fields as they are now
 
 LOCAL = (0xFFFFFFFE).to_bytes(4, "big")  # OpenFlow 1.3.5, 7.2.1: the bridge's own device
 
 # Priorities: what is more special comes first.
-GUARD, ASK, GROUP, PEER, NOTHING = 400, 300, 200, 100, 0
+GUARD, ASKER, ASK, GROUP, PEER, NOTHING = 400, 350, 300, 200, 100, 0
 
 VXLAN_PORT = 4789
 
@@ -60,6 +67,11 @@ _IPV6: Part = (DL_TYPE, b"\x86\xdd", b"")
 _UDP: Part = (NW_PROTO, b"\x11", b"")
 _ICMPV6: Part = (NW_PROTO, b"\x3a", b"")
 _NEIGHBOUR_SOLICITATION: Part = (ICMPV6_TYPE, b"\x87", b"")  # RFC 4861, 4.3
+_LINK_LOCAL: Part = (IPV6_SRC, b"\xfe\x80" + bytes(14), b"\xff\xc0" + bytes(14))  # fe80::/10
+_ARP_REQUEST: Part = (ARP_OP, b"\0\x01", b"")
+_FRESH: Part = (MARK, bytes(4), b"")
+_SEEN: Action = (MARK, b"\0\0\0\x01")
+_AGAIN: Action = (RESUBMIT, b"")
 _GROUP_BIT = b"\x01\0\0\0\0\0"
 _TO_GROUP: Part = (DL_DST, _GROUP_BIT, _GROUP_BIT)
 
@@ -114,16 +126,40 @@ def common_rules(outlet: Outlet) -> list[Rule]:
     ]
 
 
+def asker_rules(mac: bytes, gateways: Sequence[str], cluster_range: Sequence[str]) -> list[Rule]:
+    """The rules by which this node asks for pods under an address that answers find back to.
+
+    It asks under the address of the packet that waits for the answer, which may be on another
+    device (ARP), or under a link-local one where it routes for others (neighbour discovery). No
+    rule of other nodes leads there, but one leads to its gateway, which is on the same device.
+    `mac`: of that device, the Linux bridge; pods ask under their own addresses.
+    `gateways`: its addresses. `cluster_range`: all pods' addresses.
+    """
+    by_node = (_FROM_PODS, (DL_SRC, mac, b""))
+    rules = []
+    for gateway in gateways:
+        own = sock.ip_bytes(gateway)
+        if ":" not in gateway:
+            match = (*by_node, _ARP, _ARP_REQUEST, _FRESH)
+            rules.append(Rule(ASKER, match, (_SEEN, (ARP_SPA, own), _AGAIN)))
+            continue
+        asks = (*by_node, _IPV6, _ICMPV6, _NEIGHBOUR_SOLICITATION, _LINK_LOCAL)
+        rules += [
+            Rule(ASKER, (*asks, *_within(ND_TARGET, cidr)), ((IPV6_SRC, own), _AGAIN))
+            for cidr in cluster_range
+            if ":" in cidr
+        ]
+    return rules
+
+
 def broadcast_rule(outlet: Outlet, peers: Sequence[Route]) -> Rule:
-    """The rule for packets to many: to each of `peers`, so without any they are dropped."""
-    ipv6 = [route for route in peers if ":" in route.vtep]
-    ipv4 = [route for route in peers if ":" not in route.vtep]
+    """The rule for packets to many: to each of `peers`, so without any they are dropped.
+
+    Their VTEPs are of one IP version, as `cluster.neighbours` sees to: an action that set the
+    address of one would leave that of the other in place.
+    """
     actions = [_vni(outlet)] if peers else []
-    for route in ipv6:
-        actions += [_destination(route.vtep), _output(outlet)]
-    if ipv6 and ipv4:  # a destination has one address, and setting an IPv4 one unsets none
-        actions.append((TUN_IPV6_DST, bytes(16)))
-    for route in ipv4:
+    for route in peers:
         actions += [_destination(route.vtep), _output(outlet)]
     return Rule(GROUP, (_FROM_PODS, _TO_GROUP), actions)
 

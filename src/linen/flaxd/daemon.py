@@ -168,7 +168,8 @@ class Daemon:
         if self.guard.fault:
             faults += (self.guard.fault,)
         if self.rules is not None:
-            self.rules.learn(self.view, decision)
+            linux_bridge = self.links.links.get(self.settings.linux_bridge)
+            self.rules.learn(self.view, decision, linux_bridge.mac if linux_bridge else b"")
             if await self._write_rules(self.rules):
                 return metrics.CHANGED
             waiting = waiting or self.rules.waiting()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from linen.core import flows
 from linen.core.routes import routes
+from linen.flaxd.probe import gateways
 from linen.host.settings import REPLICATE
 from linen.openflow import table, wire
 from linen.openflow.session import Session
@@ -73,6 +74,7 @@ class Rules:
         self._view: cluster.View | None = None
         self._outlet: flows.Outlet | None = None  # where packets leave, or left the last time
         self._has_outlet = False  # whether they leave there now
+        self._mac = b""
         self._routes: Sequence[Route] = ()
         self._range_faults: Sequence[str] = ()
         self._entries: dict[bytes, bytes] = {}
@@ -85,20 +87,22 @@ class Rules:
         """Keep the connection to the OVS bridge up until cancelled."""
         await self.session.run()
 
-    def learn(self, view: cluster.View | None, decision: Decision) -> None:
-        """Work out which rules there should be, if anything is another than the last time."""
+    def learn(self, view: cluster.View | None, decision: Decision, mac: bytes) -> None:
+        """Work out which rules there should be, if anything is another than the last time.
+
+        `mac`: of the Linux bridge, empty while there is none.
+        """
         self._has_outlet = decision.outlet is not None
         if view is None or view.own is None or decision.outlet is None:
             return
-        if view is self._view and decision.outlet == self._outlet:
+        if view is self._view and decision.outlet == self._outlet and mac == self._mac:
             return
         if decision.outlet != self._outlet:
             self._of_peers = {}
-        self._view, self._outlet = view, decision.outlet
-        self._routes, self._range_faults = routes(
-            view.own, decision.neighbours.peers, view.cluster_range or self._cluster_range
-        )
-        self._entries = self._all_entries(decision.outlet)
+        self._view, self._outlet, self._mac = view, decision.outlet, mac
+        whole = view.cluster_range or self._cluster_range
+        self._routes, self._range_faults = routes(view.own, decision.neighbours.peers, whole)
+        self._entries = self._all_entries(decision.outlet, view.own, tuple(whole))
 
     def missing(self) -> table.Changes | None:
         """What is to be written; None where nothing is, or nothing can be."""
@@ -151,12 +155,17 @@ class Rules:
         foreign = self.session.table.foreign()
         return Counts(len(self._entries), installed, foreign, self._written, self._deleted)
 
-    def _all_entries(self, outlet: flows.Outlet) -> dict[bytes, bytes]:
+    def _all_entries(
+        self, outlet: flows.Outlet, own: cluster.Peer, cluster_range: Sequence[str]
+    ) -> dict[bytes, bytes]:
         """All rules that are wanted."""
         copies = self._routes if self._replicates else ()
         if len(copies) > REPLICATE_LIMIT:
             copies = ()
         common = [*flows.common_rules(outlet), flows.broadcast_rule(outlet, copies)]
+        if self._mac:
+            own_gateways = gateways(own.ranges, cluster_range)
+            common += flows.asker_rules(self._mac, own_gateways, cluster_range)
         entries = dict(map(wire.entry, common))
         known, self._of_peers = self._of_peers, {}
         for route in self._routes:

@@ -54,6 +54,10 @@ _APPLY_ACTIONS = 4
 _SET_FIELD, _OUTPUT = 25, 0
 _OXM_MATCH = 1
 
+# To this table, from the port where the packet came in (NXAST_RESUBMIT_TABLE, lib/ofp-actions.c of
+# Open vSwitch).
+_RESUBMIT = struct.pack("!HHIHHB3x", 0xFFFF, 16, 0x2320, 14, 0xFFF8, TABLE)
+
 _FLOW_MOD = struct.Struct("!QQBBHHHIIIHH")
 _BUNDLE = struct.Struct("!IHH")
 _MULTIPART = struct.Struct("!HH4x")
@@ -68,15 +72,20 @@ _OPENFLOW, _NICIRA = 0x8000, 0x0001
 _FIELDS = {
     flows.IN_PORT: (_OPENFLOW, 0),
     flows.DL_DST: (_OPENFLOW, 3),
+    flows.DL_SRC: (_OPENFLOW, 4),
     flows.DL_TYPE: (_OPENFLOW, 5),
     flows.NW_PROTO: (_OPENFLOW, 10),
     flows.NW_DST: (_OPENFLOW, 12),
     flows.TP_DST: (_OPENFLOW, 16),  # of UDP
+    flows.ARP_OP: (_OPENFLOW, 21),
+    flows.ARP_SPA: (_OPENFLOW, 22),
     flows.ARP_TPA: (_OPENFLOW, 23),
+    flows.IPV6_SRC: (_OPENFLOW, 26),
     flows.IPV6_DST: (_OPENFLOW, 27),
     flows.ICMPV6_TYPE: (_OPENFLOW, 29),
     flows.ND_TARGET: (_OPENFLOW, 31),
     flows.TUN_ID: (_OPENFLOW, 38),
+    flows.MARK: (_NICIRA, 0),
     flows.TUN_SRC: (_NICIRA, 31),
     flows.TUN_DST: (_NICIRA, 32),
     flows.TUN_IPV6_SRC: (_NICIRA, 109),
@@ -145,6 +154,8 @@ def _field(name: str, value: bytes, mask: bytes = b"") -> bytes:
 def _action(name: str, value: bytes) -> bytes:
     if name == flows.OUTPUT:
         return struct.pack("!HH4sH6x", _OUTPUT, 16, value, 0)
+    if name == flows.RESUBMIT:
+        return _RESUBMIT
     field = _padded(bytes(4) + _field(name, value))
     return struct.pack("!HH", _SET_FIELD, len(field)) + field[4:]
 

@@ -80,13 +80,54 @@ def test_broadcasts_are_dropped_without_anybody_to_send_them_to() -> None:
 
 
 def test_broadcasts_go_once_to_each() -> None:
-    """Each peer gets one copy; an IPv6 address is unset before an IPv4 one is set."""
-    rule = flows.broadcast_rule(OUTLET, [peer(), peer("node3", "fd00::3")])
+    """Each peer gets one copy."""
+    rule = flows.broadcast_rule(OUTLET, [peer(), peer("node3", "10.245.2.4")])
 
-    copies = [name for name, _ in rule.actions if name == flows.OUTPUT]
-    unset = rule.actions.index((flows.TUN_IPV6_DST, bytes(16)))
-    assert len(copies) == 2
-    assert rule.actions.index((flows.TUN_DST, VTEP)) > unset
+    copies = [value for name, value in rule.actions if name == flows.TUN_DST]
+    assert copies == [VTEP, bytes([10, 245, 2, 4])]
+    assert [name for name, _ in rule.actions].count(flows.OUTPUT) == 2
+
+
+MAC = b"\x02\0\0\0\0\x01"
+IPV4, IPV6 = "10.244.0.0/16", "fd00::/48"
+
+
+def test_a_node_asks_under_its_gateway() -> None:
+    """The node's own questions, not its pods', are asked under its gateway's address.
+
+    In neighbour discovery those alone that it would ask under a link-local address.
+    """
+    arp, neighbour = flows.asker_rules(MAC, ["10.244.1.1", "fd00:0:0:1::1"], [IPV4, IPV6])
+
+    assert matched([arp, neighbour], flows.DL_SRC) == [(MAC, b"")] * 2
+    assert matched([arp], flows.ARP_OP) == [(b"\0\x01", b"")]
+    assert (flows.ARP_SPA, bytes([10, 244, 1, 1])) in arp.actions
+    gateway = bytes.fromhex("fd00000000000001" + "00" * 7 + "01")
+    assert neighbour.actions == ((flows.IPV6_SRC, gateway), (flows.RESUBMIT, b""))
+    assert min(arp.priority, neighbour.priority) > flows.ASK
+
+
+def test_a_question_is_looked_at_twice_at_most() -> None:
+    """What comes back after a change is not changed again: there is no endless round."""
+    for rule in flows.asker_rules(MAC, ["10.244.1.1", "fd00:0:0:1::1"], [IPV4, IPV6]):
+        changed = dict(rule.actions)
+        assert any(
+            not _fits(changed[name], value, mask)
+            for name, value, mask in rule.match
+            if name in changed
+        )
+
+
+def _fits(value: bytes, wanted: bytes, mask: bytes) -> bool:
+    bits = mask or b"\xff" * len(value)
+    return all(a & m == b & m for a, b, m in zip(value, wanted, bits, strict=True))
+
+
+def test_pods_of_one_version_are_asked_for_by_that_alone() -> None:
+    """Without pods of an IP version there is no rule for it."""
+    assert len(flows.asker_rules(MAC, ["10.244.1.1"], [IPV4])) == 1
+    assert len(flows.asker_rules(MAC, ["fd00:0:0:1::1"], [IPV6])) == 1
+    assert flows.asker_rules(MAC, [], [IPV4, IPV6]) == []
 
 
 def test_pods_cannot_send_vxlan() -> None:
