@@ -264,3 +264,53 @@ def test_overlay_that_fails_for_long_is_reported(node1: KubernetesNode) -> None:
         node1.host.signal("KILL", "ovsdb-server")
         wait_until(lambda: node1.condition().get("status") == "True", "the condition", 30)
         assert "OVSDB" in node1.condition()["message"]
+
+
+@pytest.fixture
+def blue(node1: KubernetesNode) -> dict[str, Any]:
+    """What a second network's daemon on node1 has of its own."""
+    return {
+        "network": "blue",
+        "vni": 8,
+        "ovs_bridge": "br1",
+        "linux_bridge": "kbr1",
+        "gateway": "none",
+        "cluster_range": "10.99.0.0/16",
+        "conflist": node1.settings["conflist"].with_name("multus.d") / "linen.conflist",
+    }
+
+
+def test_a_second_network(
+    node1: KubernetesNode, node2: KubernetesNode, blue: dict[str, Any]
+) -> None:
+    """A second network's daemon finds its peers by what the first one's say of their Nodes.
+
+    Its pods have addresses of its own, and it says of the Node what the first one does.
+    """
+    with node2.flaxd(), node1.flaxd():
+        node1.wait_for_peers("node2")
+        wait_until(node1.condition, "the first network's daemon to have written all")
+        before = node1.plane.node("node1")["metadata"]["annotations"]
+        with node1.flaxd(**blue):
+            wait_until(blue["conflist"].exists, "the conflist")
+            after = node1.plane.node("node1")["metadata"]["annotations"]
+
+    (ranges,) = json.loads(blue["conflist"].read_text())["plugins"][0]["ipam"]["ranges"]
+    assert (ranges[0]["subnet"], ranges[0]["rangeStart"]) == ("10.99.0.0/16", "10.99.1.2")
+    tunnels = [row["options"] for row in node1.host.records("Interface", "options")]
+    assert {"key": "8", "remote_ip": node2.vtep} in tunnels
+    assert before == after
+
+
+def test_the_condition_is_the_first_networks(node1: KubernetesNode, blue: dict[str, Any]) -> None:
+    """That a network without a gateway does not work is an Event, and not the Node's condition."""
+    marks = ("external_ids:linen-network=other", "external_ids:linen-vni=9")
+    node1.host.vsctl("add-br", "br1", "--", "set", "bridge", "br1", *marks)
+    with node1.flaxd(**blue):
+        told = "belongs to network 'other'"
+        wait_until(lambda: any(told in note for note in notes(node1)), "the Event", 30)
+        assert node1.condition() == {}
+
+        node1.host.vsctl("del-br", "br1")
+        wait_until(blue["conflist"].exists, "the conflist")
+        assert node1.condition() == {}

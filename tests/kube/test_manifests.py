@@ -12,6 +12,7 @@ import pytest
 
 import linen
 from linen.host import manifests, settings
+from linen.host.conflists import SECONDARY_CONF_DIR
 from linen.kube import nodes
 from linen.kube.account import AccountName
 from support.manifests import (
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from support.kubernetes import ControlPlane
 
+PROBES = ("startupProbe", "livenessProbe", "readinessProbe")
 GUIDE = CHECKOUT / "docs" / "kubernetes.md"
 
 # What each container may do besides nothing, and why: the comments beside it in deploy/.
@@ -64,6 +66,34 @@ def test_documented_kustomizations_work(tmp_path: Path) -> None:
         chosen = settings.load({}, settings_of(objects), None)
         assert chosen.overlay.topology == "star"
         _controller_agrees(objects)
+
+
+def test_a_second_network_has_everything_of_its_own(tmp_path: Path) -> None:
+    """The documented second network is one DaemonSet, which shares nothing that it must not."""
+    shutil.copytree(DEPLOY, tmp_path / "linen" / "deploy")
+    (text,) = re.findall(r"```yaml\n(# my-second-.*?)```", GUIDE.read_text(), re.DOTALL)
+    (tmp_path / "second").mkdir()
+    (tmp_path / "second" / "kustomization.yaml").write_text(text)
+    objects, others = parsed(kubectl("kustomize", tmp_path / "second")), rendered("host-ovs")
+    second, first = (settings.load({}, settings_of(each), None) for each in (objects, others))
+
+    assert sorted(found["kind"] for found in objects) == ["ConfigMap", "DaemonSet"]
+    for name in ("network", "conflist", "linux_bridge", "listen", "cluster_range"):
+        assert getattr(second, name) != getattr(first, name), name
+    for name in ("ovs_bridge", "vni"):
+        assert getattr(second.overlay, name) != getattr(first.overlay, name), name
+    assert (second.gateway, str(second.conflist.parent)) == ("none", SECONDARY_CONF_DIR)
+    assert second.service_account == first.service_account
+    (spec,) = pods_of(objects).values()
+    flaxd = containers_of(spec)["flaxd"]
+    assert {flaxd[probe]["httpGet"]["port"] for probe in PROBES} == {second.listen[1]}
+    mounted = {mount["name"]: mount["mountPath"] for mount in flaxd["volumeMounts"]}
+    assert mounted["cni-conf"] == SECONDARY_CONF_DIR
+    (chosen,), (other,) = (
+        [found["spec"]["selector"]["matchLabels"] for found in each if found["kind"] == "DaemonSet"]
+        for each in (objects, others)
+    )
+    assert chosen != other
 
 
 def _controller_agrees(objects: list[dict[str, Any]]) -> None:
@@ -206,7 +236,7 @@ def test_names_agree_with_the_code() -> None:
         str(chosen.state_dir),
         socket.removesuffix("/db.sock"),
     }
-    for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+    for probe in PROBES:
         target = flaxd[probe]["httpGet"]
         assert (target["host"], target["port"]) == chosen.listen
     account = AccountName(manifests.NAMESPACE, manifests.SERVICE_ACCOUNT)

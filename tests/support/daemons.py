@@ -122,7 +122,8 @@ def running_flaxd(
     """
     given = {"datapath_type": "netdev", "listen": "127.0.0.1:0"} | settings
     arguments = [f"--{name.replace('_', '-')}={value}" for name, value in given.items()]
-    log = host.folder / f"flaxd-{given.get('node', 'node')}.log"
+    name = "-".join(str(given[key]) for key in ("node", "network") if key in given)
+    log = host.folder / f"flaxd-{name}.log"
     # Without a PID namespace of its own nsenter becomes the daemon, so that signals reach it.
     inside = ["nsenter", f"--target={host.pid}", "--net", "--mount", "--"]
     with log.open("ab") as stream:

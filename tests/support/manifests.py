@@ -73,7 +73,12 @@ def settings_of(objects: list[Object]) -> dict[str, str]:
     """flaxd's environment."""
     (values,) = (found["data"] for found in objects if found["kind"] == "ConfigMap")
     environment: dict[str, str] = dict(values)
-    for variable in containers_of(pods_of(objects)["linen"])["flaxd"]["env"]:
+    (flaxd,) = (
+        containers["flaxd"]
+        for containers in map(containers_of, pods_of(objects).values())
+        if "flaxd" in containers
+    )
+    for variable in flaxd["env"]:
         environment[variable["name"]] = variable.get("value", "node1")  # else from the pod's spec
     return environment
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import linen
 from linen.core import cluster
-from linen.flaxd import services
+from linen.flaxd import secondary, services
 from linen.flaxd import vtep as vteps
 from linen.flaxd.removal import Removed
 from linen.host.settings import GATEWAY_NONE
@@ -198,10 +198,13 @@ class KubernetesSource:
         peers = {record.name: record.peer for record in records if record.peer is not None}
         if own is not None:
             peers[own.name] = own
+        if self._settings.gateway == GATEWAY_NONE:
+            whole = self._settings.cluster_range
+            peers = {name: secondary.moved(peer, whole) for name, peer in peers.items()}
         faults = sorted(record.fault for record in records if record.fault)
         faults += self._vtep_faults()
         faults += self._service_faults(own)
-        return cluster.View(own, peers, faults=faults)
+        return cluster.View(peers.get(self._settings.node), peers, faults=faults)
 
     def _service_faults(self, own: cluster.Peer | None) -> list[str]:
         """What keeps services' answers from pods: none are expected where there is no gateway."""
