@@ -41,20 +41,35 @@ def send_from(
 ) -> None:
     """Send a UDP datagram to the VXLAN port of `target`, as if `source` had sent it.
 
-    It leaves a node, or a pod of that. No checksum is needed over IPv4 (RFC 768), and the kernel
-    fills in that of the IP header.
+    It leaves a node, or a pod of that.
     """
-    addresses = ipaddress.IPv4Address(source).packed + ipaddress.IPv4Address(target).packed
-    datagram = struct.pack("!HHHH", 54321, PORT, 8 + len(payload), 0) + payload
-    head = struct.pack("!BBHHHBBH", 0x45, 0, 0, 0, 0, 64, socket.IPPROTO_UDP, 0)
-
-    kind = socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW
+    ends = ipaddress.ip_address(source), ipaddress.ip_address(target)
+    datagram = _render_datagram(ends[0].packed + ends[1].packed, payload)
+    if ends[0].version == 6:
+        family = socket.AF_INET6
+        headers = struct.pack("!IHBB", 6 << 28, len(datagram), socket.IPPROTO_UDP, 64)
+    else:  # the kernel fills in the length and the checksum
+        family = socket.AF_INET
+        headers = struct.pack("!BBHHHBBH", 0x45, 0, 0, 0, 0, 64, socket.IPPROTO_UDP, 0)
+    kind = family, socket.SOCK_RAW, socket.IPPROTO_RAW
     if pod is None:
         raw = node.call_in_network(lambda: socket.socket(*kind))
     else:
         raw = node.open_pod_socket(pod, *kind)
     with raw:
-        raw.sendto(head + addresses + datagram, (target, 0))
+        raw.sendto(headers + ends[0].packed + ends[1].packed + datagram, (target, 0))
+
+
+def _render_datagram(addresses: bytes, payload: bytes) -> bytes:
+    """A UDP datagram to the VXLAN port, with the checksum that IPv6 asks for (RFC 8200, 8.1)."""
+    length = 8 + len(payload)
+    head = struct.pack("!HHH", 54321, PORT, length)
+    pseudo = addresses + struct.pack("!II", length, socket.IPPROTO_UDP)
+    summed = pseudo + head + payload + bytes(length % 2)
+    total = sum(struct.unpack(f"!{len(summed) // 2}H", summed))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return head + struct.pack("!H", total ^ 0xFFFF or 0xFFFF) + payload
 
 
 class Listener:
