@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 ROUNDS = (1, 5)  # times that a node leaves and joins: quick, thorough
 NODES = 30
 PAIRS = NODES * (NODES - 1)
+NEIGHBOURS = Path("/proc/sys/net/ipv4/neigh/default")
 AT_ONCE = 4  # daemons that are started at the same time
 PINGS = 3000  # milliseconds, and packets
 SILENCE = 2.0  # seconds in which pods must not reach one whose node has left
@@ -155,6 +156,7 @@ class _Nodes:
 def _running_nodes(topology: str) -> Iterator[_Nodes]:
     began = time.perf_counter()
     with (
+        _room_for_neighbours(),
         tempfile.TemporaryDirectory(prefix="linen-bench-") as folder,
         Lab.started(describe(NODES, "mesh", name=fresh_name())) as lab,
     ):
@@ -162,6 +164,23 @@ def _running_nodes(topology: str) -> Iterator[_Nodes]:
         nodes.note_time(f"{NODES} nodes with Open vSwitch have started", began)
         nodes.start()
         yield nodes
+
+
+@contextmanager
+def _room_for_neighbours() -> Iterator[None]:
+    """Let the kernel know as many neighbours as thirty machines would know together.
+
+    All network namespaces share one table, of 1,024 by default (arp(7), gc_thresh3).
+    """
+    paths = [NEIGHBOURS / "gc_thresh3", NEIGHBOURS / "gc_thresh2"]
+    before = [path.read_text() for path in paths]
+    for path in paths:
+        path.write_text(str(max(int(path.read_text()), 4 * PAIRS)))
+    try:
+        yield
+    finally:
+        for path, value in zip(paths, before, strict=True):
+            path.write_text(value)
 
 
 def _memory_of_switch(node: Node) -> Memory:

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """When rules were there, as Open vSwitch's own flow monitor tells it.
 
-A witness is a thread with an OpenFlow connection of its own that counts the rules of an OVS bridge
-(OpenFlow Switch Specification 1.4.0, section 7.3.5.18). It connects as soon as the bridge's socket
-is there, and again when ovs-vswitchd was restarted. What is measured does not know of it, but
-ovs-vswitchd has to tell everything twice, so it is rather slower than without.
+A witness is a thread with an OpenFlow connection of its own that counts an OVS bridge's rules for
+peers (OpenFlow Switch Specification 1.4.0, section 7.3.5.18). It connects as soon as the bridge's
+socket is there, and again when ovs-vswitchd was restarted. What is measured does not know of it,
+but ovs-vswitchd has to tell everything twice, so it is rather slower than without.
 """
 
 from __future__ import annotations
@@ -17,18 +17,19 @@ import time
 from typing import TYPE_CHECKING, Self
 
 from bench.witness import NotSeen, sockets_of
+from linen.core import flows
 from linen.openflow import wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# What a bridge in topology flow has with IPv4 alone (docs/design/openflow.md).
-COMMON, OF_A_PEER = 4, 3
+# The rules of one peer with IPv4 alone, and by what they are known (docs/design/openflow.md).
+OF_A_PEER, PRIORITIES = 3, {flows.ASK, flows.PEER}
 
 PAUSE = 0.001  # seconds between attempts to connect
 PIECE = 1 << 20  # bytes
 PATIENCE = 0.2  # seconds without news after which it looks whether it is still wanted
-_EVENT = struct.Struct("!HH")  # length, event
+_EVENT = struct.Struct("!HH6xH")  # length, event, priority
 
 
 class RuleWitness:
@@ -61,8 +62,8 @@ class RuleWitness:
 
         On time.perf_counter's clock. Raises `NotSeen` after `seconds`.
         """
-        wanted = COMMON + OF_A_PEER * number
-        self._wait(lambda: self._count == wanted, f"{wanted} rules", seconds)
+        wanted = OF_A_PEER * number
+        self._wait(lambda: self._count == wanted, f"{wanted} rules for peers", seconds)
         return self._changed_at
 
     def wait_for_socket(self, since: float, seconds: float) -> float:
@@ -118,7 +119,7 @@ class RuleWitness:
 
 
 def growth(message: wire.Message) -> int:
-    """How many more rules there are by what a message tells.
+    """How many more rules for peers there are by what a message tells.
 
     It is looked at no closer than that: thirty thousand rules are told in a tenth of a second.
     """
@@ -128,7 +129,8 @@ def growth(message: wire.Message) -> int:
         return 0
     found, start = 0, 8  # behind the head of the multipart reply
     while start < len(message.body):
-        length, event = _EVENT.unpack_from(message.body, start)
-        found += (event in {wire.INITIAL, wire.ADDED}) - (event == wire.REMOVED)
+        length, event, priority = _EVENT.unpack_from(message.body, start)
+        if priority in PRIORITIES:
+            found += (event in {wire.INITIAL, wire.ADDED}) - (event == wire.REMOVED)
         start += length
     return found

@@ -57,3 +57,16 @@ def test_ratio_needs_the_same_rounds() -> None:
 def test_verdict_respects_the_interval(measured: Measured, verdict: str) -> None:
     """A goal is reached or missed only where the whole interval says so."""
     assert Goal("any", measured, 0.5).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("measured", "verdict"),
+    [
+        (Measured(1.1, 1.0, 1.2), "reached"),
+        (Measured(1.1, 0.9, 1.2), "unclear"),
+        (Measured(0.9, 0.8, 0.99), "missed"),
+    ],
+)
+def test_more_can_be_better(measured: Measured, verdict: str) -> None:
+    """Of a goal that is to be exceeded it is the other way round."""
+    assert Goal("any", measured, 1.0, at_least=True).verdict == verdict

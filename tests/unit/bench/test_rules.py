@@ -9,14 +9,15 @@ import pytest
 from bench.rules import growth
 from bench.witness import NotSeen
 
+from linen.core import flows
 from linen.openflow import wire
 
-EVENT = struct.Struct("!HH4x")  # length, event, as short as can be
+EVENT = struct.Struct("!HH6xH12x")  # length, event, priority, and a cookie
 
 
-def told(*events: int) -> wire.Message:
+def told(*events: int, priority: int = flows.PEER) -> wire.Message:
     head = struct.pack("!HH4x", wire.FLOW_MONITOR, 0)
-    body = head + b"".join(EVENT.pack(EVENT.size, event) for event in events)
+    body = head + b"".join(EVENT.pack(EVENT.size, event, priority) for event in events)
     return wire.Message(wire.MULTIPART_REPLY, 2, body)
 
 
@@ -32,6 +33,12 @@ def told(*events: int) -> wire.Message:
 def test_rules_are_counted(events: tuple[int, ...], expected: int) -> None:
     """Rules that were there and new ones count, those that go count off, changed ones stay."""
     assert growth(told(*events)) == expected
+
+
+def test_rules_for_no_peer_do_not_count() -> None:
+    """What a bridge has without peers, too, tells nothing of them."""
+    assert growth(told(wire.INITIAL, priority=flows.GUARD)) == 0
+    assert growth(told(wire.INITIAL, priority=flows.ASK)) == 1
 
 
 def test_other_messages_tell_of_no_rule() -> None:
