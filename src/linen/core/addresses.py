@@ -12,6 +12,8 @@ OVERHEAD_IPV6 = 70
 
 IPV6_MTU = 1280  # RFC 8200, section 5; the kernel has no IPv6 on a device with less
 
+IPV4_MAPPED = bytes(10) + b"\xff\xff"  # RFC 4291, 2.5.5.2; Open vSwitch takes it for IPv4
+
 
 def parse_vtep(text: str) -> str:
     """An address that can be a tunnel's end, in its usual notation.
@@ -28,6 +30,9 @@ def parse_vtep(text: str) -> str:
         is_group = address[0] >= 224
     else:
         is_group = address[0] == 0xFF
+        if address.startswith(IPV4_MAPPED):
+            ipv4 = sock.ip_text(address[len(IPV4_MAPPED) :])
+            raise ValueError(f"is an IPv4 address: write {ipv4}")
         if address[0] == 0xFE and address[1] & 0xC0 == 0x80:
             raise ValueError("is link-local: a tunnel's end needs a global or unique-local address")
     if is_group:

@@ -152,11 +152,12 @@ def _additions(
     owned: dict[str, model.ObservedTunnel],
     neighbourhood: model.Neighbourhood,
 ) -> list[plan.AddTunnel]:
+    missing = [tunnel for tunnel in spec.tunnels if tunnel.remote not in owned]
+    if not missing:
+        return []
     steps = []
-    names = set(neighbourhood.taken)
-    for tunnel in spec.tunnels:
-        if tunnel.remote in owned:
-            continue
+    names = neighbourhood.taken | {tunnel.name for tunnel in owned.values()}
+    for tunnel in missing:
         if tunnel.remote in neighbourhood.present:
             _refuse_elsewhere(spec, tunnel, *neighbourhood.present[tunnel.remote])
             continue

@@ -17,7 +17,9 @@ def test_agrees_with_ipaddress(address: ipaddress.IPv4Address | ipaddress.IPv6Ad
     """An address is taken exactly if `ipaddress` calls it no group, link-local or unspecified."""
     is_broadcast = address.version == 4 and int(address) >> 28 == 15
     is_scoped = address.version == 6 and address.is_link_local
-    fit = not (address.is_multicast or address.is_unspecified or is_broadcast or is_scoped)
+    is_mapped = address.version == 6 and address.ipv4_mapped is not None
+    is_special = address.is_multicast or address.is_unspecified or is_mapped
+    fit = not (is_special or is_broadcast or is_scoped)
 
     if fit:
         parsed = ipaddress.ip_address(addresses.parse_vtep(address.exploded))
@@ -31,6 +33,13 @@ def test_agrees_with_ipaddress(address: ipaddress.IPv4Address | ipaddress.IPv6Ad
 def test_refuses_what_is_no_address(text: str) -> None:
     """A host's name, a piece of an address, or an address with more around it is refused."""
     with pytest.raises(ValueError, match="is not an IPv4 or IPv6 address"):
+        addresses.parse_vtep(text)
+
+
+@pytest.mark.parametrize("text", ["::ffff:10.0.0.1", "::ffff:a00:1", "::FFFF:10.0.0.1"])
+def test_refuses_ipv4_in_the_clothes_of_ipv6(text: str) -> None:
+    """An IPv4 address written as IPv6 is refused: Open vSwitch takes both for the same peer."""
+    with pytest.raises(ValueError, match=r"is an IPv4 address: write 10\.0\.0\.1"):
         addresses.parse_vtep(text)
 
 

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import ipaddress
+
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from linen.core import naming
+from linen.core import addresses, naming
 
 
 @pytest.mark.parametrize(
@@ -33,6 +35,19 @@ def test_names_fit_openflow(address: object, network: str, key: str) -> None:
     assert len(first.encode()) <= 15
     assert len(second.encode()) <= 15
     assert first != second
+
+
+@given(st.ip_addresses(v=6))
+def test_an_address_has_one_name(address: ipaddress.IPv6Address) -> None:
+    """However an IPv6 address is written, its tunnel has one name once it has been parsed."""
+    spellings = {address.exploded, address.compressed, address.exploded.upper()}
+
+    try:
+        names = {naming.first_name(addresses.parse_vtep(text)) for text in spellings}
+    except ValueError:
+        assume(False)  # it is no address of a node
+
+    assert len(names) == 1
 
 
 def test_ten_thousand_peers_have_names_of_their_own() -> None:

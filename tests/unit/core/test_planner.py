@@ -184,6 +184,24 @@ def test_taken_name() -> None:
     assert [plan.AddTunnel(first.names[1], first)] == steps
 
 
+# Two addresses whose hashes, and so first names, are the same.
+TWINS = ["fd00:6240:4e0f:6c82:4a0f::1", "fd00:68d0:666e:5207:5056::1"]
+
+
+@pytest.mark.parametrize("known", [0, 1, 2], ids=["both new", "second new", "none new"])
+def test_addresses_with_one_hash(known: int) -> None:
+    """Of two peers whose first names are alike, the later one takes its second name."""
+    spec = spec_of(model.OverlayOptions(topology="mesh", vteps=TWINS))
+    first, second = spec.tunnels
+    assert first.names[0] == second.names[0]
+    there = [tunnel_of(first), tunnel_of(second, name=second.names[1])][:known]
+
+    steps = planner.difference(spec, model.Observed(bridge_of(spec), there))
+
+    wanted = [plan.AddTunnel(first.names[0], first), plan.AddTunnel(second.names[1], second)]
+    assert steps == wanted[known:]
+
+
 @pytest.mark.parametrize(
     ("options", "bridge", "text"),
     [
