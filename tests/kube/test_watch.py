@@ -8,8 +8,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from linen.core.cluster import Peer
+from linen.kube.nodes import parse_own
 from support.host import wait_until
-from support.kube_watches import QUICK, run, watching, watching_own
+from support.kube_watches import QUICK, Watched, run, watching, watching_own
+from support.notices import running
 from support.relay import Relay
 
 if TYPE_CHECKING:
@@ -178,6 +180,26 @@ def test_a_cut_connection_is_resumed(plane: ControlPlane) -> None:
                 await watched.until(lambda: set(watched.records) == {"node2"})
                 await watched.until_current()
                 assert watched.watch.lists == 1
+
+    run(body())
+
+
+def test_a_server_that_is_back_is_not_waited_for(plane: ControlPlane) -> None:
+    """A watch goes on as soon as another of the same daemon has found the server again."""
+
+    async def body() -> None:
+        plane.add_node("node1", annotations=NODE1)
+        patient = replace(QUICK, first_pause=1000, longest_pause=1000)
+        with Relay(plane.port) as relay:
+            kubeconfig = plane.admin_kubeconfig(f"https://127.0.0.1:{relay.port}")
+            async with watching(kubeconfig) as quick:
+                slow = Watched(quick.client, parse_own, only="node1", pace=patient)
+                async with running(slow.watch.run()):
+                    await slow.until_current()
+                    await asyncio.to_thread(relay.refuse)
+                    await slow.until(lambda: slow.watch.problem)
+                    relay.accept()
+                    await slow.until_current()
 
     run(body())
 

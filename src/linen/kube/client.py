@@ -8,6 +8,7 @@ Every failure leaves as one of `errors`.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import socket
@@ -47,6 +48,7 @@ class Client:
     """Connections to one API server; an asynchronous context manager.
 
     `user_agent` is what the API server's audit log shows.
+    `works`: set by a request that succeeds, and no longer once one has got no answer.
     """
 
     def __init__(self, access: Access, user_agent: str) -> None:
@@ -54,6 +56,7 @@ class Client:
         self._user_agent = user_agent
         self._http: httpx2.AsyncClient | None = None
         self._files_state: tuple[tuple[int, int], ...] = ()
+        self.works = asyncio.Event()
         # It logs a line for each request, while a daemon at rest is silent.
         logging.getLogger("httpx2").setLevel(logging.WARNING)
 
@@ -119,6 +122,7 @@ class Client:
                 if not answer.is_success:
                     await answer.aread()
                     raise _refusal(answer)
+                self.works.set()
                 async with aclosing(_batches(answer)) as batches:
                     yield batches
             finally:
@@ -149,6 +153,7 @@ class Client:
             raise self._unavailable(error) from error
         if not answer.is_success:
             raise _refusal(answer)
+        self.works.set()
         return _parsed(answer.content)
 
     async def _connections(self) -> httpx2.AsyncClient:
@@ -181,6 +186,7 @@ class Client:
         return extensions
 
     def _unavailable(self, error: Exception) -> errors.ApiUnavailable:
+        self.works.clear()
         reason = str(error) or type(error).__name__
         return errors.ApiUnavailable(f"API server {self._access.url}: {reason}")
 

@@ -5,7 +5,8 @@ A full list, in pages, and from its revision on a watch. A watch that ends, as e
 minutes, is resumed from the last revision seen, for which bookmarks keep that one recent. Where the
 server has forgotten that revision (410), the list is read anew. A list replaces everything: whoever
 was deleted while nobody watched is gone. After failures the next attempt waits, longer each time
-and never twice equally long, so that a cluster of daemons does not return all at once.
+and never twice equally long, so that a cluster of daemons does not return all at once. A server
+that was away and has served another request of this daemon is not waited for any longer.
 
 What others need of an object is a record. A Node that changes without its record changing, as
 with each of its heartbeats, is nobody's business.
@@ -15,6 +16,7 @@ with each of its heartbeats, is nobody's business.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
@@ -102,6 +104,7 @@ class Watch(Generic[R]):
         self._revision = ""  # where to resume; empty if a list is due
         self._failures = 0  # attempts in a row that came to nothing
         self._refusals = 0  # those of them that the server answered
+        self._has_hurried = False  # since a watch worked
 
     async def run(self) -> None:
         """Keep the records up to date until cancelled."""
@@ -118,12 +121,23 @@ class Watch(Generic[R]):
                 reason = error
                 retry_after = getattr(error, "retry_after", 0)
             self._judge(reason, lasted=loop.time() - started)
-            await asyncio.sleep(max(self._pause(), retry_after))
+            await asyncio.sleep(retry_after)
+            await self._rest(self._pause() - retry_after)
+
+    async def _rest(self, seconds: float) -> None:
+        """Wait, but only until a server that was away is back; the next pause is a whole one."""
+        if self._has_hurried or self._client.works.is_set():
+            await asyncio.sleep(seconds)
+            return
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._client.works.wait(), seconds)
+            self._has_hurried = True
 
     def _judge(self, reason: errors.KubernetesError | None, *, lasted: float) -> None:
         """Learn from an attempt that ended, because of `reason` or as watches do."""
         if lasted > self._pace.steady:
             self._failures = self._refusals = 0
+            self._has_hurried = False
         if reason is None and lasted > self._pace.steady:
             return
         self._failures += 1
