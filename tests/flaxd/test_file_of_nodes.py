@@ -238,6 +238,40 @@ def test_room_for_the_macs_of_all_pods(node1: Host, flaxd: Flaxd) -> None:
     assert flaxd.get("/readyz")[0] == 200
 
 
+BLUE = {"network": "blue", "ovs_bridge": "br1", "linux_bridge": "kbr1", "vni": 8}
+
+
+@pytest.mark.parametrize(("topology", "where"), [("mesh", "10.245.0.2"), ("flow", "all nodes")])
+def test_two_networks_with_one_vni(
+    node1: Host, settings: dict[str, Any], topology: str, where: str
+) -> None:
+    """A second network that would be the same on the wire is refused, and the first goes on."""
+    settings |= {"topology": topology, "vni": 8}
+    conflist = node1.folder / "blue.d" / "blue.conflist"
+    with running_flaxd(node1, **settings) as first:
+        first.wait_for("the overlay works")
+        with running_flaxd(node1, **settings | BLUE | {"conflist": conflist}) as blue:
+            blue.wait_for(f"is a tunnel to {where} with key 8 already")
+            blue.wait_for("give network 'blue' an ovs.vni of its own")
+            assert not conflist.exists()
+        assert first.get("/readyz")[0] == 200
+
+
+def test_two_networks_with_one_conflist(node1: Host, settings: dict[str, Any]) -> None:
+    """Of two daemons that write one file the earlier one leaves it to the other, and says so."""
+    settings |= {"vni": 7}
+    with running_flaxd(node1, **settings) as first:
+        wait_until(settings["conflist"].exists, "the conflist")
+        with running_flaxd(node1, **settings | BLUE) as blue:
+            first.wait_for("is network blue's by now, of another flaxd")
+            assert first.get("/readyz")[0] == 503
+            assert blue.get("/readyz")[0] == 200
+
+        settings["conflist"].unlink()
+        wait_until(lambda: first.get("/readyz")[0] == 200, "the first one's conflist")
+    assert json.loads(settings["conflist"].read_text())["name"] == "linen-network"
+
+
 def test_pages(flaxd: Flaxd) -> None:
     """The daemon shows that it lives, that it is ready, its metrics and its state."""
     assert flaxd.get("/healthz") == (200, "ok\n\n")

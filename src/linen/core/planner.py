@@ -10,7 +10,7 @@ before removals, so that no peer is cut off in between.
 
 from __future__ import annotations
 
-from linen.core import errors, model, neighbours, plan
+from linen.core import errors, explain, model, neighbours, plan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -173,8 +173,8 @@ def _refuse_elsewhere(
     """Somebody else's tunnel serves as well as one of ours, but only on the same OVS bridge."""
     if bridge != spec.bridge:
         raise errors.Conflict(
-            f"port {port} on OVS bridge {bridge} is a tunnel to {tunnel.remote} with key"
-            f" {tunnel.options['key']} already; Open vSwitch allows one for the whole node",
+            f"port {port} on OVS bridge {bridge} is a tunnel to {explain.where(tunnel.remote)} with"
+            f" key {tunnel.options['key']} already; Open vSwitch allows one for the whole node",
             f"give network {spec.network!r} an ovs.vni of its own, or remove that port",
         )
 

@@ -41,6 +41,7 @@ class Publisher:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._cni_versions: list[str] = []
+        self._has_written = False
 
     async def watch(self, on_change: Callable[[], None]) -> None:
         """Notice when the conflist is changed or removed."""
@@ -69,7 +70,7 @@ class Publisher:
                 return ("this node has no part of the pod network yet",)
             cluster_range = view.cluster_range or settings.cluster_range
             mtu = self.mtu(view, links)
-            faults = conflist.range_faults(cluster_range, view.own.ranges)
+            faults = self._taken(present) + conflist.range_faults(cluster_range, view.own.ranges)
             faults += self._mtu_faults(view.own, mtu, links)
             if faults:
                 return tuple(faults)
@@ -81,6 +82,7 @@ class Publisher:
         )
         if conflist.write(settings.conflist, document):
             log.info("wrote %s", settings.conflist)
+        self._has_written = True
         return ()
 
     def _mtu_faults(self, own: cluster.Peer, mtu: int | None, links: Monitor) -> list[str]:
@@ -100,6 +102,15 @@ class Publisher:
             f" an MTU of {needed} or more on all nodes, or pods IPv4 alone"
         )
         return [fault]
+
+    def _taken(self, present: conflist.Document | None) -> list[str]:
+        """That another daemon writes the conflist: to answer it would be to write for ever."""
+        if not self._has_written or present is None or present["name"] == self._settings.network:
+            return []
+        return [
+            f"{self._settings.conflist} is network {present['name']}'s by now, of another flaxd;"
+            " give each network a --conflist of its own, then remove this one"
+        ]
 
     def _migrate(self, present: conflist.Document) -> None:
         changed = conflist.migrated(present)
