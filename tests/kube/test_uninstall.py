@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from support.kubernetes import ControlPlane
 
 PODS = "/api/v1/namespaces/linen-system/pods"
+DOWN = {"type": "NetworkUnavailable", "status": "True", "reason": "LinenIsDown", "message": "why"}
 ROLES = "/apis/rbac.authorization.k8s.io/v1/clusterroles"
 
 
@@ -44,12 +45,19 @@ def uninstall(config: Path, *argv: str) -> tuple[int, str, str]:
 
 
 def test_leaves_nothing_of_ours(controlled_plane: ControlPlane, config: Path) -> None:
-    """Of whichever overlays were applied, all objects go, and those of others stay."""
+    """Of whichever overlays were applied, all objects go, and what Nodes say of Linen.
+
+    Those of others stay.
+    """
     plane = controlled_plane
     for overlay in OVERLAYS:
         kubectl("apply", "--server-side", "-k", DEPLOY / overlay, kubeconfig=config)
     foreign = "linen-of-others"
     plane.request("POST", ROLES, {"metadata": {"name": foreign}, "rules": []})
+    told = {f"linen-cni/{name}": "1" for name in ("vtep", "pod-ranges", "master", "version")}
+    for name in ("told1", "told2"):
+        plane.add_node(name, annotations=told | {"other/vtep": "1"})
+        plane.patch_node(name, {"status": {"conditions": [DOWN]}}, "status")
 
     status, shown, _ = uninstall(config)
     assert status == 0
@@ -60,6 +68,12 @@ def test_leaves_nothing_of_ours(controlled_plane: ControlPlane, config: Path) ->
     assert status == 0, said
     assert plane.admin.get("/api/v1/namespaces/linen-system").status_code == 404
     assert plane.admin.get(f"{ROLES}/{foreign}").is_success
+    for name in ("told1", "told2"):
+        node = plane.node(name)
+        kept = node["metadata"]["annotations"].keys()
+        assert "other/vtep" in kept
+        assert not told.keys() & kept
+        assert DOWN["type"] not in {one["type"] for one in node["status"].get("conditions", [])}
     assert uninstall(config)[1] == "nothing of Linen is in this cluster\n"
     assert uninstall(config, "--apply")[1] == "nothing of Linen is in this cluster\n"
 

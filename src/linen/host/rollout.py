@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from linen.host.errors import HostError
 from linen.host.kubectl import KubectlFailed
 from linen.host.manifests import DAEMON_SET, NAMESPACE, SERVICE_ACCOUNT
+from linen.kube import patches
+from linen.kube.nodes import parse_own
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 LEAST_VERSION = (1, 30)  # ValidatingAdmissionPolicy v1, and a node's name in its pods' tokens
 FIELD_MANAGER = "linenctl"
 GLANCE = 10.0  # seconds between two looks at which nodes are not ready
+AT_ONCE = 500  # nodes that one command line names: their names have 253 characters at most
 LAST_WORDS = 3  # lines of what a container said last: the end of a traceback, or some faults
 _ON_ITS_WAY = {"Completed", "ContainerCreating", "PodInitializing"}
 NAME_LABEL = "app.kubernetes.io/name"
@@ -170,8 +173,9 @@ def list_installed(kubectl: Kubectl, manifests: str) -> list[str]:
 def remove(kubectl: Kubectl, manifests: str, seconds: float) -> list[str]:
     """Delete the manifests' objects; what was deleted, a line each.
 
-    In the order in which every flaxd, while it still has its rights, tidies up its node: its
-    account, which tells it to; the DaemonSet, when that is done; the rest. Raises `HostError`.
+    First flaxd's account, which tells every flaxd to tidy up its node; then the DaemonSet, when
+    that is done; then what Nodes still say of Linen, since a flaxd's token ends with its account;
+    then the rest. Raises `HostError`.
     """
     place = f"--namespace={NAMESPACE}"
     patience = f"--timeout={max(1, round(seconds))}s"
@@ -188,8 +192,27 @@ def remove(kubectl: Kubectl, manifests: str, seconds: float) -> list[str]:
         )
     except KubectlFailed as error:
         raise _nodes_that_stay(kubectl, error) from error
+    said += _take_back(kubectl)
     said += kubectl.run("delete", "--ignore-not-found", patience, "--filename=-", stdin=manifests)
     return said.splitlines()
+
+
+def _take_back(kubectl: Kubectl) -> str:
+    """Remove from all Nodes what flaxd has written there; a line for each that had something."""
+    found = [own for own in map(parse_own, _get(kubectl, "nodes")) if own is not None]
+    annotated = [own.name for own in found if patches.publication(own, None)]
+    conditioned = [own.name for own in found if patches.without_condition(own)]
+    said = _patch(kubectl, annotated, patches.NO_ANNOTATIONS, "--type=merge")
+    status = ("--type=strategic", "--subresource=status")
+    return said + _patch(kubectl, conditioned, patches.NO_CONDITION, *status)
+
+
+def _patch(kubectl: Kubectl, nodes: Sequence[str], patch: Object, *how: str) -> str:
+    said = ""
+    for first in range(0, len(nodes), AT_ONCE):
+        names = nodes[first : first + AT_ONCE]
+        said += kubectl.run("patch", "nodes", *names, *how, f"--patch={json.dumps(patch)}")
+    return said
 
 
 def _nodes_that_stay(kubectl: Kubectl, error: KubectlFailed) -> HostError:

@@ -19,15 +19,18 @@ if TYPE_CHECKING:
 UP, DOWN = "LinenIsUp", "LinenIsDown"
 LONGEST_MESSAGE = 1024  # characters
 
+# The merge patch of a Node, and the strategic one of its status, that leave nothing of ours.
+_ANNOTATIONS = (nodes.VTEP, nodes.POD_RANGES, nodes.MASTER, nodes.VERSION)
+NO_ANNOTATIONS = {"metadata": {"annotations": dict.fromkeys(_ANNOTATIONS)}}
+NO_CONDITION = {"status": {"conditions": [{"type": nodes.NETWORK_UNAVAILABLE, "$patch": "delete"}]}}
+
 
 def publication(own: nodes.OwnNode, peer: Peer | None) -> dict[str, Any] | None:
     """The merge patch by which the Node tells that it is `peer`; None for the peer withdraws it.
 
     Annotations of ours that a newer version of this program may have made are left alone.
     """
-    wanted: dict[str, str | None] = dict.fromkeys(
-        (nodes.VTEP, nodes.POD_RANGES, nodes.MASTER, nodes.VERSION)
-    )
+    wanted: dict[str, str | None] = dict.fromkeys(_ANNOTATIONS)
     if peer is not None:
         wanted[nodes.VTEP] = peer.vtep
         wanted[nodes.POD_RANGES] = ",".join(peer.ranges) or None
@@ -72,5 +75,4 @@ def without_condition(own: nodes.OwnNode) -> dict[str, Any] | None:
     """
     if own.condition is None or own.condition.reason not in {UP, DOWN}:
         return None
-    gone = {"type": nodes.NETWORK_UNAVAILABLE, "$patch": "delete"}
-    return {"status": {"conditions": [gone]}}
+    return NO_CONDITION
