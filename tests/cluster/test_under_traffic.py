@@ -146,6 +146,7 @@ def test_api_server_is_away(linen: Linen, cluster: Cluster, pods: Pods, caller: 
     )
 
     cluster.plane.start_api_server()
+    linen.wait_until_heard()
     cluster.wait_until_ready()
 
 

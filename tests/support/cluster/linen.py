@@ -77,6 +77,19 @@ class Linen:
             "rollout", "status", "daemonset/linen", f"--timeout={seconds}s", timeout=seconds + 5
         )
 
+    def wait_until_heard(self) -> None:
+        """Return when every flaxd has the API server again, which was away."""
+
+        def connected() -> bool:
+            for pod in self.pods().values():
+                log = self.kubectl("logs", pod["metadata"]["name"], "--container=flaxd")
+                said = [line for line in log.splitlines() if "API server: " in line]
+                if said and "connected again" not in said[-1]:
+                    return False
+            return True
+
+        wait_until(connected, "flaxd to hear of the API server again", PATIENCE)
+
     def delete(self) -> None:
         """Uninstall; return when all is deleted."""
         self.cluster.kubectl("delete", f"--kustomize={self._folder}")
