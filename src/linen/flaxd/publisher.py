@@ -107,10 +107,11 @@ class Publisher:
         """That another daemon writes the conflist: to answer it would be to write for ever."""
         if not self._has_written or present is None or present["name"] == self._settings.network:
             return []
-        return [
+        fault = (
             f"{self._settings.conflist} is network {present['name']}'s by now, of another flaxd;"
             " give each network a --conflist of its own, then remove this one"
-        ]
+        )
+        return [fault]
 
     def _migrate(self, present: conflist.Document) -> None:
         changed = conflist.migrated(present)
