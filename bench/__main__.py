@@ -23,6 +23,7 @@ from bench import (
     scale,
     startup,
     steady,
+    throughput,
     tunnels,
 )
 from support.paths import CHECKOUT
@@ -62,6 +63,7 @@ BENCHMARKS = {
     "scale-file": Benchmark("Scale: flow, file of nodes", scale.measure_listed, scale.ROUNDS),
     "scale-mesh": Benchmark("Scale: mesh, file of nodes", scale.measure_mesh, scale.ROUNDS),
     "scale-lab": Benchmark("Scale: thirty nodes with traffic", lab.measure, lab.ROUNDS),
+    "throughput": Benchmark("Traffic between pods", throughput.measure, throughput.ROUNDS),
     "kubernetes": Benchmark("Linen in a cluster of kubelets", pods.measure, pods.ROUNDS),
 }
 
@@ -112,8 +114,11 @@ def run_one(name: str, rounds: int, facts: dict[str, Any]) -> list[Goal]:
         plots.draw(RESULTS / f"{name}.png", title, outcome)
     if outcome.costs:
         scale.draw(RESULTS)
+    if outcome.quantities:
+        plots.draw_quantities(RESULTS / f"{name}.png", title, outcome.quantities)
     print(f"## {title} (`{name}`)\n\n{rounds} rounds; load average {load:.1f} before\n")
-    for text in (report.times(outcome), report.costs_by_nodes(outcome), report.facts(outcome)):
+    tables = (report.times, report.costs_by_nodes, report.by_peers, report.facts)
+    for text in (table(outcome) for table in tables):
         if text:
             print(text, end="\n\n")
     sys.stdout.flush()

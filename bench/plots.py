@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A picture of each benchmark: boxes of all samples, or a line over the number of tunnels.
 
-And one of all costs by the number of nodes, with a field for each kind of cost.
+And one of all costs by the number of nodes, or of all quantities, with a field for each of them.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from bench.costs import Cost
+    from bench.quantities import Quantity
     from bench.results import Outcome, Series
 
 COLUMNS = 4  # of fields in a picture
@@ -113,3 +114,27 @@ def _scale_by_nodes(axes: Axes, sizes: Sequence[int]) -> None:
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.grid(visible=True, alpha=0.3)
+
+
+def draw_quantities(path: Path, title: str, quantities: Sequence[Quantity]) -> None:
+    """Write the picture of what peers achieve: a field for each quantity, a box for each peer."""
+    mpl.use("Agg")
+    peers = sorted({peer for one in quantities for peer in one.samples}, reverse=True)
+    rows = -(-len(quantities) // 2)
+    figure, fields = plt.subplots(
+        rows, 2, figsize=(9, 2.6 * rows), layout="constrained", sharey=True, squeeze=False
+    )
+    for axes, quantity in zip(fields.flat, quantities, strict=False):
+        axes.boxplot(
+            [quantity.samples.get(peer, []) for peer in peers],
+            tick_labels=peers,
+            orientation="horizontal",
+            showfliers=False,
+            widths=0.6,
+        )
+        axes.set_xlim(left=0)
+        axes.set_title(f"{quantity.label}, {quantity.unit}", fontsize="medium")
+        axes.grid(visible=True, alpha=0.3)
+    figure.suptitle(title)
+    figure.savefig(path, dpi=100)
+    plt.close(figure)

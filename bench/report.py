@@ -8,7 +8,7 @@ import statistics
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from bench import costs
+from bench import costs, quantities
 from bench.results import Goal, Measured, Series
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ def write_json(path: Path, name: str, circumstances: dict[str, Any], outcome: Ou
         "facts": outcome.facts,
         "samples": outcome.samples,
         "costs": costs.as_json(outcome.costs),
+        "quantities": quantities.as_json(outcome.quantities),
         "series": [_series_as_json(series) for series in outcome.series],
     }
     path.write_text(json.dumps(document, indent=1, default=_as_json) + "\n")
@@ -75,6 +76,14 @@ def costs_by_nodes(outcome: Outcome) -> str:
     return _table(head, rows) if rows else ""
 
 
+def by_peers(outcome: Outcome) -> str:
+    """A table of all quantities, with a row for each peer: medians and quartiles."""
+    peers = dict.fromkeys(peer for one in outcome.quantities for peer in one.samples)
+    rows = [(peer, *(one.text(peer) for one in outcome.quantities)) for peer in sorted(peers)]
+    head = ("network", *(f"{one.label}, {one.unit}" for one in outcome.quantities))
+    return _table(head, rows) if rows else ""
+
+
 def facts(outcome: Outcome) -> str:
     """A list of what else was found."""
     lines = []
@@ -94,7 +103,7 @@ def goals(found: Iterable[Goal]) -> str:
         (
             goal.text,
             f"{_measured(goal.measured)} {goal.unit}".rstrip(),
-            f"≤ {goal.limit:g} {goal.unit}".rstrip(),
+            f"{'≥' if goal.at_least else '≤'} {goal.limit:g} {goal.unit}".rstrip(),
             goal.verdict,
         )
         for goal in found

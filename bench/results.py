@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from bench.costs import Cost
     from bench.process import Sample
+    from bench.quantities import Quantity
 
 T = TypeVar("T")
 
@@ -75,19 +76,24 @@ class Measured:
 
 @dataclass(frozen=True)
 class Goal:
-    """What was to be reached: at most `limit`, in `unit`."""
+    """What was to be reached: at most `limit`, in `unit`, or with `at_least` no less than that."""
 
     text: str
     measured: Measured
     limit: float
     unit: str = "x"
+    at_least: bool = False
 
     @property
     def verdict(self) -> str:
         """Reached or not, or that the noise forbids an answer."""
-        if self.measured.high <= self.limit:
+        ends = self.measured.low, self.measured.high
+        if all(map(self._is_met_by, ends)):
             return "reached"
-        return "missed" if self.measured.low > self.limit else "unclear"
+        return "unclear" if any(map(self._is_met_by, ends)) else "missed"
+
+    def _is_met_by(self, value: float) -> bool:
+        return value >= self.limit if self.at_least else value <= self.limit
 
 
 @dataclass
@@ -95,6 +101,7 @@ class Outcome:
     """All that one benchmark found.
 
     `facts`: what is no time. `samples`: for the JSON alone. `costs`: by the number of nodes.
+    `quantities`: by peer.
     """
 
     series: list[Series]
@@ -102,6 +109,7 @@ class Outcome:
     facts: dict[str, Any] = field(default_factory=dict)
     samples: Mapping[str, Sequence[float]] = field(default_factory=dict)
     costs: Sequence[Cost] = ()
+    quantities: Sequence[Quantity] = ()
 
 
 def exactly(value: float) -> Measured:
@@ -130,7 +138,12 @@ def mean(samples: Sequence[float]) -> Measured:
 
 def ratio(ours: Series, peers: Series) -> Measured:
     """How many times as long ours takes, of series that were measured in the same rounds."""
-    return _bootstrap(ours.walls, peers.walls, statistics.median)
+    return ratio_of_medians(ours.walls, peers.walls)
+
+
+def ratio_of_medians(ours: Sequence[float], peers: Sequence[float]) -> Measured:
+    """How many times as large ours are, of numbers that were measured in the same rounds."""
+    return _bootstrap(ours, peers, statistics.median)
 
 
 def cpu_ratio(ours: Series, peers: Series) -> Measured:

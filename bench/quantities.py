@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What peers achieve, each once a round: numbers that are no times of a program."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+@dataclass
+class Quantity:
+    """One kind of number. `samples`: those of each peer, one for each round, in `unit`."""
+
+    label: str
+    unit: str
+    samples: dict[str, list[float]] = field(default_factory=dict)
+
+    def add(self, peer: str, value: float) -> None:
+        """Add what a peer has achieved."""
+        self.samples.setdefault(peer, []).append(value)
+
+    def text(self, peer: str) -> str:
+        """Median and quartiles for people, with three digits; nothing where it was not measured."""
+        if peer not in self.samples:
+            return ""
+        low, middle, high = statistics.quantiles(self.samples[peer], n=4, method="inclusive")
+        return f"{_digits(middle)} ({_digits(low)} - {_digits(high)})"
+
+
+def as_json(quantities: Iterable[Quantity]) -> dict[str, dict[str, list[float]]]:
+    """All samples."""
+    return {
+        f"{one.label}, {one.unit}": {
+            peer: [float(f"{value:.4g}") for value in values]
+            for peer, values in one.samples.items()
+        }
+        for one in quantities
+    }
+
+
+def _digits(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:#.3g}".rstrip(".")
