@@ -13,6 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 
 from support.host import Host, running_host
@@ -20,6 +21,10 @@ from support.paths import DEBIAN_PLUGINS, FROZEN_PLUGIN, GO_TOOLS
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
+
+# A busy machine is no reason for a test to fail.
+hypothesis.settings.register_profile("linen", deadline=None)
+hypothesis.settings.load_profile("linen")
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -4,9 +4,13 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from support import counted_flaxd
 from support.daemons import running_flaxd
 from support.host import wait_until
 
@@ -16,6 +20,8 @@ if TYPE_CHECKING:
 NODES = 10_000
 MEMORY = 120_000  # kB, of one daemon
 PATIENCE = 60.0  # seconds, on a machine that has much else to do
+JOINS = 3
+TOLERANCE = 1.1  # what runs every few seconds anyway may come in between
 
 
 def node(number: int) -> dict[str, Any]:
@@ -65,3 +71,34 @@ def test_ten_thousand_nodes(node1: Host, settings: dict[str, Any]) -> None:
 
         wait_until(lambda: number_of_rules(node1) == before, "the rules")
         assert resident(flaxd.process.pid) < MEMORY
+
+
+def instructions_of_a_join(host: Host, settings: dict[str, Any], size: int) -> int:
+    """How much Python has to do for one node more than so many: the least of some joins."""
+    write(settings["peers"], [node(number) for number in range(1, size + 1)])
+    program = (sys.executable, counted_flaxd.__file__)
+    joining = range(size + 1, size + 1 + JOINS)
+    read_end, write_end = os.pipe()
+    with (
+        os.fdopen(read_end, "rb") as stdin,
+        os.fdopen(write_end, "w", buffering=1) as lines,
+        running_flaxd(host, program=program, stdin=stdin, **settings) as flaxd,
+    ):
+        flaxd.wait_for(f"the overlay works: {size - 1} other nodes", PATIENCE)
+        for number in joining:
+            lines.write(json.dumps(node(number)) + "\n")
+            flaxd.wait_for(f"rules: 3 written, 0 deleted: new node{number}", PATIENCE)
+            lines.write("count\n")
+            flaxd.wait_for(f"instructions for node{number}")
+    found = re.findall(r"counted (\d+) instructions for node(\d+)", flaxd.log)
+    return min(int(count) for count, number in found if int(number) in joining)
+
+
+def test_one_node_more_costs_the_same(node1: Host, settings: dict[str, Any]) -> None:
+    """A node that joins ten thousand is as much work for the daemon as one that joins a hundred."""
+    chosen = settings | {"topology": "flow", "vni": 7, "probe_interval": 0}
+
+    few = instructions_of_a_join(node1, chosen, 100)
+    many = instructions_of_a_join(node1, chosen, NODES)
+
+    assert max(few, many) < min(few, many) * TOLERANCE, f"{few} and {many} instructions"

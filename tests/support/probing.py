@@ -23,26 +23,28 @@ PERIOD = 0.1  # seconds between two looks at the results
 
 async def main(folder: Path, interval: float, sources: list[str]) -> None:
     """Probe until killed."""
+    peers: set[str] = set()  # all that were ever to be asked
 
     def targets() -> dict[str, list[str]]:
         found: dict[str, list[str]] = json.loads((folder / "targets.json").read_text())
+        peers.update(found)
         return found
 
     changes = 0
 
-    def on_change() -> None:
+    def on_change(_: object) -> None:
         nonlocal changes
         changes += 1
 
     probe = Probe(interval, targets, lambda: sources, on_change)
     task = asyncio.create_task(probe.run())
     while not task.done():
-        write(folder / "found.json", probe, changes)
+        write(folder / "found.json", probe, peers, changes)
         await asyncio.sleep(PERIOD)
     await task
 
 
-def write(path: Path, probe: Probe, changes: int) -> None:
+def write(path: Path, probe: Probe, peers: set[str], changes: int) -> None:
     """Replace the file by what is known now."""
     found: dict[str, Any] = {
         "problem": probe.problem,
@@ -56,7 +58,7 @@ def write(path: Path, probe: Probe, changes: int) -> None:
         ),
         "results": {
             peer: [dataclasses.asdict(result) for result in results]
-            for peer, results in probe.results().items()
+            for peer, results in probe.results(peers).items()
         },
     }
     temporary = path.with_suffix(".tmp")

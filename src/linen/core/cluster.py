@@ -3,6 +3,7 @@
 
 - mesh: to every other node.
 - star: a master to every other node, the others to the masters.
+- flow: one to all, so all are its neighbours.
 
 What a node says about itself may be wrong or hostile. It was checked for form where it was read;
 here it is checked against the other nodes, and what is wrong costs that node its tunnel, never
@@ -10,6 +11,8 @@ anybody else's.
 """
 
 from __future__ import annotations
+
+from bisect import insort
 
 from linen.core import model
 
@@ -69,26 +72,159 @@ class View(model.Value):
         self.faults = tuple(faults)
 
 
+class Roster:
+    """The view, kept up to date node by node, and what follows from it for peers' addresses.
+
+    The first by name keeps a VTEP address, and this node its own, so that all nodes of the cluster
+    decide the same. An address of another IP version than this node's is of no use: a packet there
+    would leave with another sender than the VTEP address that other nodes know of this one, so none
+    of them would take it in.
+    What a change costs depends on whom it concerns, not on how many nodes there are.
+
+    `peers`: those with an address of this node's version that no other node has, by name, in no
+    order.
+    """
+
+    def __init__(self, view: View | None = None) -> None:
+        self.view: View | None = None
+        self.peers: dict[str, Peer] = {}
+        self._claims: dict[str, list[str]] = {}  # address: the names of those who say it is theirs
+        self._losers: set[str] = set()  # who claims another's address
+        self._strangers: set[str] = set()  # who has one of the other IP version
+        self._news: list[set[str]] = []
+        if view is not None:
+            self.learn(view)
+
+    def follow(self) -> set[str]:
+        """A set with the names of all peers, to which that of each is added that changes or goes.
+
+        Whoever follows empties it.
+        """
+        news = set(self.peers)
+        self._news.append(news)
+        return news
+
+    def learn(self, view: View, names: Iterable[str] | None = None) -> bool:
+        """Take in a new view; whether it is another than the one before.
+
+        `names`: nodes that may be others than in the view before, and no others may; None where
+        that is not known.
+        """
+        before, self.view = self.view or View(None, {}), view
+        if names is None:
+            names = _differing(before.peers, view.peers)
+        names = {name for name in names if before.peers.get(name) != view.peers.get(name)}
+        concerned = set(names)
+        for name in names:
+            concerned.update(self._claim(name, before.peers.get(name), view.peers.get(name)))
+        if before.own != view.own:
+            concerned.update(view.peers, self.peers)
+        changed = {name for name in concerned if self._settle(view, name)}
+        for news in self._news:
+            news.update(changed)
+        return bool(names) or _frame(before) != _frame(view)
+
+    def faults(self) -> list[str]:
+        """What is wrong with peers that are left out, one sentence each, or for several."""
+        if self.view is None or self.view.own is None:
+            return []
+        found = []
+        for name in sorted(self._losers):
+            vtep = self.view.peers[name].vtep
+            holder = self._holder(self.view.own, vtep)
+            found.append(
+                f"node {name} has the VTEP address {vtep} of node {holder}: no tunnel to it"
+            )
+        if self._strangers:
+            found.append(_unfit(sorted(self._strangers), self.view.own))
+        return found
+
+    def _claim(self, name: str, before: Peer | None, now: Peer | None) -> list[str]:
+        """Note which address a node says it has; the others for whom that may be news."""
+        if before is not None and now is not None and before.vtep == now.vtep:
+            return []
+        others = []
+        if before is not None:
+            claimants = self._claims[before.vtep]
+            claimants.remove(name)
+            others += claimants[:1]
+            if not claimants:
+                del self._claims[before.vtep]
+        if now is not None:
+            claimants = self._claims.setdefault(now.vtep, [])
+            insort(claimants, name)
+            others += claimants[:2]
+        return others
+
+    def _settle(self, view: View, name: str) -> bool:
+        """Decide whether a node is a peer; whether that is news."""
+        self._losers.discard(name)
+        self._strangers.discard(name)
+        own, peer = view.own, view.peers.get(name)
+        if own is None or name == own.name:
+            peer = None
+        elif peer is not None and (":" in peer.vtep) != (":" in own.vtep):
+            self._strangers.add(name)
+            peer = None
+        elif peer is not None and self._holder(own, peer.vtep) != name:
+            self._losers.add(name)
+            peer = None
+        if self.peers.get(name) == peer:
+            return False
+        if peer is None:
+            del self.peers[name]
+        else:
+            self.peers[name] = peer
+        return True
+
+    def _holder(self, own: Peer, vtep: str) -> str:
+        return own.name if own.vtep == vtep else self._claims[vtep][0]
+
+
+def _unfit(names: Sequence[str], own: Peer) -> str:
+    """What to do about nodes with addresses of the other IP version."""
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    theirs, ours = ("IPv4", "IPv6") if ":" in own.vtep else ("IPv6", "IPv4")
+    return (
+        f"no tunnel to node {', '.join(names[:NAMED])}{more}: VTEP addresses there are of {theirs},"
+        f" here of {ours}; let all nodes have them of one version (flaxd's vtep-family)"
+    )
+
+
+def _differing(before: Mapping[str, Peer], after: Mapping[str, Peer]) -> set[str]:
+    """The names of those who are not the same object in both."""
+    differing = {name for name, peer in after.items() if before.get(name) is not peer}
+    return differing | (before.keys() - after.keys())
+
+
+def _frame(view: View) -> tuple[object, ...]:
+    """All of a view but its peers."""
+    return view.own, view.complete, view.cluster_range, view.faults
+
+
 class Neighbours(model.Value):
-    """The peers to have a tunnel to, and what is wrong with others, one sentence each."""
+    """The peers to have a tunnel to, by name, and what is wrong with others, one sentence each.
+
+    In topology flow these are a roster's peers themselves, as they are now and later.
+    """
 
     __slots__ = ("faults", "peers")
 
-    def __init__(self, peers: list[Peer], faults: list[str]) -> None:
+    def __init__(self, peers: Mapping[str, Peer], faults: list[str]) -> None:
         self.peers = peers
         self.faults = faults
 
     def vteps(self) -> list[str]:
-        """Their addresses, sorted by the nodes' names."""
-        return [peer.vtep for peer in self.peers]
+        """Their addresses."""
+        return [peer.vtep for peer in self.peers.values()]
 
 
-def neighbours(own: Peer, peers: Mapping[str, Peer], topology: str) -> Neighbours:
-    """The peers that node `own` needs a tunnel to."""
-    others = [peers[name] for name in sorted(peers) if name != own.name]
-    others, strangers = _of_one_version(own, others)
-    wanted, faults = _with_addresses_of_their_own(own, others)
-    faults += strangers
+def neighbours(own: Peer, roster: Roster, topology: str) -> Neighbours:
+    """The peers that node `own`, the roster's own, needs a tunnel to; sorted but in flow."""
+    faults = roster.faults()
+    if topology == model.TOPOLOGY_FLOW:
+        return Neighbours(roster.peers, faults)
+    wanted = [roster.peers[name] for name in sorted(roster.peers)]
     if topology == model.TOPOLOGY_STAR and not own.is_master:
         wanted = [peer for peer in wanted if peer.is_master]
         if not wanted:
@@ -96,56 +232,14 @@ def neighbours(own: Peer, peers: Mapping[str, Peer], topology: str) -> Neighbour
                 "no other node is a master, and in a star only masters are connected to:"
                 " make one a master (docs/flaxd.md, Topologies)"
             )
-    if topology != model.TOPOLOGY_FLOW:
-        limit = flood_limit([peer.vtep for peer in wanted])
-        faults += _size_faults(topology, len(wanted), limit)
-        wanted = wanted[:limit]
-    return Neighbours(wanted, faults)
+    limit = flood_limit([peer.vtep for peer in wanted])
+    faults += _size_faults(topology, len(wanted), limit)
+    return Neighbours({peer.name: peer for peer in wanted[:limit]}, faults)
 
 
 def flood_limit(vteps: Iterable[str]) -> int:
     """How many tunnels an OVS bridge can have that copies broadcasts into each of them."""
     return FLOOD_LIMIT_IPV6 if any(":" in vtep for vtep in vteps) else FLOOD_LIMIT
-
-
-def _of_one_version(own: Peer, others: Sequence[Peer]) -> tuple[list[Peer], list[str]]:
-    """Those with a VTEP address of this node's IP version, and a sentence about the rest.
-
-    A packet to one of the others would leave with another sender than the VTEP address that the
-    other nodes know of this one, so none of them would take it in.
-    """
-    is_ipv6 = ":" in own.vtep
-    fitting = [peer for peer in others if (":" in peer.vtep) == is_ipv6]
-    strangers = [peer for peer in others if (":" in peer.vtep) != is_ipv6]
-    if not strangers:
-        return fitting, []
-    names = ", ".join(peer.name for peer in strangers[:NAMED])
-    more = f" and {len(strangers) - NAMED} more" if len(strangers) > NAMED else ""
-    theirs, ours = ("IPv4", "IPv6") if is_ipv6 else ("IPv6", "IPv4")
-    fault = (
-        f"no tunnel to node {names}{more}: VTEP addresses there are of {theirs}, here of {ours};"
-        " let all nodes have them of one version (flaxd's vtep-family)"
-    )
-    return fitting, [fault]
-
-
-def _with_addresses_of_their_own(own: Peer, others: Iterable[Peer]) -> tuple[list[Peer], list[str]]:
-    """Those with a VTEP address that no other node has, and a sentence for each of the rest.
-
-    The first by name keeps an address, so that all nodes of the cluster decide the same.
-    """
-    holders = {own.vtep: own.name}
-    wanted, faults = [], []
-    for peer in others:
-        holder = holders.setdefault(peer.vtep, peer.name)
-        if holder == peer.name:
-            wanted.append(peer)
-        else:
-            faults.append(
-                f"node {peer.name} has the VTEP address {peer.vtep} of node {holder}:"
-                " no tunnel to it"
-            )
-    return wanted, faults
 
 
 def _size_faults(topology: str, tunnels: int, limit: int) -> list[str]:

@@ -4,22 +4,29 @@
 A node's ranges were checked for form where they were read. Here they are held against the pod
 network and against the ranges of the others: no node can draw traffic to itself that another
 already has a right to. The first by name keeps a range, so that all nodes decide the same.
+
+CIDRs overlap only where one lies within the other. So what a node claims concerns those alone who
+claim something within the largest range around it: mostly nobody, and the decision costs the same
+however many nodes there are.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right, insort
 
 from linen.core import model
 from linen.light import sock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from linen.core.cluster import Peer
 
     Range = tuple[int, int, int]  # bytes of an address, the first address, the last
+    # Who claims a range, in the order of their rights: 0 for this node and 1 for others, the node's
+    # name, and the place among its ranges.
+    Claim = tuple[int, str, int]
 
 
 KEPT = 1 << 17  # ranges, some 20 MB
@@ -40,33 +47,112 @@ class Route(model.Value):
         self.ranges = tuple(ranges)
 
 
-def routes(
-    own: Peer, peers: Iterable[Peer], cluster_range: Iterable[str]
-) -> tuple[list[Route], list[str]]:
-    """The routes from node `own` to each of `peers`, and what is wrong with ranges, one a sentence.
+class Routes:
+    """The routes from node `own` to its peers, kept up to date node by node.
 
-    `peers`: in the order of their names. `cluster_range`: all pods' addresses, as CIDRs.
+    `cluster_range`: all pods' addresses, as CIDRs. `found`: the routes by the nodes' names.
     """
-    whole = [parse_range(cidr) for cidr in cluster_range]
-    taken = _Taken()
-    for cidr in own.ranges:
-        taken.take(parse_range(cidr), own.name)
-    found, faults = [], []
-    for peer in peers:
-        granted = []
-        for cidr in peer.ranges:
+
+    def __init__(self, own: Peer, cluster_range: Iterable[str]) -> None:
+        self.found: dict[str, Route] = {}
+        self._whole = [parse_range(cidr) for cidr in cluster_range]
+        self._peers: dict[str, Peer] = {}
+        self._claims = _Claims()
+        # By node and place among its ranges: whose range stands against it, "" if it is no pods'.
+        self._refused: dict[str, dict[int, str]] = {}
+        for place, cidr in enumerate(own.ranges):
+            self._claims.add(parse_range(cidr), (0, own.name, place))
+
+    def update(
+        self, peers: Mapping[str, Peer], names: Iterable[str]
+    ) -> list[tuple[Route | None, Route | None]]:
+        """Take in that the nodes `names` are, or aren't, as in `peers` now, and the others as ever.
+
+        The routes that are others now: before and after, None where there is none.
+        """
+        concerned = set(names)
+        claimed: list[Range] = []
+        for name in concerned:
+            claimed += self._claim(name, peers.get(name))
+        for wanted in claimed:
+            self._judge(wanted, concerned)
+        changes = []
+        for name in concerned:
+            before, now = self.found.pop(name, None), self._route(name)
+            if now is not None:
+                self.found[name] = now
+            if before != now:
+                changes.append((before, now))
+        return changes
+
+    def faults(self) -> list[str]:
+        """What is wrong with ranges, a sentence each."""
+        return [
+            self._fault(name, self._peers[name].ranges[place], holder)
+            for name, refused in sorted(self._refused.items())
+            for place, holder in sorted(refused.items())
+        ]
+
+    @staticmethod
+    def _fault(name: str, cidr: str, holder: str) -> str:
+        if not holder:
+            return f"range {cidr} of node {name} is no part of the pod network"
+        return (
+            f"range {cidr} of node {name} overlaps with one of node {holder},"
+            f" which keeps it: nothing is sent to {name} for it"
+        )
+
+    def _claim(self, name: str, peer: Peer | None) -> list[Range]:
+        """Note what a node claims now; what it has claimed and claims, if that is not the same."""
+        before = self._peers.pop(name, None)
+        if peer is not None:
+            self._peers[name] = peer
+        old, new = before.ranges if before else (), peer.ranges if peer else ()
+        if old == new:
+            return []
+        refused = self._refused.pop(name, {})
+        claimed = []
+        for place, cidr in enumerate(old):
+            if refused.get(place) != "":
+                claimed.append(parse_range(cidr))
+                self._claims.remove(claimed[-1], (1, name, place))
+        for place, cidr in enumerate(new):
             wanted = parse_range(cidr)
-            if not _is_part(wanted, whole):
-                faults.append(f"range {cidr} of node {peer.name} is no part of the pod network")
-            elif holder := taken.take(wanted, peer.name):
-                faults.append(
-                    f"range {cidr} of node {peer.name} overlaps with one of node {holder},"
-                    f" which keeps it: nothing is sent to {peer.name} for it"
-                )
+            if _is_part(wanted, self._whole):
+                claimed.append(wanted)
+                self._claims.add(wanted, (1, name, place))
             else:
-                granted.append(cidr)
-        found.append(Route(peer.name, peer.vtep, granted))
-    return found, faults
+                self._refused.setdefault(name, {})[place] = ""
+        return claimed
+
+    def _judge(self, wanted: Range, concerned: set[str]) -> None:
+        """Decide who has what of all that a claim of `wanted` concerns."""
+        taken = _Taken()
+        for claim, claimed in self._claims.around(wanted):
+            is_other, name, place = claim
+            holder = taken.take(claimed, name)
+            if is_other and self._refused.get(name, {}).get(place) != holder:
+                concerned.add(name)
+                self._refuse(name, place, holder)
+
+    def _refuse(self, name: str, place: int, holder: str | None) -> None:
+        refused = self._refused.setdefault(name, {})
+        if holder is None:
+            del refused[place]
+        else:
+            refused[place] = holder
+        if not refused:
+            del self._refused[name]
+
+    def _route(self, name: str) -> Route | None:
+        peer = self._peers.get(name)
+        if peer is None:
+            return None
+        refused = self._refused.get(name)
+        if refused is None:
+            return Route(name, peer.vtep, peer.ranges)
+        granted = [cidr for place, cidr in enumerate(peer.ranges) if place not in refused]
+        return Route(name, peer.vtep, granted)
 
 
 def parse_range(cidr: str) -> Range:
@@ -94,21 +180,68 @@ def _is_part(part: Range, wholes: Iterable[Range]) -> bool:
     return False
 
 
-class _Taken:
-    """Ranges that belong to somebody, none of which overlap."""
+class _Claims:
+    """Who claims which range."""
 
     def __init__(self) -> None:
-        self._starts: dict[int, list[int]] = {4: [], 16: []}
-        self._held: dict[int, list[tuple[int, str]]] = {4: [], 16: []}  # the last address, by whom
+        self._claimants: dict[Range, list[Claim]] = {}
+        self._order: list[Range] = []  # all of them, so those of an IP version by first address
+        self._sizes: dict[tuple[int, int], int] = {}  # how many have this IP version and size
+
+    def add(self, wanted: Range, claim: Claim) -> None:
+        claimants = self._claimants.setdefault(wanted, [])
+        if not claimants:
+            insort(self._order, wanted)
+            self._sizes[_size(wanted)] = self._sizes.get(_size(wanted), 0) + 1
+        insort(claimants, claim)
+
+    def remove(self, wanted: Range, claim: Claim) -> None:
+        claimants = self._claimants[wanted]
+        claimants.remove(claim)
+        if not claimants:
+            del self._claimants[wanted], self._order[bisect_left(self._order, wanted)]
+            self._sizes[_size(wanted)] -= 1
+            if not self._sizes[_size(wanted)]:
+                del self._sizes[_size(wanted)]
+
+    def around(self, wanted: Range) -> list[tuple[Claim, Range]]:
+        """All claims within the largest claimed range that `wanted` is in, by their rights."""
+        version, start, end = max(self._holding(wanted), default=wanted, key=_size)
+        since = bisect_left(self._order, (version, start))
+        until = bisect_left(self._order, (version, end + 1))
+        within = self._order[since:until]
+        return sorted((claim, one) for one in within for claim in self._claimants[one])
+
+    def _holding(self, wanted: Range) -> Iterator[Range]:
+        """The claimed ranges that `wanted` is in."""
+        version, first, last = wanted
+        for its_version, size in self._sizes:
+            if its_version == version and size > last - first:
+                start = first & ~(size - 1)
+                if (version, start, start + size - 1) in self._claimants:
+                    yield version, start, start + size - 1
+
+
+def _size(one: Range) -> tuple[int, int]:
+    version, first, last = one
+    return version, last - first + 1
+
+
+class _Taken:
+    """Ranges of one IP version that belong to somebody, none of which overlap."""
+
+    def __init__(self) -> None:
+        self._starts: list[int] = []
+        self._held: list[tuple[int, str]] = []  # the last address, by whom
 
     def take(self, wanted: Range, name: str) -> str | None:
         """Give `wanted` to node `name`, or say which node has a part of it already."""
-        size, first, last = wanted
-        place = bisect_right(self._starts[size], last)
+        _, first, last = wanted
+        place = bisect_right(self._starts, last)
         if place:
-            end, holder = self._held[size][place - 1]
+            end, holder = self._held[place - 1]
             if end >= first:
                 return holder
-        self._starts[size].insert(place, first)
-        self._held[size].insert(place, (last, name))
+        self._starts.insert(place, first)
+        self._held.insert(place, (last, name))
         return None

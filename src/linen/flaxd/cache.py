@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import logging
+import time
 from typing import TYPE_CHECKING
 
 from linen.core import cluster
@@ -13,8 +16,15 @@ from linen.host.record import KNOWN_NODES
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from typing import NoReturn
 
     from linen.host.settings import Settings
+
+log = logging.getLogger("flaxd.cache")
+
+# To keep five thousand nodes takes some 50 ms, whatever of them has changed.
+PAUSE = 1.0  # seconds from a change until it is kept, with those that follow it
+SHARE = 0.01  # of the time that may be spent on it
 
 
 def path_of(settings: Settings) -> Path:
@@ -42,3 +52,39 @@ def store(settings: Settings, view: cluster.View) -> None:
     path = path_of(settings)
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     files.write_whole(path, (json.dumps(document) + "\n").encode(), files.SECRET)
+
+
+class Keeper:
+    """Keeps views while `run` runs: the last one in the end, those before it as time permits."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._view: cluster.View | None = None  # None where there is nothing to do
+        self._wake = asyncio.Event()
+
+    def keep(self, view: cluster.View) -> None:
+        """Keep a complete view, soon."""
+        self._view = view
+        self._wake.set()
+
+    async def run(self) -> NoReturn:
+        """Work until cancelled."""
+        try:
+            while True:
+                await self._wake.wait()
+                await asyncio.sleep(PAUSE)
+                self._wake.clear()
+                began = time.monotonic()
+                self._store()
+                await asyncio.sleep((time.monotonic() - began) / SHARE)
+        finally:
+            self._store()
+
+    def _store(self) -> None:
+        view, self._view = self._view, None
+        if view is None:
+            return
+        try:
+            store(self._settings, view)
+        except OSError as error:
+            log.warning("the nodes cannot be kept for the next start: %s", error)

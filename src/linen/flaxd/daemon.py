@@ -16,7 +16,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from linen.core import errors, model, transaction
+from linen.core import cluster, errors, model, transaction
 from linen.flaxd import cache, metrics, publisher, reconcile
 from linen.flaxd.guard import Guard, other_networks
 from linen.flaxd.rules import Rules
@@ -31,9 +31,8 @@ from linen.ovsdb.blocking import TransactionError
 from linen.ovsdb.session import Session
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
-    from linen.core import cluster
     from linen.flaxd.sources import Source
     from linen.host.settings import Settings
 
@@ -54,13 +53,13 @@ class Daemon:
 
     def __init__(self, settings: Settings, make_source: Callable[[Monitor], Source]) -> None:
         self.settings = settings
-        self.view: cluster.View | None = cache.load(settings)
+        self.roster = cluster.Roster(cache.load(settings))
         self.decision = reconcile.Decision()
         self.session = Session(settings.overlay.ovsdb, publisher.monitored(settings), self._changed)
         self.links = Monitor(self._links_changed)
         self.source = make_source(self.links)
         is_flow = settings.overlay.topology == model.TOPOLOGY_FLOW
-        self.rules = Rules(settings, self._changed) if is_flow else None
+        self.rules = Rules(settings, self.roster, self._changed) if is_flow else None
         self.guard = Guard(settings, self._underlay, self._other_networks, self._changed)
         self._switch = Switch(self.session, self._changed)
         self.heard = time.monotonic()  # when the last news of the nodes came
@@ -69,11 +68,17 @@ class Daemon:
         self.faults: tuple[str, ...] = ()  # what is wrong without keeping it from working
         self.watchtower = Watchtower(self)
         self._publisher = publisher.Publisher(settings)
+        self._keeper = cache.Keeper(settings)
         self._is_kept = True  # whether the view is what is kept for the next start
         self._wake = asyncio.Event()
         self._pace = _Pace()
         self._waiting_since: float | None = None
         self._said: tuple[tuple[str, ...], tuple[str, ...]] = (("",), ())
+
+    @property
+    def view(self) -> cluster.View | None:
+        """The cluster's nodes, None while they are not known."""
+        return self.roster.view
 
     async def run(self) -> None:
         """Work until cancelled. An unexpected error in one part of the daemon ends all of it."""
@@ -84,6 +89,7 @@ class Daemon:
             tasks.create_task(self._publisher.watch(self._changed), name="conflist")
             tasks.create_task(self.watchtower.run(), name="watchtower")
             tasks.create_task(self._reconcile_for_ever(), name="reconcile")
+            tasks.create_task(self._keeper.run(), name="cache")
             tasks.create_task(self.guard.run(), name="guard")
             tasks.create_task(self._switch.run(), name="switch")
             if self.rules is not None:
@@ -96,10 +102,9 @@ class Daemon:
         self.source.consider()
         self._wake.set()
 
-    def _learn(self, view: cluster.View) -> None:
-        if view == self.view:
+    def _learn(self, view: cluster.View, names: Iterable[str] | None) -> None:
+        if not self.roster.learn(view, names):
             return
-        self.view = view
         self.heard = time.monotonic()
         self._is_kept = False
         self._changed()
@@ -110,10 +115,7 @@ class Daemon:
         if self._is_kept or view is None or not view.complete or view.own is None:
             return
         self._is_kept = True
-        try:
-            cache.store(self.settings, view)
-        except OSError as error:
-            log.warning("the nodes cannot be kept for the next start: %s", error)
+        self._keeper.keep(view)
 
     async def _reconcile_for_ever(self) -> None:
         while True:
@@ -154,7 +156,7 @@ class Daemon:
             return metrics.WAITING
         mtu = self._publisher.mtu(self.view, self.links)
         self.decision = decision = reconcile.decide(
-            self.settings, self.view, self.session.replica, self.links.links, mtu
+            self.settings, self.roster, self.session.replica, self.links.links, mtu
         )
         if decision.attachment is not None:
             self._attach(decision.attachment)
@@ -169,7 +171,7 @@ class Daemon:
             faults += (self.guard.fault,)
         if self.rules is not None:
             linux_bridge = self.links.links.get(self.settings.linux_bridge)
-            self.rules.learn(self.view, decision, linux_bridge.mac if linux_bridge else b"")
+            self.rules.learn(decision.outlet, linux_bridge.mac if linux_bridge else b"")
             if await self._write_rules(self.rules):
                 return metrics.CHANGED
             waiting = waiting or self.rules.waiting()

@@ -30,8 +30,9 @@ from linen.kube.nodes import parse_own, parse_record
 from linen.kube.watch import NODES, NOT_CONNECTED, Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
+    from linen.flaxd.sources import Learn
     from linen.host.settings import Settings
     from linen.kube.access import Access
     from linen.kube.account import Account
@@ -57,7 +58,11 @@ class KubernetesSource:
         self._own: Watch[OwnNode] = Watch(
             self._client, parse_own, self._wake.set, only=settings.node
         )
+        # Of the other nodes: what the records of `_all` say.
+        self._peers: dict[str, cluster.Peer] = {}
+        self._node_faults: dict[str, str] = {}
         self._account = self._watch_account()
+        self._is_first = True  # the next view: it is another than the one kept on disk
         self._was_installed = False
         self._complaint = ""
         self._events = Recorder(self._client)
@@ -85,7 +90,7 @@ class KubernetesSource:
         self._waiting, self._faults = waiting, tuple(faults)
         self._wake.set()
 
-    async def run(self, on_view: Callable[[cluster.View], None]) -> None:
+    async def run(self, on_view: Learn) -> None:
         """Call `on_view` with each new view of the cluster, until cancelled.
 
         Raises `Removed`, in a group, when Linen is taken off the cluster.
@@ -173,7 +178,7 @@ class KubernetesSource:
             self._was_installed |= is_installed
         return False
 
-    async def _work(self, on_view: Callable[[cluster.View], None]) -> None:
+    async def _work(self, on_view: Learn) -> None:
         while True:
             await self._wake.wait()
             self._wake.clear()
@@ -182,7 +187,7 @@ class KubernetesSource:
                 raise Removed
             self._complain()
             if self._all.synced and self._own.synced:
-                on_view(self._view())
+                self._tell(on_view)
                 await self._write_or_retry()
 
     def _complain(self) -> None:
@@ -192,19 +197,38 @@ class KubernetesSource:
             self._complaint = problem
             log.warning("API server: %s", problem or "connected again")
 
-    def _view(self) -> cluster.View:
-        own = self._own_peer()
-        records = [r for r in self._all.records.values() if r.name != self._settings.node]
-        peers = {record.name: record.peer for record in records if record.peer is not None}
+    def _tell(self, on_view: Learn) -> None:
+        """Tell the cluster's nodes, and which may be others than the last time."""
+        names, self._all.news = self._all.news, set()
+        for name in names:
+            self._follow(name)
+        own, peers = self._own_peer(), dict(self._peers)
         if own is not None:
-            peers[own.name] = own
-        if self._settings.gateway == GATEWAY_NONE:
-            whole = self._settings.cluster_range
-            peers = {name: secondary.moved(peer, whole) for name, peer in peers.items()}
-        faults = sorted(record.fault for record in records if record.fault)
+            own = peers[own.name] = self._placed(own)
+        faults = sorted(self._node_faults.values())
         faults += self._vtep_faults()
         faults += self._service_faults(own)
-        return cluster.View(peers.get(self._settings.node), peers, faults=faults)
+        view = cluster.View(own, peers, faults=faults)
+        on_view(view, None if self._is_first else {*names, self._settings.node})
+        self._is_first = False
+
+    def _follow(self, name: str) -> None:
+        """Take in another node's record."""
+        self._peers.pop(name, None)
+        self._node_faults.pop(name, None)
+        record = self._all.records.get(name)
+        if record is None or name == self._settings.node:
+            return
+        if record.peer is not None:
+            self._peers[name] = self._placed(record.peer)
+        if record.fault:
+            self._node_faults[name] = record.fault
+
+    def _placed(self, peer: cluster.Peer) -> cluster.Peer:
+        """A node with its pods' addresses in this network, which may be a secondary one."""
+        if self._settings.gateway != GATEWAY_NONE:
+            return peer
+        return secondary.moved(peer, self._settings.cluster_range)
 
     def _service_faults(self, own: cluster.Peer | None) -> list[str]:
         """What keeps services' answers from pods: none are expected where there is no gateway."""

@@ -27,7 +27,7 @@ from linen.core import plan
 from linen.flaxd import health
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from prometheus_client.metrics_core import Metric
 
@@ -142,23 +142,22 @@ class Arrivals:
     """
 
     def __init__(self) -> None:
-        self._known: set[str] = set()
         self._since: dict[str, float] = {}
 
     def update(
-        self, wanted: Collection[str], ready: Collection[str], heard: float, now: float
+        self, before: Iterable[PeerHealth], after: Iterable[PeerHealth], heard: float, now: float
     ) -> list[float]:
         """The seconds that those tunnels took which are ready now and weren't before.
 
-        `wanted`, `ready`: VTEP addresses. `heard`: when the news that made them wanted came.
+        `before`, `after`: some peers as they were at the last look, and as they are now. `heard`:
+        when the news that made them wanted came.
         """
-        self._since |= dict.fromkeys(set(wanted) - self._known - set(ready), heard)
-        self._known = set(wanted)
-        arrived = self._since.keys() & self._known & set(ready)
-        seconds = [now - self._since[vtep] for vtep in arrived]
-        still_awaited = self._known - set(ready)
-        self._since = {v: since for v, since in self._since.items() if v in still_awaited}
-        return seconds
+        known, wanted = {one.vtep for one in before}, {one.vtep for one in after}
+        ready = {one.vtep for one in after if one.tunnel == health.PRESENT}
+        self._since |= dict.fromkeys(wanted - known - ready, heard)
+        for vtep in known - wanted:
+            self._since.pop(vtep, None)
+        return [now - self._since.pop(vtep) for vtep in ready & self._since.keys()]
 
 
 class _Now(Collector):

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from linen.core.routes import Range
     from linen.light.json import Json
 
 NOBODY: Mapping[str, cluster.Peer] = {}
@@ -118,18 +119,23 @@ class _Reader:
             return ranges, {}
         peers: dict[str, cluster.Peer] = {}
         for index, node in enumerate(nodes):
-            peer = self._node(node, f"{place}: nodes[{index}]")
+            peer = self._find_known(node) or self._node(node, f"{place}: nodes[{index}]")
             if peer is not None and peers.setdefault(peer.name, peer) is not peer:
                 self._faults.append(f"{place}: nodes[{index}]: {peer.name} is there twice")
         self._refuse_shared_ranges(peers, place)
         return ranges, peers
 
+    def _find_known(self, node: Json) -> cluster.Peer | None:
+        """The node as it was known, if it is still the same."""
+        if not isinstance(node, dict):
+            return None
+        peer = self._known.get(str(node.get("name")))
+        return peer if peer is not None and DEFAULTS | node == entry(peer) else None
+
     def _node(self, node: Json, place: str) -> cluster.Peer | None:
         if not isinstance(node, dict):
             self._faults.append(f"{place}: must be an object, is {options.kind(node)}")
             return None
-        if (peer := self._known.get(str(node.get("name")))) and DEFAULTS | node == entry(peer):
-            return peer
         self._refuse_unknown(node, ("name", "vtep", "ranges", "master"), place)
         name = self._value(node, "name", settings.SETTINGS["node"].parse, place, required=True)
         vtep = self._value(node, "vtep", settings.SETTINGS["vtep-ip"].parse, place, required=True)
@@ -165,11 +171,19 @@ class _Reader:
 
     def _refuse_shared_ranges(self, peers: dict[str, cluster.Peer], place: str) -> None:
         """Two nodes with an address range in common would give one address to two pods."""
+        ranges = sorted([parse_range(cidr) for peer in peers.values() for cidr in peer.ranges])
+        if not any(map(_overlap, ranges, ranges[1:])):
+            return
         held = sorted(
             (parse_range(cidr), cidr, name) for name, peer in peers.items() for cidr in peer.ranges
         )
         for (first, one_cidr, one), (second, other_cidr, other) in itertools.pairwise(held):
-            if first[0] == second[0] and second[1] <= first[2]:
+            if _overlap(first, second):
                 self._faults.append(
                     f"{place}: {one_cidr} of node {one} and {other_cidr} of node {other} overlap"
                 )
+
+
+def _overlap(first: Range, second: Range) -> bool:
+    """Whether a range has something of the one before it, by version and first address."""
+    return first[0] == second[0] and second[1] <= first[2]

@@ -136,7 +136,7 @@ class Probe:
 
     `targets`: for each peer the addresses to ask, read again for each round.
     `sources`: this node's own gateways, one for each IP version at most, to ask from.
-    `on_change`: called when a verdict has become another. It should do no more than set an event.
+    `on_change`: called with the peers of which a verdict has become another.
     """
 
     def __init__(
@@ -144,7 +144,7 @@ class Probe:
         interval: float,
         targets: Callable[[], Mapping[str, Iterable[str]]],
         sources: Callable[[], Sequence[str]],
-        on_change: Callable[[], None],
+        on_change: Callable[[set[str]], None],
     ) -> None:
         self.interval = interval
         self.sent = 0  # requests since the start
@@ -156,6 +156,7 @@ class Probe:
         self._failures: dict[Version, str] = {}  # of this round, to send
         self._sockets: dict[Version, icmp.EchoSocket] = {}
         self._windows: dict[_Target, _Window] = {}
+        self._of_peers: dict[str, list[_Target]] = {}  # the targets of `_windows`
         self._pending: dict[int, _Request] = {}  # by number, so the oldest first
         self._tick = LONGEST_TICK  # seconds that a request may be early or late, in all
         self._key = secrets.token_bytes(8)
@@ -168,19 +169,20 @@ class Probe:
         problems = sorted(self._problems.items())
         return "; ".join(f"IPv{version}: {problem}" for version, problem in problems)
 
-    def results(self) -> dict[str, list[Result]]:
-        """For each peer that could be asked the results of its addresses."""
+    def results(self, peers: Iterable[str]) -> dict[str, list[Result]]:
+        """For each of these peers that could be asked the results of its addresses."""
         found: dict[str, list[Result]] = {}
-        for target, window in self._windows.items():
-            if window.tells:
-                found.setdefault(target.peer, []).append(window.result(target.address))
+        for peer in peers:
+            for target in self._of_peers.get(peer, ()):
+                window = self._windows[target]
+                if window.tells:
+                    found.setdefault(peer, []).append(window.result(target.address))
         return found
 
     def forget(self, peer: str) -> None:
         """Drop a peer's results: something has happened since, and the next ones will tell."""
-        for target, window in self._windows.items():
-            if target.peer == peer:
-                window.forget()
+        for target in self._of_peers.get(peer, ()):
+            self._windows[target].forget()
 
     async def run(self) -> None:
         """Probe until cancelled; return at once where probes are switched off."""
@@ -222,6 +224,9 @@ class Probe:
         # stays the same, so that nobody is asked by all at once.
         ordered = sorted(wanted, key=hash)
         self._windows = {target: self._windows.get(target) or _Window() for target in ordered}
+        self._of_peers = {}
+        for target in ordered:
+            self._of_peers.setdefault(target.peer, []).append(target)
         for target, window in self._windows.items():
             if icmp.version_of(target.address) not in self._sockets:
                 window.forget()
@@ -291,12 +296,13 @@ class Probe:
             oldest = next(iter(self._pending.values()), None)
             awake = min(moment, oldest.deadline) if oldest else moment
             await asyncio.sleep(max(awake - now, self._tick))
-            if self._take_replies() + self._give_up(clock()):
-                self._on_change()
+            changed = self._take_replies() | self._give_up(clock())
+            if changed:
+                self._on_change(changed)
 
-    def _take_replies(self) -> int:
-        """Take replies in; how many verdicts changed."""
-        changes = 0
+    def _take_replies(self) -> set[str]:
+        """Take replies in; the peers of which a verdict changed."""
+        changed: set[str] = set()
         for echo in self._sockets.values():
             for reply in echo.replies():
                 key, number = reply.payload[:8], int.from_bytes(reply.payload[8:16])
@@ -307,17 +313,19 @@ class Probe:
                 latency = (reply.received - request.sent) / 1e9
                 # A negative one means that the clock was set meanwhile: count it as instant.
                 in_time = latency <= TIMEOUT
-                changes += self._record(request, max(latency, 0.0) if in_time else None)
-        return changes
+                if self._record(request, max(latency, 0.0) if in_time else None):
+                    changed.add(request.target.peer)
+        return changed
 
-    def _give_up(self, now: float) -> int:
-        """Count the requests whose time is over as lost; how many verdicts changed."""
+    def _give_up(self, now: float) -> set[str]:
+        """Count the requests whose time is over as lost; the peers of which a verdict changed."""
         overdue = []
         for number, request in self._pending.items():
             if request.deadline > now:
                 break
             overdue.append(number)
-        return sum(self._record(self._pending.pop(number), None) for number in overdue)
+        requests = [self._pending.pop(number) for number in overdue]
+        return {request.target.peer for request in requests if self._record(request, None)}
 
     def _record(self, request: _Request, latency: float | None) -> bool:
         self.lost += latency is None

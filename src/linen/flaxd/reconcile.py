@@ -39,7 +39,7 @@ class Decision:
     `faults`: what is wrong without keeping the overlay from working.
     """
 
-    neighbours: cluster.Neighbours = field(default_factory=lambda: cluster.Neighbours([], []))
+    neighbours: cluster.Neighbours = field(default_factory=lambda: cluster.Neighbours({}, []))
     spec: model.OverlaySpec | None = None
     seen: model.Observed | None = None
     steps: Sequence[plan.Step] = ()
@@ -56,7 +56,7 @@ def questions(settings: Settings) -> list[object]:
 
 def decide(
     settings: Settings,
-    view: cluster.View | None,
+    roster: cluster.Roster,
     replica: Replica,
     links: Mapping[str, Link],
     mtu: int | None,
@@ -65,10 +65,11 @@ def decide(
 
     `mtu`: bytes of a pod's packet, for as long as there is no Linux bridge to take it from.
     """
+    view = roster.view
     if view is None or view.own is None:
         said = view.faults if view is not None else ()
         return Decision(waiting=("this node's tunnel address is not known yet",), faults=said)
-    found = cluster.neighbours(view.own, view.peers, settings.overlay.topology)
+    found = cluster.neighbours(view.own, roster, settings.overlay.topology)
     linux_bridge = links.get(settings.linux_bridge)
     spec = _spec(
         settings,

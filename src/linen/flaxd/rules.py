@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The rules of topology flow on this node's OVS bridge: worked out, compared, put in place.
 
-Each decision compares all rules that are wanted with all that the bridge has, and writes the
-difference. What leads to one peer depends on that peer alone and is worked out once, so one more
-node is as few rules in a cluster of ten thousand as of ten.
+What leads to one peer depends on that peer alone. So what has changed is worked out again, and
+compared with what the bridge has, together with what somebody else has changed there: one more
+node is as few rules and as little work in a cluster of ten thousand as of ten.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, NamedTuple
 
 from linen.core import flows
-from linen.core.routes import routes
+from linen.core.routes import Routes
 from linen.flaxd.probe import gateways
 from linen.host.settings import REPLICATE
-from linen.openflow import table, wire
+from linen.openflow import wire
 from linen.openflow.session import Session
+from linen.openflow.table import Changes, Comparison
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator
 
     from linen.core import cluster
     from linen.core.routes import Route
-    from linen.flaxd.reconcile import Decision
     from linen.host.settings import Settings
 
 log = logging.getLogger("flaxd.rules")
@@ -50,77 +50,86 @@ class Counts:
     deleted: int
 
 
-class _OfPeer(NamedTuple):
-    """What leads to one peer, and what that depends on."""
+class _Basis(NamedTuple):
+    """What all rules depend on."""
 
-    vtep: str
-    ranges: tuple[str, ...]
-    entries: list[wire.Entry]
+    outlet: flows.Outlet
+    own: cluster.Peer
+    cluster_range: tuple[str, ...]
 
 
 class Rules:
-    """Keeps the rules of one OVS bridge in line with the decisions.
+    """Keeps the rules of one OVS bridge in line with a roster.
 
     `on_change`: called when somebody else has changed a rule, or the bridge comes or goes.
     """
 
-    def __init__(self, settings: Settings, on_change: Callable[[], None]) -> None:
+    def __init__(
+        self, settings: Settings, roster: cluster.Roster, on_change: Callable[[], None]
+    ) -> None:
         overlay = settings.overlay
         folder = PurePath(overlay.ovsdb).parent  # Open vSwitch has all its sockets in one folder
         self.session = Session(str(folder / f"{overlay.ovs_bridge}.mgmt"), on_change)
         self._bridge = overlay.ovs_bridge
         self._cluster_range = settings.cluster_range
         self._replicates = settings.broadcast == REPLICATE
-        self._view: cluster.View | None = None
-        self._outlet: flows.Outlet | None = None  # where packets leave, or left the last time
-        self._has_outlet = False  # whether they leave there now
-        self._mac = b""
-        self._routes: Sequence[Route] = ()
-        self._range_faults: Sequence[str] = ()
-        self._entries: dict[bytes, bytes] = {}
-        self._of_peers: dict[str, _OfPeer] = {}
+        self._roster = roster
+        self._news = roster.follow()
+        self._basis: _Basis | None = None  # None until it is known
+        self._has_outlet = False  # whether packets leave where they left the last time
+        self._routes: Routes | None = None
+        self._comparison = Comparison()
+        self._mac = b""  # of the Linux bridge, and the rules that depend on it
+        self._askers: list[wire.Entry] = []
         self._written = 0
         self._deleted = 0
-        self._known: set[str] = set()  # the names of the nodes that there are rules for
+        # The names of the nodes that have come and gone since all rules were in place.
+        self._new: set[str] = set()
+        self._gone: set[str] = set()
 
     async def run(self) -> None:
         """Keep the connection to the OVS bridge up until cancelled."""
         await self.session.run()
 
-    def learn(self, view: cluster.View | None, decision: Decision, mac: bytes) -> None:
-        """Work out which rules there should be, if anything is another than the last time.
+    def learn(self, outlet: flows.Outlet | None, mac: bytes) -> None:
+        """Work out which rules there should be, where anything is another than the last time.
 
-        `mac`: of the Linux bridge, empty while there is none.
+        `outlet`: where packets leave, None while they can't. `mac`: of the Linux bridge, empty
+        while there is none.
         """
-        self._has_outlet = decision.outlet is not None
-        if view is None or view.own is None or decision.outlet is None:
+        self._has_outlet = outlet is not None
+        view = self._roster.view
+        if view is None or view.own is None or outlet is None:
             return
-        if view is self._view and decision.outlet == self._outlet and mac == self._mac:
-            return
-        if decision.outlet != self._outlet:
-            self._of_peers = {}
-        self._view, self._outlet, self._mac = view, decision.outlet, mac
-        whole = view.cluster_range or self._cluster_range
-        self._routes, self._range_faults = routes(view.own, decision.neighbours.peers, whole)
-        self._entries = self._all_entries(decision.outlet, view.own, tuple(whole))
+        basis = _Basis(outlet, view.own, view.cluster_range or self._cluster_range)
+        if self._routes is None or basis != self._basis:
+            self._routes = self._start_anew(basis)
+        if mac != self._mac:
+            self._ask_as(mac, basis)
+        self._follow(outlet, self._routes)
 
-    def missing(self) -> table.Changes | None:
+    def missing(self) -> Changes | None:
         """What is to be written; None where nothing is, or nothing can be."""
-        if self._view is None or not self._has_outlet or not self.session.connected:
+        view = self._roster.view
+        if view is None or not self._has_outlet or not self.session.connected:
             return None
-        changes = table.difference(self._entries, self.session.table.rules)
-        if not self._view.complete:  # nothing is removed from half a view
-            changes = table.Changes(changes.add, [])
+        changes = self._comparison.difference(self.session.table)
+        if not changes.add and not changes.delete:
+            self._new.clear()
+            self._gone.clear()
+        if not view.complete:  # nothing is removed from half a view
+            changes = Changes(changes.add, [])
         return changes if changes.add or changes.delete else None
 
-    async def write(self, changes: table.Changes) -> None:
+    async def write(self, changes: Changes) -> None:
         """Carry out `changes`. Raises `Unavailable` or `OvsRefused`."""
         await self.session.apply(changes)
         self._written += len(changes.add)
         self._deleted += len(changes.delete)
-        before, self._known = self._known, set(self._of_peers)
-        cause = _cause(self._known - before, before - self._known)
+        cause = _cause(self._new, self._gone)
         log.info("rules: %d written, %d deleted: %s", len(changes.add), len(changes.delete), cause)
+        self._new.clear()
+        self._gone.clear()
 
     def waiting(self) -> tuple[str, ...]:
         """Why the rules are not in place (yet); nothing when they are."""
@@ -132,50 +141,82 @@ class Rules:
 
     def faults(self) -> tuple[str, ...]:
         """What is wrong without keeping the overlay from working."""
-        faults = [*self._range_faults]
-        if self.session.connected and (foreign := self.session.table.foreign()):
+        if self._routes is None:
+            return ()
+        faults = self._routes.faults()
+        if self.session.connected and (foreign := self.session.table.foreign):
             faults.append(
                 f"OVS bridge {self._bridge} has rules that are not Linen's ({foreign}), which may"
                 f" let packets by or keep them: look at `ovs-ofctl dump-flows {self._bridge}`"
             )
-        if self._replicates and len(self._routes) > REPLICATE_LIMIT:
+        if self._replicates and (number := len(self._routes.found)) > REPLICATE_LIMIT:
             faults.append(
                 f"broadcasts are replicated to {REPLICATE_LIMIT} nodes at most, since Open vSwitch"
-                f" gives up beyond, and there are {len(self._routes)}: they are dropped; let"
+                f" gives up beyond, and there are {number}: they are dropped; let"
                 " broadcast be drop, or make several networks"
             )
         return tuple(faults)
 
     def counts(self) -> Counts:
         """How many rules there are now: none that we know of while nobody tells."""
+        wanted = len(self._comparison.wanted)
         if not self.session.connected:
-            return Counts(len(self._entries), 0, 0, self._written, self._deleted)
-        seen = self.session.table.rules
-        installed = sum(seen.get(key) == content for key, content in self._entries.items())
-        foreign = self.session.table.foreign()
-        return Counts(len(self._entries), installed, foreign, self._written, self._deleted)
+            return Counts(wanted, 0, 0, self._written, self._deleted)
+        seen = self.session.table
+        installed = wanted - len(self._comparison.difference(seen).add)
+        return Counts(wanted, installed, seen.foreign, self._written, self._deleted)
 
-    def _all_entries(
-        self, outlet: flows.Outlet, own: cluster.Peer, cluster_range: Sequence[str]
-    ) -> dict[bytes, bytes]:
-        """All rules that are wanted."""
-        copies = self._routes if self._replicates else ()
-        if len(copies) > REPLICATE_LIMIT:
-            copies = ()
-        common = [*flows.common_rules(outlet), flows.broadcast_rule(outlet, copies)]
-        if self._mac:
-            own_gateways = gateways(own.ranges, cluster_range)
-            common += flows.asker_rules(self._mac, own_gateways, cluster_range)
-        entries = dict(map(wire.entry, common))
-        known, self._of_peers = self._of_peers, {}
-        for route in self._routes:
-            found = known.get(route.name)
-            if found is None or found.vtep != route.vtep or found.ranges != route.ranges:
-                rules = flows.peer_rules(outlet, route)
-                found = _OfPeer(route.vtep, route.ranges, [wire.entry(rule) for rule in rules])
-            self._of_peers[route.name] = found
-            entries.update(found.entries)
-        return entries
+    def _start_anew(self, basis: _Basis) -> Routes:
+        """Forget all rules but those that do not depend on the peers."""
+        for name in self._routes.found if self._routes is not None else ():
+            _move(name, self._new, self._gone)
+        self._basis = basis
+        self._news.update(self._roster.peers)
+        self._comparison.drop(list(self._comparison.wanted))
+        self._mac, self._askers = b"", []
+        common = [*flows.common_rules(basis.outlet), flows.broadcast_rule(basis.outlet, ())]
+        self._comparison.want(map(wire.entry, common))
+        return Routes(basis.own, basis.cluster_range)
+
+    def _ask_as(self, mac: bytes, basis: _Basis) -> None:
+        """Have the rules by which the host itself asks for pods."""
+        self._comparison.drop(key for key, _ in self._askers)
+        own_gateways = gateways(basis.own.ranges, basis.cluster_range)
+        rules = flows.asker_rules(mac, own_gateways, basis.cluster_range) if mac else []
+        self._mac, self._askers = mac, [wire.entry(rule) for rule in rules]
+        self._comparison.want(self._askers)
+
+    def _follow(self, outlet: flows.Outlet, routes: Routes) -> None:
+        """Have the rules of those peers that have come, gone or changed."""
+        changes = routes.update(self._roster.peers, self._news)
+        self._news.clear()
+        for before, now in changes:  # all of these first: a range may go from one to another
+            if before is not None:
+                self._comparison.drop(entry.key for entry in _entries(outlet, before))
+                if now is None:
+                    _move(before.name, self._new, self._gone)
+        for before, now in changes:
+            if now is not None:
+                self._comparison.want(_entries(outlet, now))
+                if before is None:
+                    _move(now.name, self._gone, self._new)
+        if changes and self._replicates:
+            names = sorted(routes.found) if len(routes.found) <= REPLICATE_LIMIT else ()
+            to_all = flows.broadcast_rule(outlet, [routes.found[name] for name in names])
+            self._comparison.want([wire.entry(to_all)])
+
+
+def _entries(outlet: flows.Outlet, route: Route) -> Iterator[wire.Entry]:
+    """What leads to one peer."""
+    return map(wire.entry, flows.peer_rules(outlet, route))
+
+
+def _move(name: str, source: set[str], target: set[str]) -> None:
+    """Take a name out of one set or, if it is not there, into the other: the two cancel out."""
+    if name in source:
+        source.remove(name)
+    else:
+        target.add(name)
 
 
 def _cause(joined: set[str], left: set[str]) -> str:

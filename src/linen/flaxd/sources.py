@@ -4,14 +4,14 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from asyncinotify import Inotify, Mask
 
 from linen.flaxd import peers_file
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from linen.core import cluster
@@ -20,6 +20,11 @@ log = logging.getLogger("flaxd.sources")
 
 # What a finished write looks like: in place, or by renaming another file to the name.
 WRITTEN = Mask.CLOSE_WRITE | Mask.MOVED_TO | Mask.DELETE | Mask.MOVED_FROM
+
+
+# To be called with a view, and the names of those nodes that may be others than in the view before;
+# None where that is not known.
+Learn: TypeAlias = "Callable[[cluster.View, Iterable[str] | None], None]"
 
 
 class Source(Protocol):
@@ -32,7 +37,7 @@ class Source(Protocol):
     def consider(self) -> None:
         """Something on this node, such as an address, may have changed."""
 
-    async def run(self, on_view: Callable[[cluster.View], None]) -> None:
+    async def run(self, on_view: Learn) -> None:
         """Call `on_view` with each new view of the cluster, until cancelled."""
 
     def report(self, waiting: Sequence[str], faults: Sequence[str]) -> None:
@@ -56,7 +61,7 @@ class FileSource:
     def consider(self) -> None:
         """All that counts is in the file."""
 
-    async def run(self, on_view: Callable[[cluster.View], None]) -> None:
+    async def run(self, on_view: Learn) -> None:
         """Read the file now and whenever it has been written or replaced."""
         known: Mapping[str, cluster.Peer] = {}
         async for _ in changes(self._path):
@@ -67,7 +72,7 @@ class FileSource:
                 continue
             self.problem = ""
             known = view.peers
-            on_view(view)
+            on_view(view, None)
 
     def report(self, waiting: Sequence[str], faults: Sequence[str]) -> None:
         """Nobody is there to be told."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from linen.flaxd import health, http, metrics, probe, reconcile, state
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from linen.core import cluster
     from linen.flaxd.rules import Rules
@@ -36,7 +36,7 @@ class Watched(Protocol):
     settings: Settings
     session: Session
     source: Source
-    view: cluster.View | None
+    roster: cluster.Roster
     decision: reconcile.Decision
     rules: Rules | None
     heard: float
@@ -54,8 +54,11 @@ class Watchtower:
     def __init__(self, daemon: Watched) -> None:
         settings = daemon.settings
         self._daemon = daemon
-        self._peers: list[health.PeerHealth] = []
-        self._looked_at: tuple[Json, ...] = ()
+        self._news = daemon.roster.follow()
+        self._peers: dict[str, health.PeerHealth] = {}
+        # What that was worked out from.
+        self._rows: Sequence[Json] = ()
+        self._wanted: Mapping[str, cluster.Peer] = {}
         self._arrivals = metrics.Arrivals()
         self._synced = False
         self._stale_since = time.monotonic()
@@ -74,43 +77,60 @@ class Watchtower:
         finally:
             await self._server.close()
 
-    def look(self) -> None:
-        """Look at all peers anew, and log whose state has become another."""
+    def look(self, names: Iterable[str] = ()) -> None:
+        """Look at these peers anew, and at those of which something else than a probe has news.
+
+        Logs whose state has become another.
+        """
         daemon = self._daemon
         question = health.question(daemon.settings.network, reconcile.MAKER)
         (found,) = daemon.session.replica.answer([question])
-        looked_at = (found["rows"], daemon.decision.neighbours.peers, self._probe.results())
-        if looked_at == self._looked_at:
-            return
-        self._looked_at = looked_at
-        before = self._peers
-        self._peers = self._assess(found["rows"])
-        fallen = health.fallen(before, self._peers)
+        rows, wanted = found["rows"], daemon.decision.neighbours.peers
+        if rows == self._rows and (wanted is self._wanted or wanted == self._wanted):
+            looked_at = {*names, *self._news}
+        else:
+            looked_at = {*wanted, *self._peers}
+        self._rows, self._wanted = rows, wanted
+        self._news.clear()
+        if looked_at:
+            self._look_at(sorted(looked_at))
+
+    def _look_at(self, names: Sequence[str]) -> None:
+        before = [self._peers[name] for name in names if name in self._peers]
+        after = self._assess(names)
+        fallen = health.fallen(before, after)
         if fallen:  # what the probes said was before that
             for peer in fallen:
                 self._probe.forget(peer)
-            self._peers = self._assess(found["rows"])
-        for one in health.transitions(before, self._peers):
+            after = self._assess(names)
+        for one in before:
+            del self._peers[one.peer]
+        self._peers.update((one.peer, one) for one in after)
+        for one in health.transitions(before, after):
             log.info("node %s is %s: %s", one.peer, one.state, one.reason)
-        ready = [one.vtep for one in self._peers if one.tunnel == health.PRESENT]
-        wanted = daemon.decision.neighbours.vteps()
-        for seconds in self._arrivals.update(wanted, ready, daemon.heard, time.monotonic()):
+        arrived = self._arrivals.update(before, after, self._daemon.heard, time.monotonic())
+        for seconds in arrived:
             self.metrics.tunnel_ready(seconds)
 
-    def _assess(self, rows: Sequence[Json]) -> list[health.PeerHealth]:
-        peers = self._daemon.decision.neighbours.peers
-        return health.assess(peers, rows, self._probe.results())
+    def _assess(self, names: Sequence[str]) -> list[health.PeerHealth]:
+        peers = [self._wanted[name] for name in names if name in self._wanted]
+        return health.assess(peers, self._rows, self._probe.results(names))
+
+    def _all(self) -> Sequence[health.PeerHealth]:
+        """The health of all peers, with the probes' latest figures, by name."""
+        self.look(self._daemon.decision.neighbours.peers)
+        return [self._peers[name] for name in sorted(self._peers)]
 
     def _targets(self) -> Mapping[str, Sequence[str]]:
         """The gateways of the peers that there should be a tunnel to."""
         cluster_range = self._daemon.cluster_range()
         return {
             peer.name: probe.gateways(peer.ranges, cluster_range)
-            for peer in self._daemon.decision.neighbours.peers
+            for peer in self._daemon.decision.neighbours.peers.values()
         }
 
     def _sources(self) -> Sequence[str]:
-        view = self._daemon.view
+        view = self._daemon.roster.view
         if view is None or view.own is None:
             return ()
         return probe.gateways(view.own.ranges, self._daemon.cluster_range())
@@ -124,27 +144,26 @@ class Watchtower:
         return self._daemon.waiting
 
     def _state(self) -> Json:
-        self.look()  # the probes' figures change without a change that anybody is told of
-        daemon = self._daemon
+        daemon, peers = self._daemon, self._all()
         problems = {
             "nodes": daemon.source.problem,
             "OVSDB": "" if daemon.session.connected else daemon.session.problem,
             "probes": self._probe.problem,
         }
         notes = [f"{what}: {problem}" for what, problem in problems.items() if problem]
-        document = state.document(daemon.settings, daemon.view, daemon.decision, self._peers, notes)
+        view = daemon.roster.view
+        document = state.document(daemon.settings, view, daemon.decision, peers, notes)
         rules = state.plain(daemon.rules.counts()) if daemon.rules is not None else None
         told = {"waiting": list(daemon.waiting), "faults": list(daemon.faults)}
         return document | {"rules": rules} | told
 
     def _snapshot(self) -> metrics.Snapshot:
-        self.look()
-        daemon = self._daemon
+        daemon, peers = self._daemon, self._all()
         now = time.monotonic()
         if not daemon.source.problem:
             self._synced, self._stale_since = True, now
         return metrics.Snapshot(
-            peers=self._peers,
+            peers=peers,
             ovsdb_connected=daemon.session.connected,
             ovsdb_reconnects=daemon.session.losses,
             source_synced=self._synced,

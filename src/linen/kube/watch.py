@@ -90,6 +90,7 @@ class Watch(Generic[R]):
         pace: Pace | None = None,
     ) -> None:
         self.records: dict[str, R] = {}
+        self.news: set[str] = set()  # whose record is another since somebody emptied this
         self.synced = False  # whether `records` once were all there are
         self.problem = NOT_CONNECTED  # why `records` may be out of date; "" while they aren't
         self.stale_since: float | None = None  # loop's time since when; None while they aren't
@@ -176,9 +177,12 @@ class Watch(Generic[R]):
             raise errors.ApiUnavailable(f"GET {self._collection}: a list without a resourceVersion")
         self._revision = revision
         self.lists += 1
-        news = not self.synced or found != self.records
-        self.records, self.synced = found, True
-        if news:
+        before, self.records = self.records, found
+        news = {name for name, record in found.items() if before.get(name) != record}
+        news |= before.keys() - found.keys()
+        self.news |= news
+        is_first, self.synced = not self.synced, True
+        if news or is_first:
             self._on_change()
 
     async def _follow(self) -> None:
@@ -223,11 +227,15 @@ class Watch(Generic[R]):
         record = self._parse(found)
         if record is None:
             return False
-        if kind == "DELETED":
-            return self.records.pop(record.name, None) is not None
         before = self.records.get(record.name)
-        self.records[record.name] = record
-        return record != before
+        if kind == "DELETED":
+            self.records.pop(record.name, None)
+        else:
+            self.records[record.name] = record
+        if self.records.get(record.name) == before:
+            return False
+        self.news.add(record.name)
+        return True
 
     def _set_problem(self, problem: str) -> None:
         if problem == self.problem:

@@ -45,6 +45,7 @@ INITIAL, ADDED, REMOVED, MODIFIED = 0, 1, 2, 3
 # their layout.
 OURS = 0x6C696E65
 COOKIE = OURS << 32 | 1
+_OURS = OURS.to_bytes(4, "big")
 
 _ADD, _DELETE_STRICT = 0, 4
 _NO_BUFFER = 0xFFFFFFFF
@@ -130,7 +131,7 @@ def entry(rule: flows.Rule) -> Entry:
 
 def is_ours(content: bytes) -> bool:
     """Whether a rule is one of ours, of whatever version."""
-    return int.from_bytes(content[:4], "big") == OURS
+    return content.startswith(_OURS)
 
 
 # Rules have most of their parts in common, and those of one peer what becomes of packets.

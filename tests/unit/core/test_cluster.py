@@ -3,9 +3,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from linen.core import cluster
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 def nodes(count: int, *masters: str) -> dict[str, cluster.Peer]:
@@ -15,6 +22,12 @@ def nodes(count: int, *masters: str) -> dict[str, cluster.Peer]:
         name: cluster.Peer(name, f"10.0.{i >> 8}.{i & 255}", is_master=name in masters)
         for i, name in enumerate(names, 1)
     }
+
+
+def neighbours(own: str, known: dict[str, cluster.Peer], topology: str) -> cluster.Neighbours:
+    """Those of one of these nodes."""
+    roster = cluster.Roster(cluster.View(known[own], known))
+    return cluster.neighbours(known[own], roster, topology)
 
 
 @pytest.mark.parametrize(
@@ -30,9 +43,9 @@ def test_topologies(own: str, topology: str, peers: list[str]) -> None:
     """In a mesh all are connected, in a star each to the masters and the masters to all."""
     known = nodes(4, "n1")
 
-    found = cluster.neighbours(known[own], known, topology)
+    found = neighbours(own, known, topology)
 
-    assert peers == [peer.name for peer in found.peers]
+    assert peers == list(found.peers)
     assert found.faults == []
 
 
@@ -40,9 +53,9 @@ def test_star_without_master() -> None:
     """A leaf that knows no master says so instead of being silently alone."""
     known = nodes(2)
 
-    found = cluster.neighbours(known["n2"], known, "star")
+    found = neighbours("n2", known, "star")
 
-    assert found.peers == []
+    assert found.peers == {}
     assert "no other node is a master" in found.faults[0]
 
 
@@ -52,9 +65,9 @@ def test_stolen_address() -> None:
     known["thief"] = cluster.Peer("thief", known["n2"].vtep)
     known["own-thief"] = cluster.Peer("own-thief", known["n1"].vtep)
 
-    found = cluster.neighbours(known["n1"], known, "mesh")
+    found = neighbours("n1", known, "mesh")
 
-    assert [peer.name for peer in found.peers] == ["n2", "n3"]
+    assert list(found.peers) == ["n2", "n3"]
     assert sorted(fault.split()[1] for fault in found.faults) == ["own-thief", "thief"]
 
 
@@ -70,9 +83,9 @@ def test_two_ip_versions(own: str, reached: list[str], said: str, topology: str)
     """A node has tunnels to those of its own IP version alone, and one sentence names the rest."""
     known = nodes(2) | {f"n{i}": cluster.Peer(f"n{i}", f"fd00::{i}") for i in range(3, 10)}
 
-    found = cluster.neighbours(known[own], known, topology)
+    found = neighbours(own, known, topology)
 
-    assert [peer.name for peer in found.peers] == reached
+    assert sorted(found.peers) == reached
     (fault,) = found.faults
     assert fault.startswith(said)
 
@@ -93,7 +106,7 @@ def test_limit_of_flooding(topology: str, tunnels: int, said: str | None) -> Non
     """
     known = nodes(tunnels + 1, "n1")
 
-    found = cluster.neighbours(known["n1"], known, topology)
+    found = neighbours("n1", known, topology)
 
     assert len(found.peers) == min(tunnels, 750)
     assert bool(said) == bool(found.faults)
@@ -107,10 +120,10 @@ def test_who_is_beyond_the_limit() -> None:
     """Beyond the limit it is said how many nodes get no tunnel: the last by name."""
     known = nodes(761)
 
-    found = cluster.neighbours(known["n1"], known, "mesh")
+    found = neighbours("n1", known, "mesh")
 
     names = sorted(known.keys() - {"n1"})
-    assert [peer.name for peer in found.peers] == names[:750]
+    assert list(found.peers) == names[:750]
     assert "the last 10 by name get no tunnel" in found.faults[0]
 
 
@@ -118,7 +131,7 @@ def test_limit_of_flooding_over_ipv6() -> None:
     """Over IPv6 fewer copies of a broadcast leave Open vSwitch: 600 tunnels at most."""
     known = {f"n{i}": cluster.Peer(f"n{i}", f"fd00::{i:x}") for i in range(1, 702)}
 
-    found = cluster.neighbours(known["n1"], known, "mesh")
+    found = neighbours("n1", known, "mesh")
 
     assert len(found.peers) == 600
     assert "beyond 600 tunnels" in found.faults[0]
@@ -128,6 +141,59 @@ def test_no_limit_in_topology_flow() -> None:
     """Where nothing is flooded there may be ten thousand nodes."""
     known = nodes(10_000)
 
-    found = cluster.neighbours(known["n1"], known, "flow")
+    found = neighbours("n1", known, "flow")
 
     assert (len(found.peers), found.faults) == (9_999, [])
+
+
+# --- node by node ---
+
+NAMES = ["n1", "n2", "n3", "n4"]
+VTEPS = ["10.0.0.1", "10.0.0.2", "fd00::1", "fd00::2"]
+PEERS = st.dictionaries(st.sampled_from(NAMES), st.none() | st.integers(0, 3), min_size=1)
+STEPS = st.lists(st.tuples(PEERS, st.sampled_from(["n2", "n3", None]), st.booleans()))
+
+
+@given(STEPS)
+def test_a_roster_step_by_step_is_one_from_nothing(
+    steps: Sequence[tuple[dict[str, int | None], str | None, bool]],
+) -> None:
+    """However nodes came, went and changed, peers and faults are those of the nodes there are.
+
+    Who follows the roster hears of each peer that is another now, and views that are the same are
+    no news, whether the names of those who changed are told or not.
+    """
+    roster = cluster.Roster()
+    news = roster.follow()
+    known: dict[str, cluster.Peer] = {}
+    for changes, own, names_are_told in steps:
+        before, before_peers = roster.view, dict(roster.peers)
+        for name, number in changes.items():
+            known.pop(name, None)
+            if number is not None:
+                known[name] = cluster.Peer(name, VTEPS[number])
+        view = cluster.View(known.get(own) if own else None, dict(known))
+
+        is_other = roster.learn(view, changes if names_are_told else None)
+
+        assert is_other == (view != (before or cluster.View(None, {})))
+        names = roster.peers.keys() | before_peers.keys()
+        assert news == {n for n in names if roster.peers.get(n) != before_peers.get(n)}
+        news.clear()
+        anew = cluster.Roster(view)
+        assert (roster.peers, roster.faults()) == (anew.peers, anew.faults())
+        assert roster.peers == by_the_rule(view)
+
+
+def by_the_rule(view: cluster.View) -> dict[str, cluster.Peer]:
+    """The peers with an address of one's own version that none before them has, nor this node."""
+    own = view.own
+    if own is None:
+        return {}
+    taken, found = {own.vtep}, {}
+    for name, peer in sorted(view.peers.items()):
+        fits = (":" in peer.vtep) == (":" in own.vtep)
+        if name != own.name and fits and peer.vtep not in taken:
+            taken.add(peer.vtep)
+            found[name] = peer
+    return found

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from linen.core.cluster import Peer
-from linen.core.routes import Route, parse_range, routes
+from linen.core.routes import Route, Routes, parse_range
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,17 +26,20 @@ def peer(name: str, *ranges: str) -> Peer:
 
 def granted(*peers: Peer) -> tuple[dict[str, tuple[str, ...]], list[str]]:
     """The ranges that each of these gets, and the faults."""
-    found, faults = routes(OWN, peers, WHOLE)
-    return {route.name: route.ranges for route in found}, faults
+    routes = Routes(OWN, WHOLE)
+    routes.update({one.name: one for one in peers}, [one.name for one in peers])
+    return {name: route.ranges for name, route in routes.found.items()}, routes.faults()
 
 
 def test_each_peer_has_its_own_ranges() -> None:
     """A peer keeps all its ranges, of both IP versions, where nobody else claims them."""
     ranges = ("10.244.1.0/24", "10.244.8.0/25", "fd00:10:244:1::/64")
-    assert routes(OWN, [Peer("node1", "fd00::2", ranges=ranges)], WHOLE) == (
-        [Route("node1", "fd00::2", ranges)],
-        [],
-    )
+    routes = Routes(OWN, WHOLE)
+
+    changes = routes.update({"node1": Peer("node1", "fd00::2", ranges=ranges)}, ["node1"])
+
+    assert changes == [(None, Route("node1", "fd00::2", ranges))]
+    assert routes.faults() == []
 
 
 @pytest.mark.parametrize(
@@ -112,3 +115,52 @@ def test_ranges_are_read_as_ipaddress_reads_them(
         int(network.network_address),
         int(network.broadcast_address),
     )
+
+
+# --- node by node ---
+
+NAMES = ["node1", "node3", "node7", "zone"]  # OWN is node5
+PEERS = st.builds(
+    lambda vtep, ranges: (f"10.245.9.{vtep}", tuple(ranges)),
+    st.integers(0, 1),
+    st.lists(NETWORKS, max_size=3),
+)
+STEPS = st.lists(st.dictionaries(st.sampled_from(NAMES), st.none() | PEERS, min_size=1))
+
+
+@given(STEPS)
+def test_routes_step_by_step_are_those_from_nothing(
+    steps: Sequence[dict[str, tuple[str, tuple[str, ...]] | None]],
+) -> None:
+    """However nodes came, went and changed, routes and faults are those of the nodes there are."""
+    routes, known, followed = Routes(OWN, WHOLE), dict[str, Peer](), dict[str, Route]()
+    for step in steps:
+        for name, what in step.items():
+            known.pop(name, None)
+            if what is not None:
+                known[name] = Peer(name, what[0], ranges=what[1])
+        for before, now in routes.update(known, step):
+            if before is not None:
+                assert followed.pop(before.name) == before
+            if now is not None:
+                followed[now.name] = now
+
+    assert routes.found == followed == worked_out(known)
+    anew = Routes(OWN, WHOLE)
+    anew.update(known, known)
+    assert (routes.found, routes.faults()) == (anew.found, anew.faults())
+
+
+def worked_out(peers: dict[str, Peer]) -> dict[str, Route]:
+    """The routes by the rule itself: by name, each range that overlaps with none before it."""
+    held = [ipaddress.ip_network(cidr) for cidr in OWN.ranges]
+    found = {}
+    for name, one in sorted(peers.items()):
+        granted = []
+        for cidr in one.ranges:
+            network = ipaddress.ip_network(cidr)
+            if not any(network.overlaps(other) for other in held):
+                granted.append(cidr)
+                held.append(network)
+        found[name] = Route(name, one.vtep, granted)
+    return found

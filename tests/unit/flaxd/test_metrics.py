@@ -183,30 +183,52 @@ def test_hostile_labels(watched: Watched) -> None:
 # --- from a node to its tunnel ---
 
 
+def tunnels(**states: str) -> list[PeerHealth]:
+    """Peers whose tunnels are in these states."""
+    return [dataclasses.replace(NODE2, vtep=vtep, tunnel=state) for vtep, state in states.items()]
+
+
 def test_new_tunnels_are_timed() -> None:
     """A tunnel counts from the news of its node until it is ready, once."""
     arrivals = metrics.Arrivals()
-    assert arrivals.update(["a"], [], heard=1, now=1) == []
+    missing, present = tunnels(a="missing"), tunnels(a="present")
+    assert arrivals.update([], missing, heard=1, now=1) == []
 
-    assert arrivals.update(["a"], ["a"], heard=1, now=1.5) == [0.5]
-    assert arrivals.update(["a"], ["a"], heard=1, now=9) == []
+    assert arrivals.update(missing, present, heard=1, now=1.5) == [0.5]
+    assert arrivals.update(present, present, heard=1, now=9) == []
 
 
 def test_later_news_does_not_count() -> None:
     """News of other nodes does not make a tunnel that is being waited for look quicker."""
     arrivals = metrics.Arrivals()
-    arrivals.update(["a"], [], heard=1, now=1)
+    first = tunnels(a="missing")
+    arrivals.update([], first, heard=1, now=1)
 
-    assert arrivals.update(["a", "b"], ["a"], heard=5, now=6) == [5]
-    assert arrivals.update(["a", "b"], ["a", "b"], heard=5, now=7) == [2]
+    second = tunnels(a="present", b="pending")
+    assert arrivals.update(first, second, heard=5, now=6) == [5]
+    assert arrivals.update(second, tunnels(a="present", b="present"), heard=5, now=7) == [2]
 
 
 def test_what_was_there_before_does_not_count() -> None:
     """Tunnels from before a restart, repaired ones, and nodes that leave again count as nothing."""
     arrivals = metrics.Arrivals()
-    assert arrivals.update(["a", "b"], ["a"], heard=0, now=0) == []
-    assert arrivals.update(["a"], [], heard=2, now=2) == []
-    assert arrivals.update(["a"], ["a", "b"], heard=2, now=3) == []
+    first = tunnels(a="present", b="missing")
+    assert arrivals.update([], first, heard=0, now=0) == []
+    broken, mended = tunnels(a="missing"), tunnels(a="present")
+    assert arrivals.update(first, broken, heard=2, now=2) == []
+    assert arrivals.update(broken, mended, heard=2, now=3) == []
 
-    assert arrivals.update(["a", "b"], ["a"], heard=4, now=4) == []
-    assert arrivals.update(["a", "b"], ["a", "b"], heard=4, now=4.25) == [0.25]
+    both = tunnels(a="present", b="missing")
+    assert arrivals.update(mended, both, heard=4, now=4) == []
+    assert arrivals.update(both, tunnels(a="present", b="present"), heard=4, now=4.25) == [0.25]
+
+
+def test_peers_that_nobody_looks_at_go_on_being_timed() -> None:
+    """A look at some peers changes nothing for the others."""
+    arrivals = metrics.Arrivals()
+    slow = tunnels(a="missing")
+    arrivals.update([], slow, heard=1, now=1)
+
+    arrivals.update([], tunnels(b="missing"), heard=2, now=2)
+
+    assert arrivals.update(slow, tunnels(a="present"), heard=2, now=4) == [3]

@@ -107,12 +107,12 @@ def test_latencies() -> None:
 
 def test_interval_0_is_off() -> None:
     """With interval 0 nothing is asked, not even whom to ask, and the state says why."""
-    switched_off = probe.Probe(0, _nobody_asks, _nobody_asks, lambda: None)
+    switched_off = probe.Probe(0, _nobody_asks, _nobody_asks, lambda _: None)
 
     asyncio.run(switched_off.run())
 
     assert switched_off.problem == "switched off: probe-interval is 0"
-    assert switched_off.results() == {}
+    assert switched_off.results(["node2"]) == {}
 
 
 def _nobody_asks() -> Never:

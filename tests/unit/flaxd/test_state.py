@@ -22,8 +22,8 @@ def document(chosen: settings.Settings, view: cluster.View | None) -> dict[str, 
     """The state of a daemon beside an empty OVSDB, as a reader of the page has it."""
     replica = Replica(columns_read_by(reconcile.questions(chosen), _NEIGHBOURS))
     links: dict[str, Link] = {}
-    decision = reconcile.decide(chosen, view, replica, links, 1400)
-    peers = health.assess(decision.neighbours.peers, [], {})
+    decision = reconcile.decide(chosen, cluster.Roster(view), replica, links, 1400)
+    peers = health.assess(decision.neighbours.peers.values(), [], {})
     found: dict[str, Any] = json.loads(
         json.dumps(state.document(chosen, view, decision, peers, ["no probes"]))
     )
