@@ -26,10 +26,12 @@ if TYPE_CHECKING:
 # The rules of one peer with IPv4 alone, and by what they are known (docs/design/openflow.md).
 OF_A_PEER, PRIORITIES = 3, {flows.ASK, flows.PEER}
 
+CHANGES = {wire.INITIAL: 1, wire.ADDED: 1, wire.REMOVED: -1}
 PAUSE = 0.001  # seconds between attempts to connect
 PIECE = 1 << 20  # bytes
 PATIENCE = 0.2  # seconds without news after which it looks whether it is still wanted
-_EVENT = struct.Struct("!HH6xH")  # length, event, priority
+_EVENT = struct.Struct("!HH")  # length, event
+_RULE = struct.Struct("!6xH")  # what follows if it tells of a rule: priority
 
 
 class RuleWitness:
@@ -129,8 +131,9 @@ def growth(message: wire.Message) -> int:
         return 0
     found, start = 0, 8  # behind the head of the multipart reply
     while start < len(message.body):
-        length, event, priority = _EVENT.unpack_from(message.body, start)
-        if priority in PRIORITIES:
-            found += (event in {wire.INITIAL, wire.ADDED}) - (event == wire.REMOVED)
+        length, event = _EVENT.unpack_from(message.body, start)
+        if event in CHANGES:
+            (priority,) = _RULE.unpack_from(message.body, start + _EVENT.size)
+            found += CHANGES[event] * (priority in PRIORITIES)
         start += length
     return found

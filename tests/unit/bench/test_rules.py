@@ -41,6 +41,15 @@ def test_rules_for_no_peer_do_not_count() -> None:
     assert growth(told(wire.INITIAL, priority=flows.ASK)) == 1
 
 
+def test_pauses_are_no_rules() -> None:
+    """A switch that has much to tell says that it pauses, and goes on, in events without a rule."""
+    paused, resumed = 5, 6  # section 7.3.5.18.3 (OFPFME_PAUSED, OFPFME_RESUMED)
+    body = told(wire.ADDED).body + b"".join(
+        struct.pack("!HH4x", 8, event) for event in (paused, resumed)
+    )
+    assert growth(wire.Message(wire.MULTIPART_REPLY, 2, body)) == 1
+
+
 def test_other_messages_tell_of_no_rule() -> None:
     """An echo is none of the witness's business."""
     assert growth(wire.Message(wire.ECHO_REQUEST, 1, b"echo")) == 0
