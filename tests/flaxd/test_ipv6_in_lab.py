@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 UNDERLAY_MTU = 1500
+OUTSIDE = 7777  # a UDP port
+PATIENCE = 20  # seconds
 OVERHEAD: dict[VtepFamily, int] = {
     "ipv4": addresses.OVERHEAD_IPV4,
     "ipv6": addresses.OVERHEAD_IPV6,
@@ -55,3 +58,27 @@ def test_every_combination(
     overlay.change_pods(pod_family)
 
     assert_all_reach_all(overlay.lab, UNDERLAY_MTU - OVERHEAD[vtep_family])
+
+
+def test_pods_leave_with_their_nodes_address(overlay: Overlay, vtep_family: VtepFamily) -> None:
+    """Outside of the pod network a pod's packets come from its node, over IPv6 as over IPv4."""
+    overlay.change_pods("dual")
+    node1, node2, _ = overlay.lab.nodes.values()
+    vteps = [str(node.description.vtep.ip) for node in (node1, node2)]
+    family = {"ipv4": socket.AF_INET, "ipv6": socket.AF_INET6}[vtep_family]
+
+    def listen() -> socket.socket:
+        heard = socket.socket(family, socket.SOCK_DGRAM)
+        heard.bind((vteps[1], OUTSIDE))
+        heard.settimeout(PATIENCE)
+        return heard
+
+    with (
+        node2.call_in_network(listen) as heard,
+        node1.open_pod_socket("a", family, socket.SOCK_DGRAM) as pod,
+    ):
+        for _ in range(3):  # the first may be lost while addresses are asked for
+            pod.sendto(b"hello", (vteps[1], OUTSIDE))
+        _, (sender, *_) = heard.recvfrom(64)
+
+    assert sender == vteps[0]
