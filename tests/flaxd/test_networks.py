@@ -56,17 +56,27 @@ class Pair:
 
 @pytest.fixture(
     scope="module",
-    params=[("flow", "flow"), ("mesh", "mesh"), ("mesh", "flow"), ("flow", "mesh")],
+    params=[
+        ("flow", "flow"),
+        ("mesh", "mesh"),
+        ("mesh", "flow"),
+        ("flow", "mesh"),
+        ("listed mesh", "flow"),
+    ],
     ids=" and ".join,
 )
 def pair(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Pair]:
-    """Two networks, in each combination of topologies."""
+    """Two networks, in each combination of topologies.
+
+    And one beside which no daemon is, since its conflists list the nodes.
+    """
     folder: Path = tmp_path_factory.mktemp("networks")
     of_red, of_blue = request.param
     no_probe = ["--probe-interval=0"]  # the node has one route for both
-    red = Network("red", 1, of_red, RED, options=no_probe)
+    kind, _, topology = of_red.rpartition(" ")
+    red = Network("red", 1, topology, RED, options=no_probe, has_daemons=kind != "listed")
     blue = Network("blue", 2, of_blue, BLUE, options=no_probe)
     with running_networks(folder, red, blue) as lab:
         add_a_pod_each(lab, red, blue)

@@ -39,7 +39,7 @@ class Network:
     """A network, and what of it has to be its own on a node.
 
     `subnet`: the first two bytes of its pods' addresses. `options`: of its daemons, more than they
-    need. `folder`: of its conflist.
+    need. `folder`: of its conflist. `has_daemons`: otherwise its conflists list the nodes.
     """
 
     name: str
@@ -49,6 +49,7 @@ class Network:
     subnet: str = "10.244"
     options: Sequence[str] = ()
     folder: str = "/etc/cni/net.d"
+    has_daemons: bool = True
 
     @property
     def listen(self) -> tuple[str, int]:
@@ -71,6 +72,28 @@ class Network:
     def gateway(self, node: int) -> str:
         """A node's address in it."""
         return f"{self.subnet}.{node}.1"
+
+    def render(self, lab: Lab, node: int) -> dict[str, object]:
+        """A node's conflist as an administrator writes it."""
+        others = [one for one in lab.description.nodes if one.index != node]
+        ovs = {"topology": self.topology, "ovsBridge": f"br{self.number}", "vni": self.vni}
+        bridge = {
+            "type": "bridge",
+            "bridge": f"kbr{self.number}",
+            "isDefaultGateway": True,
+            "ipMasq": True,
+            "mtu": 1450,
+            "ipam": {
+                "type": "host-local",
+                "subnet": f"{self.subnet}.0.0/16",
+                "rangeStart": self.address(node),
+                "rangeEnd": f"{self.subnet}.{node}.250",
+                "gateway": self.gateway(node),
+            },
+        }
+        peers = {"vtepIPs": [str(one.vtep.ip) for one in others], "datapathType": "netdev"}
+        linen = {"type": "linen", "ovs": ovs | peers}
+        return {"cniVersion": "1.0.0", "name": self.name, "plugins": [bridge, linen]}
 
     def daemon(self, node: Node, peers: Path) -> list[str]:
         """The command line of its daemon on a node."""
@@ -104,8 +127,17 @@ def running_networks(folder: Path, *networks: Network) -> Iterator[Lab]:
             peers = folder / f"{network.name}.json"
             peers.write_text(json.dumps(_cluster(lab, network)))
             for node in lab.nodes.values():
-                start_flaxd(node, network, peers)
+                document = network.render(lab, node.description.index)
+                _bring(node, network, peers, document)
         yield lab
+
+
+def _bring(node: Node, network: Network, peers: Path, conflist: dict[str, object]) -> None:
+    """Give a node its part of a network."""
+    if network.has_daemons:
+        start_flaxd(node, network, peers)
+    else:
+        node.write_file(network.conflist, json.dumps(conflist))
 
 
 def add_a_pod_each(lab: Lab, *networks: Network) -> None:

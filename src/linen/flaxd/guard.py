@@ -115,7 +115,7 @@ class Guard:
                 if self._table in nftables.tables():
                     nftables.remove(self._table)
                 return self._text(f"{self._device} has the tunnels' address as well as the pods")
-            rules = self._rules()
+            rules = self._rules(underlay)
             if not nftables.drops(self._table, rules):
                 nftables.drop(self._table, rules)
                 away = ", nor reach another network" if self._known_others else ""
@@ -127,9 +127,12 @@ class Guard:
             nftables.close()
         return ""
 
-    def _rules(self) -> list[Rule]:
-        rules = [no_vxlan(self._device, self._port)]
-        for other in sorted(self._known_others):
+    def _rules(self, underlay: Collection[str]) -> list[Rule]:
+        """Other networks' pods must not send VXLAN into this one, either."""
+        others = sorted(self._known_others)
+        senders = [self._device, *(other for other in others if other not in underlay)]
+        rules = [no_vxlan(device, self._port) for device in senders]
+        for other in others:
             rules += [no_way(self._device, other), no_way(other, self._device)]
         return rules
 
