@@ -243,8 +243,7 @@ def test_mac_not_pinned(fresh: Node) -> None:
 def test_underlay_too_narrow_for_ipv6(fresh: Node) -> None:
     """Where the underlay leaves less than IPv6 pods need, it is the underlay that has to change."""
     entry = plugin_entry(fresh.document, "bridge")
-    part = {"subnet": "fd00:244::/48", "rangeStart": "fd00:244::2", "rangeEnd": "fd00:244::99"}
-    entry["ipam"] = {"type": "host-local", **part, "gateway": "fd00:244::1"}
+    entry["ipam"] = IPV6_PODS
     fresh.write(fresh.document)
     fresh.host.run("ip", "link", "set", "br-phy", "mtu", "1329")
 
@@ -312,6 +311,49 @@ def test_firewall_drops_forwarding(node: Node) -> None:
     node.host.run("iptables", "-I", "FORWARD", "-i", "kbr0", "-j", "ACCEPT")
 
     assert node.faults() == []
+
+
+IPV6_PODS = {
+    "type": "host-local",
+    "subnet": "fd00:244::/48",
+    "rangeStart": "fd00:244::2",
+    "rangeEnd": "fd00:244::99",
+    "gateway": "fd00:244::1",
+}
+
+
+def test_firewall_drops_forwarding_of_ipv6(fresh: Node) -> None:
+    """Where pods have IPv6 alone it is ip6tables' policy that counts, and iptables' does not."""
+    plugin_entry(fresh.document, "bridge")["ipam"] = IPV6_PODS
+    fresh.write(fresh.document)
+    for program in "iptables", "ip6tables":
+        fresh.host.run("sysctl", "-w", f"net.bridge.bridge-nf-call-{program}=1")
+        fresh.host.run(program, "-P", "FORWARD", "DROP")
+
+    finding = only(fresh, "forward-drop", "warning")
+
+    assert "ip6tables drops" in finding["what"]
+    assert "fd00:244::/48" in finding["what"]
+    fresh.host.run("ip6tables", "-I", "FORWARD", "-i", "kbr0", "-j", "ACCEPT")
+    assert fresh.faults() == []
+
+
+def test_way_out_that_routers_advertise(fresh: Node) -> None:
+    """A default route that goes when the node begins to route for IPv6 pods is a warning."""
+    for words in (
+        "-6 address add fe80::9/64 dev br-phy nodad",
+        "-6 route add default via fe80::1 dev br-phy proto ra",
+    ):
+        fresh.host.run("ip", *words.split())
+    assert fresh.faults() == []  # pods have no IPv6
+
+    plugin_entry(fresh.document, "bridge")["ipam"] = IPV6_PODS
+    fresh.write(fresh.document)
+
+    finding = only(fresh, "router-advertisements", "warning")
+    assert "by br-phy" in finding["what"]
+    fresh.host.run("sysctl", "-w", "net.ipv6.conf.br-phy.accept_ra=2")
+    assert fresh.faults() == []
 
 
 def test_no_masquerade_under_bridge_netfilter(fresh: Node) -> None:

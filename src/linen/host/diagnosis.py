@@ -11,7 +11,16 @@ from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from linen.host.checks import addresses, conflist, folder, kernel, networks, ovs, programs
+from linen.host.checks import (
+    addresses,
+    conflist,
+    folder,
+    forwarding,
+    kernel,
+    networks,
+    ovs,
+    programs,
+)
 from linen.host.conflists import ConflistUnreadable, read_conflist
 from linen.host.findings import run_all
 from linen.host.node import Node
@@ -27,7 +36,9 @@ if TYPE_CHECKING:
 CONFLIST_CHECKS: tuple[Check[Conflist], ...] = conflist.CHECKS + addresses.CHECKS
 # Those that OVSDB has to answer, and those that can do without.
 OVS_CHECKS: tuple[Check[Node], ...] = ovs.CHECKS + kernel.OVS_CHECKS
-OTHER_CHECKS: tuple[Check[Node], ...] = programs.CHECKS + kernel.CHECKS + networks.NODE_CHECKS
+OTHER_CHECKS: tuple[Check[Node], ...] = (
+    programs.CHECKS + kernel.CHECKS + forwarding.CHECKS + networks.NODE_CHECKS
+)
 
 
 def check_names() -> list[str]:

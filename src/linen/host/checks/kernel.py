@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checks of this node's kernel: its Linux bridges, the way to the other nodes, the firewall."""
+"""Checks of this node's kernel: its Linux bridges, and the way to the other nodes."""
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from typing import TYPE_CHECKING
 
 from linen.core import addresses
@@ -26,8 +24,6 @@ if TYPE_CHECKING:
 KERNEL_MTU = 1500  # bytes; what a Linux bridge has that nobody told otherwise
 VXLAN_PORT = 4789  # IANA, service name vxlan
 ADDRESS_SET = "3"  # NET_ADDR_SET, linux/netdevice.h
-BRIDGE_NETFILTER = "/proc/sys/net/bridge/bridge-nf-call-iptables"
-SYSTEM_FOLDERS = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin"
 OWN_DEVICE = "vxlan_sys_"  # the kernel's VXLAN devices that ovs-vswitchd makes
 
 
@@ -233,60 +229,6 @@ def _vxlan_devices() -> dict[int, str]:
     return found
 
 
-def dropped_forwarding(node: Node) -> Iterator[Finding]:
-    """The firewall's chain FORWARD lets the pods' packets pass."""
-    if read_setting(BRIDGE_NETFILTER) != "1":
-        return
-    rules = _forward_rules()
-    if "-P FORWARD DROP" not in rules:
-        return
-    accepting = [rule.split() for rule in rules if rule.endswith("-j ACCEPT")]
-    for network in node.networks:
-        subnets = [str(pods.subnet) for pods in parse_ranges(network.bridge_entry, "")[0]]
-        names = {network.linux_bridge, *subnets}
-        if not any(names & set(rule) for rule in accepting):
-            yield warning(
-                network.where,
-                "iptables drops what it is to forward (policy DROP), and no rule accepts"
-                f" {network.linux_bridge} or {', '.join(subnets) or 'its subnet'}",
-                cause="bridge-nf-call-iptables=1 sends packets between pods of one Linux bridge"
-                " through that chain too; Docker sets this policy",
-                cure=f"`iptables -I FORWARD -i {network.linux_bridge} -j ACCEPT` and the same with"
-                " -o, made to last; or let the runtime's `firewall` plugin do it",
-            )
-
-
-def _forward_rules() -> list[str]:
-    iptables = shutil.which("iptables", path=SYSTEM_FOLDERS)
-    if iptables is None:
-        return []
-    done = subprocess.run(
-        [iptables, "-w", "5", "-S", "FORWARD"],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=10,
-    )
-    return done.stdout.splitlines()
-
-
-def masquerade(node: Node) -> Iterator[Finding]:
-    """Answers of a service come back through the node that translated its address."""
-    if read_setting(BRIDGE_NETFILTER) != "1":
-        return
-    for network in node.networks:
-        if not network.bridge_entry.get("ipMasq"):
-            yield note(
-                network.where,
-                "ipMasq is off while bridge-nf-call-iptables=1",
-                cause="a pod that calls a NodePort of another node gets its answer straight from"
-                " the service's pod, past the node that has to translate it back; measured, no"
-                " such call succeeds unless that pod is on the node that was called",
-                cure='if services are used (kube-proxy): "ipMasq": true in the bridge plugin\'s'
-                " entry; the sysctl has to stay, or pods get no answers from ClusterIPs",
-            )
-
-
 # These need an OVSDB that answers.
 OVS_CHECKS: tuple[Check[Node], ...] = (
     Check("attachment", "every OVS bridge hangs on its Linux bridge, both up", attachment),
@@ -299,6 +241,4 @@ CHECKS: tuple[Check[Node], ...] = (
     Check("own-vtep", "every VTEP is another node", own_vtep),
     Check("vtep-route", "a route leads to every VTEP", reachable_vteps),
     Check("vxlan-port", "the tunnels' UDP port is free", vxlan_port),
-    Check("forward-drop", "the firewall forwards the pods' packets", dropped_forwarding),
-    Check("masquerade", "answers of services come back the same way", masquerade),
 )
