@@ -103,3 +103,10 @@ def node(fresh: Node) -> Node:
     """A healthy node with a pod."""
     fresh.chain.add("pod")
     return fresh
+
+
+def only(node: Node, check: str, severity: str = "error") -> dict[str, str]:
+    """The one finding that is no note; it is of this check."""
+    (finding,) = (one for one in node.findings() if one["severity"] != "note")
+    assert (finding["check"], finding["severity"]) == (check, severity), finding
+    return finding
