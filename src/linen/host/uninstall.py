@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING
 
 from linen.core import errors
 from linen.host.checks.folder import read_folder
-from linen.host.conflists import CONFLIST_NAME, LINEN, networks_of
+from linen.host.conflists import (
+    CONF_DIR,
+    CONFLIST_NAME,
+    LINEN,
+    SECONDARY_CONF_DIR,
+    networks_of,
+)
 from linen.host.files import remove_file
 from linen.host.linux_bridges import gateways, remove_idle
 from linen.host.node import DEFAULT_OVSDB
@@ -58,6 +64,7 @@ def uninstall(
     folder = read_folder(conf_dir)
     ours = [conflist for conflist in folder.ours if conflist.path.name == CONFLIST_NAME]
     rest = [conflist for conflist in folder.conflists if conflist not in ours]
+    rest += _elsewhere(conf_dir)
     networks = networks_of(ours)
     record.databases |= {*databases, *(network.options.ovsdb for network in networks)}
     _remove_conflist(conf_dir / CONFLIST_NAME, folder, record, report)
@@ -75,6 +82,13 @@ def uninstall(
         _remove_known_nodes(state_dir, report)
     record.write()
     return report
+
+
+def _elsewhere(conf_dir: Path) -> list[Conflist]:
+    """Ours in the folder of secondary networks, or, where it is that one, in the runtime's."""
+    pair = {CONF_DIR: SECONDARY_CONF_DIR, SECONDARY_CONF_DIR: CONF_DIR}
+    other = pair.get(str(conf_dir))
+    return read_folder(Path(other)).ours if other is not None else []
 
 
 def _remove_conflist(path: Path, folder: Folder, record: Record, report: Report) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`linenctl check` on a node with two networks, the second of which may be defined elsewhere."""
+"""`linenctl` on a node with two networks, the second of which may be defined elsewhere."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from linen.host.conflists import SECONDARY_CONF_DIR
+from linen.host.conflists import CONF_DIR, SECONDARY_CONF_DIR
 from support.cni import plugin_entry
 from support.conflists import options_of
 from support.host import OVSDB_SOCKET
@@ -106,3 +106,20 @@ def test_the_node_as_a_way_between_networks(node: Node) -> None:
 
     node.host.run("nft", "add", "table", "inet", "linen-second")
     assert "between-networks" not in dict(node.faults())
+
+
+@pytest.mark.parametrize(("folder", "stays"), [(CONF_DIR, "br1"), (SECONDARY_CONF_DIR, "br0")])
+def test_uninstall_takes_one_of_two_networks(node: Node, folder: str, stays: str) -> None:
+    """What is removed with a folder's network is not what the network in the other one needs."""
+    path = add_elsewhere(node, second_network(node))
+    node.host.run("mount", "-t", "tmpfs", "tmpfs", "/etc/cni")
+    for source, target in (node.conflist, CONF_DIR), (path, SECONDARY_CONF_DIR):
+        node.host.run("install", "-D", "-m600", source, f"{target}/linen.conflist")
+    node.host.run("ip", "netns", "delete", "pod")
+    node.host.run("ip", "netns", "delete", "pod2")
+
+    done = node.linenctl("uninstall", "--conf-dir", folder)
+
+    assert done.returncode == 0, done.stderr
+    assert node.host.vsctl("list-br").split() == ["br-phy", stays]
+    assert (node.bin_dir / "linen").exists()
