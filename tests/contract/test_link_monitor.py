@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyroute2
 import pyroute2.netns
+import pytest
 
 from linen.netlink.blocking import Netlink
 from linen.netlink.monitor import Monitor
@@ -184,6 +185,61 @@ def test_addresses(host: Host) -> None:
             ):
                 ip(host, f"address {change}")
                 await same_addresses(host, monitor, notice)
+
+    run_inside(host, scenario)
+
+
+@pytest.mark.parametrize(
+    ("main", "others"),
+    [
+        ("10.245.2.9/24", ["10.245.2.10/24", "10.245.1.1/32"]),
+        ("fd00::9/64", ["fd00::1/64 nodad preferred_lft 0", "fd00::2/128 nodad"]),
+    ],
+)
+def test_address_that_stays(host: Host, main: str, others: list[str]) -> None:
+    """A device's first address is the one that it was given to keep, whatever comes beside it.
+
+    Not a second one of the same network, one whose time is over, or one for this host alone, as
+    addresses are that move from host to host.
+    """
+    host.add_underlay(main)
+    kept = main.partition("/")[0]
+
+    async def scenario() -> None:
+        notice = Notice()
+        monitor = Monitor(notice)
+        async with running(monitor.run()):
+            await notice.until(lambda: monitor.addresses, "the first reading")
+            for other in others:
+                host.run("ip", "address", "add", *other.split(), "dev", "underlay")
+                await same_addresses(host, monitor, notice)
+                assert monitor.addresses_of("underlay")[0].ip == kept
+            host.run("ip", "address", "delete", main, "dev", "underlay")
+            await same_addresses(host, monitor, notice)
+            assert monitor.addresses_of("underlay")[0].ip != kept
+
+    run_inside(host, scenario)
+
+
+def test_address_that_is_promoted(host: Host) -> None:
+    """A secondary address that takes the first one's place is known once, as what it has become."""
+    host.add_underlay("10.245.2.9/24")
+    host.run("sysctl", "-w", "net.ipv4.conf.underlay.promote_secondaries=1")
+    ip(host, "address add 10.245.2.1/24 dev underlay")
+
+    async def scenario() -> None:
+        notice = Notice()
+        monitor = Monitor(notice)
+        async with running(monitor.run()):
+            await notice.until(lambda: monitor.addresses, "the first reading")
+            ip(host, "address delete 10.245.2.9/24 dev underlay")
+            await same_addresses(host, monitor, notice)
+
+            def promoted() -> list[tuple[str, bool]]:
+                found = monitor.addresses_of("underlay")
+                return [(one.ip, one.is_passing) for one in found if one.scope == 0]
+
+            await notice.until(lambda: promoted() == [("10.245.2.1", False)], "the promotion")
 
     run_inside(host, scenario)
 

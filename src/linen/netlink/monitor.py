@@ -13,7 +13,7 @@ import asyncio
 import errno
 import socket
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from linen.light import sock
@@ -30,18 +30,29 @@ GROUPS = 0x1 | 0x10 | 0x100  # RTMGRP_LINK, RTMGRP_IPV4_IFADDR, RTMGRP_IPV6_IFAD
 ADDRESS = "=BBBBI"  # struct ifaddrmsg: family, prefix length, flags, scope, index
 ADDRESS_SIZE = struct.calcsize(ADDRESS)
 IFA_ADDRESS, IFA_LOCAL = 1, 2
+PASSING = 0x01 | 0x20  # IFA_F_SECONDARY, which is IFA_F_TEMPORARY for IPv6, and IFA_F_DEPRECATED
 
 RECEIVE_BUFFER = 1 << 20  # bytes, at most net.core.rmem_max
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """An IP address of this host. `link`: the index of the link that it is on."""
+    """An IP address of this host. `link`: the index of the link that it is on.
+
+    `is_passing`: not made to last: a second one in its network, a temporary one, or one whose time
+    is over.
+    """
 
     link: int
     ip: str
     prefix_length: int
     scope: int  # 0 global, 253 link, 254 host (RT_SCOPE_..., linux/rtnetlink.h)
+    is_passing: bool
+
+    @property
+    def is_host(self) -> bool:
+        """Whether it stands for one host and no network, as one does that moves among hosts."""
+        return self.prefix_length == (128 if ":" in self.ip else 32)
 
 
 class Monitor:
@@ -68,10 +79,13 @@ class Monitor:
         return {link.name: link for link in self._links.values()}
 
     def addresses_of(self, name: str) -> list[Address]:
-        """The addresses of the link `name`, those of larger scope first; none without the link."""
+        """The addresses of the link `name`, none without the link.
+
+        First comes what others know it by: of larger scope, made to last, and of a network.
+        """
         indexes = {link.index for link in self._links.values() if link.name == name}
         found = [address for address in self.addresses if address.link in indexes]
-        return sorted(found, key=lambda address: (address.scope, address.ip))
+        return sorted(found, key=lambda a: (a.scope, a.is_passing, a.is_host, a.ip))
 
     def links_with(self, ip: str) -> list[codec.Link]:
         """The links that have this address."""
@@ -149,12 +163,12 @@ class Monitor:
 
     def _apply_address(self, kind: int, message: bytes) -> bool:
         address = _address(message)
-        known = address in self.addresses
+        before = self.addresses & {address, replace(address, is_passing=not address.is_passing)}
+        self.addresses -= before
         if kind == RTM_DELADDR:
-            self.addresses.discard(address)
-            return known
+            return bool(before)
         self.addresses.add(address)
-        return not known
+        return address not in before
 
     def _announce(self) -> None:
         self.generation += 1
@@ -168,8 +182,8 @@ def _get_addresses() -> bytes:
 
 def _address(message: bytes) -> Address:
     offset = codec.HEADER_SIZE
-    _, prefix_length, _, scope, link = struct.unpack_from(ADDRESS, message, offset)
+    _, prefix_length, flags, scope, link = struct.unpack_from(ADDRESS, message, offset)
     found = dict(codec.attributes(message, offset + ADDRESS_SIZE))
     # On a point-to-point link IFA_ADDRESS is the other end's.
     ip = sock.ip_text(found.get(IFA_LOCAL) or found[IFA_ADDRESS])
-    return Address(link, ip, prefix_length, scope)
+    return Address(link, ip, prefix_length, scope, bool(flags & PASSING))
