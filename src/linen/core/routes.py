@@ -19,7 +19,7 @@ from linen.light import sock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from linen.core.cluster import Peer
 
@@ -206,20 +206,22 @@ class _Claims:
 
     def around(self, wanted: Range) -> list[tuple[Claim, Range]]:
         """All claims within the largest claimed range that `wanted` is in, by their rights."""
-        version, start, end = max(self._holding(wanted), default=wanted, key=_size)
+        version, start, end = self._largest(wanted)
         since = bisect_left(self._order, (version, start))
-        until = bisect_left(self._order, (version, end + 1))
+        until = bisect_left(self._order, (version, end + 1), since)
         within = self._order[since:until]
-        return sorted((claim, one) for one in within for claim in self._claimants[one])
+        return sorted([(claim, one) for one in within for claim in self._claimants[one]])
 
-    def _holding(self, wanted: Range) -> Iterator[Range]:
-        """The claimed ranges that `wanted` is in."""
+    def _largest(self, wanted: Range) -> Range:
+        """The largest claimed range that `wanted` is in, or itself."""
         version, first, last = wanted
+        largest, least = wanted, last - first + 1
         for its_version, size in self._sizes:
-            if its_version == version and size > last - first:
-                start = first & ~(size - 1)
+            if its_version == version and size > least:
+                start = first & -size
                 if (version, start, start + size - 1) in self._claimants:
-                    yield version, start, start + size - 1
+                    largest, least = (version, start, start + size - 1), size
+        return largest
 
 
 def _size(one: Range) -> tuple[int, int]:

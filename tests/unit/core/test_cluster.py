@@ -148,15 +148,17 @@ def test_no_limit_in_topology_flow() -> None:
 
 # --- node by node ---
 
-NAMES = ["n1", "n2", "n3", "n4"]
+NAMES = ["n1", "n2", "n4", "n5"]
 VTEPS = ["10.0.0.1", "10.0.0.2", "fd00::1", "fd00::2"]
-PEERS = st.dictionaries(st.sampled_from(NAMES), st.none() | st.integers(0, 3), min_size=1)
-STEPS = st.lists(st.tuples(PEERS, st.sampled_from(["n2", "n3", None]), st.booleans()))
+OWN = cluster.Peer("n3", VTEPS[0])
+CHANGES = st.dictionaries(st.sampled_from(NAMES), st.none() | st.sampled_from(VTEPS), min_size=1)
+OWNS = [OWN] * 12 + [cluster.Peer("n3", VTEPS[1]), cluster.Peer("n3", VTEPS[2]), None]
+STEPS = st.lists(st.tuples(CHANGES, st.sampled_from(OWNS), st.booleans()))
 
 
 @given(STEPS)
 def test_a_roster_step_by_step_is_one_from_nothing(
-    steps: Sequence[tuple[dict[str, int | None], str | None, bool]],
+    steps: Sequence[tuple[dict[str, str | None], cluster.Peer | None, bool]],
 ) -> None:
     """However nodes came, went and changed, peers and faults are those of the nodes there are.
 
@@ -168,13 +170,13 @@ def test_a_roster_step_by_step_is_one_from_nothing(
     known: dict[str, cluster.Peer] = {}
     for changes, own, names_are_told in steps:
         before, before_peers = roster.view, dict(roster.peers)
-        for name, number in changes.items():
+        for name, vtep in changes.items():
             known.pop(name, None)
-            if number is not None:
-                known[name] = cluster.Peer(name, VTEPS[number])
-        view = cluster.View(known.get(own) if own else None, dict(known))
+            if vtep is not None:
+                known[name] = cluster.Peer(name, vtep)
+        view = cluster.View(own, known | ({own.name: own} if own is not None else {}))
 
-        is_other = roster.learn(view, changes if names_are_told else None)
+        is_other = roster.learn(view, {*changes, OWN.name} if names_are_told else None)
 
         assert is_other == (view != (before or cluster.View(None, {})))
         names = roster.peers.keys() | before_peers.keys()
