@@ -194,7 +194,7 @@ def render_description(description: LabDescription) -> dict[str, Any]:
 
 
 def parse_description(values: dict[str, Any]) -> LabDescription:
-    """Turn what `render_description` made back into a description."""
+    """Turn what `render_description` made, also an earlier one, back into a description."""
     return LabDescription(
         name=values["name"],
         topology=cast("Topology", values["topology"]),
@@ -203,5 +203,5 @@ def parse_description(values: dict[str, Any]) -> LabDescription:
             NodeDescription(node["index"], ip_interface(node["vtep"])) for node in values["nodes"]
         ),
         conflists=tuple(values["conflists"]),
-        pod_family=cast("PodFamily", values["pod_family"]),
+        pod_family=cast("PodFamily", values.get("pod_family", "ipv4")),
     )

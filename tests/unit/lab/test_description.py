@@ -133,3 +133,11 @@ def test_description_survives_storage() -> None:
 
     for lab in plain, modern:
         assert parse_description(json.loads(json.dumps(render_description(lab)))) == lab
+
+
+def test_description_of_an_earlier_version() -> None:
+    """A lab that was started before there were families of pods has pods of IPv4."""
+    values = render_description(describe(2))
+    del values["pod_family"]
+
+    assert parse_description(values) == describe(2)
