@@ -95,12 +95,17 @@ class Host:
         pid = self.daemon(daemon)
         self.run("kill", f"-{signal}", pid)
         if signal in {"KILL", "TERM"}:
-            # The host's process 1 reaps nothing: a zombie is as dead as it gets.
-            wait_until(lambda: self._state(pid) in {"", "Z"}, f"{daemon} to end")
+            wait_until(lambda: self._is_dead(pid), f"{daemon} to end")
 
-    def _state(self, pid: str) -> str:
+    def _is_dead(self, pid: str) -> bool:
+        """Whether a process has ended, and let go of its files and locks.
+
+        The host's process 1 reaps nothing: a zombie is as dead as it gets. As long as it has
+        threads besides, they have the files (proc(5): state, and 17 fields on num_threads).
+        """
         stat = self.run("cat", f"/proc/{pid}/stat", check=False).stdout
-        return stat.rpartition(")")[2].split()[0] if stat else ""
+        fields = stat.rpartition(")")[2].split()
+        return not fields or (fields[0] == "Z" and fields[17] == "1")
 
     # --- network ---
 
