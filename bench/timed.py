@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from support.cluster.node import Node
 
 PLUGINS = ("bridge", "linen")
+NOTHING = "empty-program"  # which only ends; what timed.c calls it in its log
 _SOURCE = Path(__file__).with_name("timed.c")
 _BIN = "/opt/cni/bin"
 _REAL = f"{_BIN}/.timed"  # the real plugins, on each node, where flaxd's pod finds them, too
@@ -42,8 +43,8 @@ def install(node: Node, stand_in: Path) -> None:
 
 
 def take(nodes: Iterable[Node], command: str) -> dict[str, list[Sample]]:
-    """The calls since the last time, by plugin."""
-    found: dict[str, list[Sample]] = {name: [] for name in PLUGINS}
+    """The calls since the last time, by plugin, and those of `NOTHING` at the same moments."""
+    found: dict[str, list[Sample]] = {name: [] for name in (*PLUGINS, NOTHING)}
     for node in nodes:
         lines = node.run("cat", _LOG).stdout.splitlines()
         node.run("rm", _LOG)
