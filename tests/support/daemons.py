@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from support.host import wait_until
+from support.host import PATIENCE, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -44,7 +44,7 @@ class Flaxd:
         """Everything that it has logged until now."""
         return self._log.read_text(encoding="utf-8")
 
-    def wait_for(self, text: str, seconds: float = 10) -> None:
+    def wait_for(self, text: str, seconds: float = PATIENCE) -> None:
         """Return as soon as it has logged `text`."""
         try:
             wait_until(lambda: text in self.log, f"flaxd to say {text!r}", seconds)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
 OVSDB_SOCKET = "/var/run/openvswitch/db.sock"
+PATIENCE = 30.0  # seconds, for what takes less than one on a machine that has nothing else to do
 _SCRIPT = Path(__file__).with_name("host.sh")
 _SBIN = "/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -158,7 +159,7 @@ def environment(extra: Mapping[str, str]) -> dict[str, str]:
     return {"PATH": _SBIN, "LC_ALL": "C.UTF-8", "HOME": os.environ.get("HOME", "/")} | dict(extra)
 
 
-def wait_until(condition: Callable[[], object], what: str, seconds: float = 10) -> None:
+def wait_until(condition: Callable[[], object], what: str, seconds: float = PATIENCE) -> None:
     """Return as soon as `condition` holds; fail, naming `what`, if it does not in time."""
     deadline = time.monotonic() + seconds
     while not condition():
