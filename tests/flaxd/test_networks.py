@@ -91,7 +91,8 @@ def pair(
 def test_one_address_in_two_networks(pair: Pair) -> None:
     """Pods of two networks have one address, and each is reached from its own network."""
     for network in pair.red, pair.blue:
-        assert [str(one) for one in pair.lab.pod(network.pod(2)).addresses] == ["10.244.2.2"]
+        addresses = {str(one) for one in pair.lab.pod(network.pod(2)).addresses}
+        assert addresses == {"10.244.2.2", "fd00:10:244:2::2"}
     with Servers(pair.lab, pair.red.pod(2), pair.blue.pod(2)) as servers:
         for network in pair.red, pair.blue:
             assert servers.ask(network.pod(1), "10.244.2.2") == [network.pod(2)]
@@ -147,23 +148,29 @@ def test_broadcasts(pair: Pair) -> None:
 WAYS = {
     "by asking for it": "",
     "by its MAC": "ip neigh replace {address} lladdr {mac} dev eth0",
-    "by its own node": "ip route replace {address} via 10.244.1.1",
-    "by the other node": "ip route replace {address} via 10.244.2.1",
+    "by its own node": "ip route replace {address} via {gateways[0]}",
+    "by the other node": "ip route replace {address} via {gateways[1]}",
 }
+GATEWAYS = {4: ("10.244.1.1", "10.244.2.1"), 6: ("fd00:10:244:1::1", "fd00:10:244:2::1")}
 
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("inside", ["red", "blue"])
 @pytest.mark.parametrize("node", ["node1", "node2"])
-def test_a_pod_finds_no_way(pair: Pair, node: str, inside: str, way: str) -> None:
+@pytest.mark.parametrize("version", [4, 6])
+def test_a_pod_finds_no_way(pair: Pair, version: int, node: str, inside: str, way: str) -> None:
     """No question and no packet of a pod reaches a pod of the other network, on neither node.
 
     Both ways round, since the node's route to these addresses leads to the first network.
     """
     lab, stranger = pair.lab, "blue1" if inside == "red" else "red1"
     target = lab.pod(f"{inside}-alone-on-{node}")
-    address = str(target.addresses[0])
-    with Tap(target) as tap, changed(lab.pod(stranger), WAYS[way], address, mac_of(target)):
+    (address,) = [str(one) for one in target.addresses if one.version == version]
+    command = WAYS[way].format(address=address, mac=mac_of(target), gateways=GATEWAYS[version])
+    with (
+        Tap(target) as tap,
+        changed(lab.pod(stranger), command, f"ip -{version} route del {address}"),
+    ):
         for _ in range(3):
             send_datagram(lab.pod(stranger), address, b"crossed")
         ping = ["ping", "-c2", "-i0.1", "-W0.1", address]
@@ -176,11 +183,10 @@ def test_a_pod_finds_no_way(pair: Pair, node: str, inside: str, way: str) -> Non
 
 
 @contextmanager
-def changed(pod: Pod, command: str, address: str, mac: str) -> Iterator[None]:
+def changed(pod: Pod, command: str, undo: str) -> Iterator[None]:
     """A pod whose own idea of the way to an address has been changed for as long as this lasts."""
-    pod.node.run(["sh", "-c", command.format(address=address, mac=mac)], pod=pod.name)
+    pod.node.run(["sh", "-c", command], pod=pod.name)
     try:
         yield
     finally:
-        undo = f"ip route del {address}; ip neigh flush dev eth0"
-        pod.node.run(["sh", "-c", undo], pod=pod.name)
+        pod.node.run(["sh", "-c", f"{undo}; ip neigh flush dev eth0"], pod=pod.name)

@@ -11,6 +11,7 @@ import subprocess
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
+from ipaddress import ip_network
 from typing import TYPE_CHECKING, Self
 
 from linen.lab.cluster import Lab
@@ -38,8 +39,9 @@ _numbers = itertools.count(1)
 class Network:
     """A network, and what of it has to be its own on a node.
 
-    `subnet`: the first two bytes of its pods' addresses. `options`: of its daemons, more than they
-    need. `folder`: of its conflist. `has_daemons`: otherwise its conflists list the nodes.
+    Its pods have addresses of both IP versions. `subnet`: the first two bytes of those of IPv4,
+    which are in those of IPv6, too. `options`: of its daemons, more than they need. `folder`: of
+    its conflist. `has_daemons`: otherwise its conflists list the nodes.
     """
 
     name: str
@@ -69,9 +71,17 @@ class Network:
         """The address of that pod: a range's first address is its gateway, the second a pod's."""
         return f"{self.subnet}.{node}.2"
 
-    def gateway(self, node: int) -> str:
-        """A node's address in it."""
-        return f"{self.subnet}.{node}.1"
+    @property
+    def cluster_range(self) -> list[str]:
+        """All pods' addresses, for each IP version."""
+        return [f"{self.subnet}.0.0/16", f"fd00:{self.subnet.replace('.', ':')}::/48"]
+
+    def ranges(self, node: int) -> list[str]:
+        """A node's part of them."""
+        return [
+            f"{self.subnet}.{node}.0/24",
+            f"fd00:{self.subnet.replace('.', ':')}:{node}::/64",
+        ]
 
     def render(self, lab: Lab, node: int) -> dict[str, object]:
         """A node's conflist as an administrator writes it."""
@@ -83,17 +93,19 @@ class Network:
             "isDefaultGateway": True,
             "ipMasq": True,
             "mtu": 1450,
-            "ipam": {
-                "type": "host-local",
-                "subnet": f"{self.subnet}.0.0/16",
-                "rangeStart": self.address(node),
-                "rangeEnd": f"{self.subnet}.{node}.250",
-                "gateway": self.gateway(node),
-            },
+            "ipam": {"type": "host-local", "ranges": self._pod_ranges(node)},
         }
         peers = {"vtepIPs": [str(one.vtep.ip) for one in others], "datapathType": "netdev"}
         linen = {"type": "linen", "ovs": ovs | peers}
         return {"cniVersion": "1.0.0", "name": self.name, "plugins": [bridge, linen]}
+
+    def _pod_ranges(self, node: int) -> list[object]:
+        ranges: list[object] = []
+        for whole, part in zip(self.cluster_range, self.ranges(node), strict=True):
+            first = ip_network(part)[0]
+            own = {"gateway": str(first + 1), "rangeStart": str(first + 2)}
+            ranges.append([{"subnet": whole, **own, "rangeEnd": str(first + 250)}])
+        return ranges
 
     def daemon(self, node: Node, peers: Path) -> list[str]:
         """The command line of its daemon on a node."""
@@ -166,11 +178,11 @@ def _cluster(lab: Lab, network: Network) -> dict[str, object]:
         {
             "name": node.name,
             "vtep": str(node.vtep.ip),
-            "ranges": [f"{network.subnet}.{node.index}.0/24"],
+            "ranges": network.ranges(node.index),
         }
         for node in lab.description.nodes
     ]
-    return {"clusterRange": [f"{network.subnet}.0.0/16"], "nodes": nodes}
+    return {"clusterRange": network.cluster_range, "nodes": nodes}
 
 
 # --- packets ---
@@ -257,12 +269,12 @@ class Tap:
 
 def send_datagram(pod: Pod, address: str, payload: bytes) -> None:
     """Send a UDP datagram from a pod."""
-    with _datagrams(pod) as client:
+    with _datagrams(pod, socket.AF_INET6 if ":" in address else socket.AF_INET) as client:
         client.sendto(payload, (address, UDP_PORT))
 
 
-def _datagrams(pod: Pod) -> socket.socket:
-    return pod.node.open_pod_socket(pod.name, socket.AF_INET, socket.SOCK_DGRAM)
+def _datagrams(pod: Pod, family: int = socket.AF_INET) -> socket.socket:
+    return pod.node.open_pod_socket(pod.name, family, socket.SOCK_DGRAM)
 
 
 def mac_of(pod: Pod) -> str:
