@@ -2,7 +2,7 @@
 """What connections that are kept up have in common, whatever is spoken on them.
 
 They are made in time or not at all, a peer that says nothing is asked whether it is still there and
-given up if it does not answer, and between two attempts there is a pause.
+given up if it does not answer, and between two attempts there is a pause, which news may end.
 """
 
 from __future__ import annotations
@@ -79,3 +79,18 @@ def pause(failures: int, first: float, longest: float) -> float:
 
 def _lost(error: OSError) -> LostError:
     return LostError(error.strerror or str(error))
+
+
+async def is_set_within(event: asyncio.Event, seconds: float) -> bool:
+    """Wait for an event, so many seconds at most; whether it is set.
+
+    `asyncio.wait_for` of Python 3.11 goes on as if nothing had happened when its task is cancelled
+    in the very moment in which the event is set (https://github.com/python/cpython/issues/86296),
+    and a daemon that was told to end never does.
+    """
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return False
+    return True

@@ -208,8 +208,8 @@ def test_server_that_always_hangs_up_is_not_hammered(short_folder: Path) -> None
             enough.set()
 
     async def scenario() -> None:
-        async with impostor(path, refuse), session(path):
-            await asyncio.wait_for(enough.wait(), 20)
+        async with impostor(path, refuse), session(path), asyncio.timeout(20):
+            await enough.wait()
 
     enough = asyncio.Event()
     asyncio.run(scenario())
@@ -248,7 +248,7 @@ def test_echo_is_answered(short_folder: Path) -> None:
         writer.close()
 
     async def scenario() -> bytes:
-        async with impostor(path, probe), session(path):
-            return await asyncio.wait_for(answers.get(), 10)
+        async with impostor(path, probe), session(path), asyncio.timeout(10):
+            return await answers.get()
 
     assert json.loads(asyncio.run(scenario())) == {"id": "echo", "result": ["x"], "error": None}

@@ -15,12 +15,12 @@ of its own.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import logging
 import os
 from typing import TYPE_CHECKING
 
+from linen import streams
 from linen.core import naming
 from linen.core.flows import VXLAN_PORT
 from linen.core.notation import pairs, select
@@ -94,8 +94,7 @@ class Guard:
             before, self.fault = self.fault, self._ensure(underlay)
             if self.fault != before:
                 self._on_change()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), INTERVAL)
+            await streams.is_set_within(self._wake, INTERVAL)
             self._wake.clear()
 
     def consider(self) -> None:

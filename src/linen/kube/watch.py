@@ -16,7 +16,6 @@ with each of its heartbeats, is nobody's business.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
@@ -130,8 +129,7 @@ class Watch(Generic[R]):
         if self._has_hurried or self._client.works.is_set():
             await asyncio.sleep(seconds)
             return
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._client.works.wait(), seconds)
+        if await streams.is_set_within(self._client.works, seconds):
             self._has_hurried = True
 
     def _judge(self, reason: errors.KubernetesError | None, *, lasted: float) -> None:
