@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from linen.lab.node import Node
     from linen.lab.ping import PingMatrix
 
-ROUNDS = (1, 5)  # times that a node leaves and joins: quick, thorough
+ROUNDS = (1, 3)  # times that a node leaves and joins: quick, thorough
 NODES = 30
 PAIRS = NODES * (NODES - 1)
 NEIGHBOURS = Path("/proc/sys/net/ipv4/neigh/default")

@@ -34,15 +34,16 @@ if TYPE_CHECKING:
     from bench.site import Site
     from support.host import Host
 
-ROUNDS = (2, 5)  # starts, restarts, windows of each kind: quick, thorough
+ROUNDS = (2, 3)  # starts, restarts, windows of each kind: quick, thorough
 REGISTERED = (100, 1000, 5000)
 LISTED = (10, 100, 1000, 5000, 10_000, 50_000)
 MESHED = (10, 100, 500)
 WINDOW = 4.0  # seconds
 HEARTBEATS = 300.0  # seconds between two of a kubelet (its nodeStatusReportFrequency)
-PROBES, PROBES_A_SECOND = 10.0, 100  # seconds between two of a peer, unless those were too many
+PROBES = 10.0  # seconds between two of a peer, by default
+MOST_PROBED = 1000  # nodes: those of more are asked less often, so that it is as much in all
 CHURN = 6000.0  # seconds in which all nodes are replaced, 1 % of them in a minute
-LONGEST = 3  # times as many windows as usual
+LONGEST = 5  # times as many windows as usual
 MOST_IN_CHURN = 10_000  # nodes: a file of more cannot be written as often as they change
 OFCTL = ("ovs-ofctl", "-OOpenFlow14")
 BY_HAND = "by-hand"  # an OVS bridge to which ovs-ofctl writes
@@ -163,10 +164,9 @@ class _Bench:
             _add_bridge_by_hand(site.host)
         for _ in range(self._rounds):
             self._note_restart(site)
-        if isinstance(self._fleet, RegisteredFleet):
+        if isinstance(self._fleet, RegisteredFleet) and self._nodes <= MOST_PROBED:
             site.restart_with_probes()
-            # Until each peer's first answer has been noted, that is more work than later.
-            time.sleep(2 * max(PROBES, self._nodes / PROBES_A_SECOND))
+            time.sleep(2 * PROBES)  # to note each peer's first answer is more work than later
             self._add("CPU of flaxd with probes", "%", *site.shares(self._rounds, WINDOW))
 
     def _note_start(self, site: Site) -> None:
