@@ -85,7 +85,16 @@ def pair(
             lab.add_pod(node, "spare", networks=["red"])
             lab.add_pod(node, f"red-alone-on-{node}", networks=["red"])
             lab.del_pod("spare")
+        for pod in lab.pods():
+            introduce(pod, red if pod.name.startswith("red") else blue)
         yield Pair(lab, red, blue)
+
+
+def introduce(pod: Pod, network: Network) -> None:
+    """Let a pod and its node know each other's MACs, so that nothing waits for these later."""
+    for address in pod.addresses:
+        ping = ["ping", "-c1", "-w10", f"-Ikbr{network.number}", str(address)]
+        pod.node.run(ping)
 
 
 def test_one_address_in_two_networks(pair: Pair) -> None:
@@ -190,3 +199,25 @@ def changed(pod: Pod, command: str, undo: str) -> Iterator[None]:
         yield
     finally:
         pod.node.run(["sh", "-c", f"{undo}; ip neigh flush dev eth0"], pod=pod.name)
+
+
+def test_networks_with_addresses_of_their_own(tmp_path: Path) -> None:
+    """A node that is the gateway of two networks routes no packet from one to the other."""
+    red, blue = Network("red", 1, "mesh", RED), Network("blue", 2, "mesh", BLUE, subnet="10.99")
+    with running_networks(tmp_path, red, blue) as lab:
+        add_a_pod_each(lab, red, blue)
+        for pod in lab.pods():
+            introduce(pod, red if pod.name.startswith("red") else blue)
+
+        for version in 4, 6:
+            for target in "red1", "red2":
+                assert not answers(lab.pod("blue1"), lab.pod(target), version)
+            for one, other in ("red1", "red2"), ("blue1", "blue2"):
+                assert answers(lab.pod(one), lab.pod(other), version)
+
+
+def answers(pod: Pod, target: Pod, version: int) -> bool:
+    """Whether a pod's ping is answered by another."""
+    (address,) = [str(one) for one in target.addresses if one.version == version]
+    ping = ["ping", "-c3", "-i0.2", "-W1", address]
+    return pod.node.run(ping, pod=pod.name, check=False).returncode == 0

@@ -87,6 +87,28 @@ def test_account_deleted(node: KubernetesNode) -> None:
         assert flaxd.stop() == 0
 
 
+def test_account_deleted_with_two_networks(node: KubernetesNode) -> None:
+    """The daemon of a secondary network goes with the first one's, and nothing of either stays."""
+    secondary = node.settings["conflist"].with_name("multus.d") / "linen.conflist"
+    blue = {"network": "blue", "vni": 8, "ovs_bridge": "br1", "linux_bridge": "kbr1"}
+    blue |= {"gateway": "none", "cluster_range": "10.99.0.0/16", "conflist": secondary}
+    with (
+        node.flaxd(service_account=ACCOUNT) as first,
+        node.flaxd(service_account=ACCOUNT, **blue) as second,
+    ):
+        for conflist in node.settings["conflist"], secondary:
+            wait_until(conflist.exists, "a conflist")
+
+        delete_account(node.plane)
+
+        for daemon in first, second:
+            daemon.wait_for("nothing is left to do", 15)
+        assert is_clean(node)
+        assert not secondary.exists()
+        assert "br1" not in node.host.links()
+        assert "linen-" not in node.host.run("nft", "list", "tables").stdout
+
+
 def test_daemon_that_ends_alone(node: KubernetesNode) -> None:
     """A daemon that is told to end, as with each upgrade, leaves everything as it is."""
     with node.flaxd(service_account=ACCOUNT) as flaxd:
