@@ -85,3 +85,22 @@ def test_underlay_too_narrow_for_ipv6(fresh: Node) -> None:
     fresh.host.run("ip", "link", "set", "br-phy", "mtu", "1329")
 
     assert "an MTU of 1330" in only(fresh, "underlay-mtu", "warning")["cure"]
+
+
+def test_underlay_too_narrow_for_tunnels_of_the_daemon(node: Node) -> None:
+    """Where the conflist names no peers, the tunnels that there are tell what they need."""
+    node.host.run("ip", "address", "add", "fd00:245::1/64", "dev", "br-phy", "nodad")
+    node.host.run("ip", "link", "set", "br-phy", "mtu", "1469")
+    node.ovs["vtepIPs"] = []
+    node.write(node.document)
+    tunnels = [line for line in node.host.vsctl("list-ports", "br0").split() if "vxif" in line]
+    for tunnel in tunnels[1:]:
+        node.host.vsctl("del-port", tunnel)
+    node.host.vsctl(
+        "set", "interface", tunnels[0], "options:remote_ip=fd00:245::2",
+        "--", "set", "port", tunnels[0], "external_ids:linen-maker=flaxd",
+    )  # fmt: skip
+
+    found = {one["check"]: one for one in node.findings()}
+
+    assert "set mtu to 1399 or less" in found["underlay-mtu"]["cure"]  # 1469 less 70

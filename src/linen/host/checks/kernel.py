@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from linen.core import addresses
+from linen.core import addresses, model
 from linen.host.conflists import BRIDGE
 from linen.host.findings import Check, error, note, warning
 from linen.host.inventory import USERSPACE, Inventory
@@ -130,13 +130,20 @@ def _smaller_packets(network: Network, room: int, overhead: int) -> str:
 def _underlay(node: Node, network: Network) -> dict[str, tuple[Link, int]]:
     """The devices that tunnels leave by, each with the largest overhead of VXLAN through it."""
     found: dict[str, tuple[Link, int]] = {}
-    for vtep in network.options.vteps:
+    for vtep in _ends(node, network):
         route = node.route(vtep)
         link = node.link_at(route.link) if route and not route.is_local else None
         if link is not None:
             known = found.get(link.name, (link, 0))[1]
             found[link.name] = (link, max(known, addresses.overhead(vtep)))
     return found
+
+
+def _ends(node: Node, network: Network) -> set[str]:
+    """Where tunnels lead: those of the conflist, and those that flaxd has made."""
+    bridge = node.find_bridge(network)
+    made = [tunnel.options.get("remote_ip", "") for _, tunnel in bridge.tunnels()] if bridge else []
+    return {*network.options.vteps, *made} - {"", model.REMOTE_BY_RULE}
 
 
 def own_vtep(node: Node) -> Iterator[Finding]:
