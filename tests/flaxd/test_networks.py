@@ -60,7 +60,6 @@ class Pair:
         ("flow", "flow"),
         ("mesh", "mesh"),
         ("mesh", "flow"),
-        ("flow", "mesh"),
         ("listed mesh", "flow"),
     ],
     ids=" and ".join,
@@ -68,9 +67,9 @@ class Pair:
 def pair(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Pair]:
-    """Two networks, in each combination of topologies.
+    """Two networks of the same topology, or not, or one without daemons.
 
-    And one beside which no daemon is, since its conflists list the nodes.
+    The conflists of the last one list its nodes.
     """
     folder: Path = tmp_path_factory.mktemp("networks")
     of_red, of_blue = request.param
@@ -107,8 +106,8 @@ def test_one_address_in_two_networks(pair: Pair) -> None:
             assert servers.ask(network.pod(1), "10.244.2.2") == [network.pod(2)]
 
 
-@pytest.mark.parametrize("source", [NODE1, STRANGER, NODE2])
-@pytest.mark.parametrize("vni", [RED, 0, BLUE + 1, 0xFFFFFF])
+@pytest.mark.parametrize("source", [NODE1, STRANGER])
+@pytest.mark.parametrize("vni", [RED, 0, 0xFFFFFF])
 def test_forged_vxlan_of_another_network(pair: Pair, source: str, vni: int) -> None:
     """VXLAN with any other vni than a network's own reaches none of its pods, whoever sends it."""
     with Listener(pair.lab.pod(pair.blue.pod(2))) as pod:
