@@ -122,17 +122,18 @@ def draw_quantities(path: Path, title: str, quantities: Sequence[Quantity]) -> N
     peers = sorted({peer for one in quantities for peer in one.samples}, reverse=True)
     rows = -(-len(quantities) // 2)
     figure, fields = plt.subplots(
-        rows, 2, figsize=(9, 2.6 * rows), layout="constrained", sharey=True, squeeze=False
+        rows, 2, figsize=(9, 2.6 * rows), layout="constrained", squeeze=False
     )
-    for axes, quantity in zip(fields.flat, quantities, strict=False):
+    for number, (axes, quantity) in enumerate(zip(fields.flat, quantities, strict=False)):
         axes.boxplot(
             [quantity.samples.get(peer, []) for peer in peers],
-            tick_labels=peers,
+            tick_labels=[""] * len(peers) if number % 2 else peers,
             orientation="horizontal",
             showfliers=False,
             widths=0.6,
         )
         axes.set_xlim(left=0)
+        axes.locator_params(axis="x", nbins=5)
         axes.set_title(f"{quantity.label}, {quantity.unit}", fontsize="medium")
         axes.grid(visible=True, alpha=0.3)
     figure.suptitle(title)

@@ -52,12 +52,16 @@ class End(NamedTuple):
 
 
 class Network(NamedTuple):
-    """A network, and the two ends between which it is measured, on node2 and node3."""
+    """A network, and the two ends between which it is measured, on node2 and node3.
+
+    `userspace`: its packets pass through ovs-vswitchd, not through the kernel alone.
+    """
 
     label: str
     lab: Lab
     client: End
     server: End
+    userspace: bool
 
 
 @contextmanager
@@ -105,18 +109,20 @@ def _make(label: str, lab: Lab, folder: Path) -> list[Network]:
     """Make the lab's network, attach a pod on each node, and say what there is to measure."""
     if label in _TOPOLOGIES:
         _start_daemons(lab, folder / f"{lab.description.name}.json")
-    ends = [_add_pod(lab, node) for node in lab.nodes.values()]
-    found = [Network(label, lab, ends[1], ends[2])]
-    node2, node3 = (
-        End(node, str(node.description.vtep.ip)) for node in list(lab.nodes.values())[1:]
-    )
-    if label in (STAR_BY_HAND, MESH_BY_HAND):
-        _make_by_hand(lab, label)
+    _, client, server = [_add_pod(lab, node) for node in lab.nodes.values()]
+    _, node2, node3 = [End(node, str(node.description.vtep.ip)) for node in lab.nodes.values()]
+    userspace = lab.description.datapath == "netdev"
     if label == KERNEL_VXLAN:
         _make_kernel_vxlan(lab)
-        found.append(Network(HOST, lab, node2, node3))
-    if label == MESH_BY_HAND and lab.description.datapath == "netdev":
-        found.append(Network(HOST_BY_OVS, lab, node2, node3))
+        return [
+            Network(label, lab, client, server, userspace=False),
+            Network(HOST, lab, node2, node3, userspace=False),
+        ]
+    found = [Network(label, lab, client, server, userspace)]
+    if label in (STAR_BY_HAND, MESH_BY_HAND):
+        _make_by_hand(lab, label)
+    if label == MESH_BY_HAND and userspace:
+        found.append(Network(HOST_BY_OVS, lab, node2, node3, userspace))
     return found
 
 
