@@ -90,7 +90,8 @@ def test_the_confined_daemon_does_all_its_work(underlay: Host, flaxd: Flaxd) -> 
     conflist = underlay.folder / "net.d" / "linen.conflist"
     wait_until(conflist.exists, "the conflist")
     assert conflist.stat().st_mode & 0o777 == 0o600
-    assert (underlay.folder / "state" / "linen-network" / "peers.json").exists()
+    nodes = underlay.folder / "state" / "linen-network" / "peers.json"
+    wait_until(nodes.exists, "the nodes to be kept")
 
     add_pod_network(underlay)
     wait_until(lambda: underlay.links()["br0"].get("master") == "kbr0", "br0 on kbr0")
