@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import matplotlib as mpl
 from matplotlib import pyplot as plt
-from matplotlib.ticker import NullFormatter, ScalarFormatter, StrMethodFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, ScalarFormatter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -94,7 +94,7 @@ def draw_costs(path: Path, found: Mapping[str, Sequence[Cost]], pictured: Sequen
     lines = {line.get_label(): line for axes in fields.flat for line in axes.get_lines()}
     figure.legend(lines.values(), lines, loc="outside upper center", ncols=len(lines))
     figure.supxlabel("nodes")
-    figure.savefig(path, dpi=100)
+    figure.savefig(path, dpi=90)
     plt.close(figure)
 
 
@@ -107,12 +107,17 @@ def _draw_cost(axes: Axes, cost: Cost, title: str, colour: str) -> None:
 
 
 def _scale_by_nodes(axes: Axes, sizes: Sequence[int]) -> None:
+    """Both logarithmic: what grows with the nodes rises by one decade for each of theirs."""
     axes.set_xscale("log")
-    axes.set_xlim(sizes[0] / 1.3, sizes[-1] * 1.3)
-    axes.set_ylim(bottom=0)
-    axes.set_xticks([10**power for power in range(1, 5)])
-    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_yscale("log")
+    axes.set_xlim(sizes[0] / 1.5, sizes[-1] * 1.5)
+    axes.margins(y=0.15)
+    axes.xaxis.set_major_locator(LogLocator())
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+        axis.set_minor_formatter(NullFormatter())
+    axes.minorticks_off()
     axes.grid(visible=True, alpha=0.3)
 
 
