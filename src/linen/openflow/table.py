@@ -25,13 +25,13 @@ class Changes(NamedTuple):
 class Table:
     """The rules that there are, key to content, and how many of them are not ours.
 
-    `touched`: the keys of all that have changed since somebody emptied it.
+    `touched`: the keys of all that have changed since somebody emptied it, in their order.
     """
 
     def __init__(self) -> None:
         self.rules: dict[bytes, bytes] = {}
         self.foreign = 0
-        self.touched: set[bytes] = set()
+        self.touched: dict[bytes, None] = {}
 
     def take(self, events: Iterable[wire.Event]) -> bool:
         """Take in what a flow monitor tells; whether a rule is another now."""
@@ -58,7 +58,7 @@ class Table:
         else:
             self.rules[key] = content
             self.foreign += not wire.is_ours(content)
-        self.touched.add(key)
+        self.touched[key] = None
         return True
 
 
@@ -72,19 +72,20 @@ class Comparison:
     def __init__(self) -> None:
         self.wanted: dict[bytes, bytes] = {}
         self._table = Table()
-        self._suspects: set[bytes] = set()  # what is wanted and what there is agree in all others
+        # What is wanted and what there is agree in all other keys.
+        self._suspects: dict[bytes, None] = {}
 
     def want(self, entries: Iterable[wire.Entry]) -> None:
         """Want these rules, too."""
         for key, content in entries:
             self.wanted[key] = content
-            self._suspects.add(key)
+            self._suspects[key] = None
 
     def drop(self, keys: Iterable[bytes]) -> None:
         """Want the rules with these keys no more."""
         for key in keys:
             del self.wanted[key]
-            self._suspects.add(key)
+            self._suspects[key] = None
 
     def difference(self, table: Table) -> Changes:
         """The changes that lead from the rules there are to those that are wanted.
@@ -94,16 +95,16 @@ class Comparison:
         """
         if table is not self._table:
             self._table = table
-            self._suspects.update(self.wanted, table.rules)
+            self._suspects |= dict.fromkeys(self.wanted) | dict.fromkeys(table.rules)
         self._suspects |= table.touched
         table.touched.clear()
-        changes = Changes([], [])
-        for key in self._suspects:
-            wanted, seen = self.wanted.get(key), table.rules.get(key)
-            if wanted is None:
-                if seen is not None and wire.is_ours(seen):
-                    changes.delete.append(key)
-            elif wanted != seen:
-                changes.add.append(wire.Entry(key, wanted))
-        self._suspects = {*changes.delete, *(key for key, _ in changes.add)}
-        return changes
+        wanted, seen = self.wanted, table.rules
+        add = [
+            wire.Entry(key, wanted[key])
+            for key in self._suspects
+            if key in wanted and seen.get(key) != wanted[key]
+        ]
+        left_over = [key for key in self._suspects if key in seen and key not in wanted]
+        delete = [key for key in left_over if wire.is_ours(seen[key])]
+        self._suspects = dict.fromkeys([*delete, *[entry.key for entry in add]])
+        return Changes(add, delete)
