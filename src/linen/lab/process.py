@@ -8,6 +8,7 @@ been found to be the recorded one.
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import signal
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 # proc_pid_stat(5): field 22 of the line, the 20th after the command's closing parenthesis.
 _START_TIME = 19
+# What pidfd_open(2) says of an id that a thread has, not a process: the second was seen on 6.18.
+_IDS_OF_THREADS = {errno.EINVAL, errno.ENOENT}
 
 
 class Process(NamedTuple):
@@ -42,13 +45,21 @@ class Process(NamedTuple):
     @contextmanager
     def opened(self) -> Iterator[int]:
         """Yield a pidfd that is certainly this process; ProcessLookupError if it is gone."""
-        pidfd = os.pidfd_open(self.pid)
+        pidfd = self._open()
         try:
             if Process.of(self.pid) != self or _has_ended(pidfd, 0):
                 raise ProcessLookupError(self.pid)
             yield pidfd
         finally:
             os.close(pidfd)
+
+    def _open(self) -> int:
+        try:
+            return os.pidfd_open(self.pid)
+        except OSError as error:
+            if error.errno in _IDS_OF_THREADS:
+                raise ProcessLookupError(self.pid) from error
+            raise
 
     def is_alive(self) -> bool:
         """Tell whether the process still runs (a zombie does not)."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,6 +44,23 @@ def test_a_reused_id_is_left_alone(sleeper: subprocess.Popen[bytes]) -> None:
 
     assert not earlier.is_alive()
     assert Process.of(sleeper.pid).is_alive()
+
+
+def test_an_id_that_a_thread_has_now() -> None:
+    """An id that was reused for a thread of another process is nobody's process."""
+    done = threading.Event()
+    thread = threading.Thread(target=done.wait)
+    thread.start()
+    try:
+        assert thread.native_id is not None
+        earlier = Process(thread.native_id, 1)
+
+        earlier.kill()
+
+        assert not earlier.is_alive()
+    finally:
+        done.set()
+        thread.join()
 
 
 def test_killing_what_has_ended(sleeper: subprocess.Popen[bytes]) -> None:
