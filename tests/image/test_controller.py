@@ -94,7 +94,8 @@ def test_an_address_that_moves_is_followed(bridge: Host) -> None:
         "link set eth0 up",
     ):
         bridge.run("ip", "-n", "pod3", *line.split())
-    assert ping(bridge, "pod3", "10.244.1.1")
+    # A packet may be lost: the bridge sends by its cache until it has looked at its rules again.
+    wait_until(lambda: ping(bridge, "pod3", "10.244.1.1"), "an answer to pod3")
     assert ping(bridge, "pod1", "10.244.1.2")
 
 

@@ -49,9 +49,10 @@ def published(node: KubernetesNode, key: str) -> str | None:
 
 
 def notes(node: KubernetesNode) -> list[str]:
-    """What the Events of a Node say."""
+    """What the Events of a Node say, and not those of an earlier Node of its name."""
+    uid = node.plane.node(node.name)["metadata"]["uid"]
     found = node.plane.request("GET", "/apis/events.k8s.io/v1/namespaces/default/events")
-    return [item["note"] for item in found["items"] if item["regarding"]["name"] == node.name]
+    return [item["note"] for item in found["items"] if item["regarding"].get("uid") == uid]
 
 
 def wait_for_event(node: KubernetesNode, text: str) -> None:
