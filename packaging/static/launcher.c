@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 enum { STACK_BYTES = 8 << 20 };
+enum { URGENT = -10 }; /* what Open vSwitch's own ovs-ctl(8) gives to its daemons */
 
 /* A file descriptor 0-2 that the caller closed would be taken by the first socket
  * we open, and the result be written into it. O_PATH keeps the number occupied
@@ -65,12 +66,21 @@ static void make_image_and_exit(void)
     _exit(make_image());
 }
 
+/* A pod waits for these few milliseconds of computing, mostly while others start and the node is
+ * busy. Who may not (CAP_SYS_NICE) is as slow as anybody, which is no error. */
+static void hurry(void)
+{
+    if (getpriority(PRIO_PROCESS, 0) > URGENT)
+        setpriority(PRIO_PROCESS, 0, URGENT);
+}
+
 int main(void)
 {
     if (image_state == IMAGE_ABSENT)
         run_on_own_stack(make_image_and_exit);
     occupy_standard_descriptors();
     signal(SIGPIPE, SIG_IGN); /* a peer that hangs up is an error to report */
+    hurry();
     if (has_small_stack())
         run_on_own_stack(run_plugin_and_exit);
     return run_plugin();

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from support.frozen import CONF, call, cni_environment, error_of
+from support.host import wait_until
 
 NESTED = b"[" * 1_000_000
 
@@ -26,6 +27,24 @@ def test_deep_nesting(binary: Path, limits: str) -> None:
     """Nested JSON is an error even where the stack is small and can't be enlarged."""
     done = call(run_by_shell(f'{limits}; exec "$0"', binary), "ADD", NESTED)
     assert error_of(done)["code"] == 6
+
+
+def test_priority(binary: Path) -> None:
+    """It goes before what has no priority: a pod waits for it while its node is busy."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        [binary], stdin=pipe, stdout=pipe, env=cni_environment("VERSION")
+    ) as process:
+        wait_until(lambda: os.getpriority(os.PRIO_PROCESS, process.pid) == -10, "its priority")
+        out, _ = process.communicate(b'{"cniVersion": "1.0.0"}', timeout=10)
+    assert json.loads(out)["supportedVersions"]
+
+
+def test_no_right_to_a_priority(binary: Path) -> None:
+    """Without CAP_SYS_NICE it does its work all the same."""
+    without = ("setpriv", "--bounding-set=-sys_nice", "--inh-caps=-sys_nice")
+    done = call([*without, binary], "VERSION", b'{"cniVersion": "1.0.0"}')
+    assert json.loads(done.stdout)["supportedVersions"]
 
 
 def test_standard_input_closed(binary: Path) -> None:

@@ -1,15 +1,16 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 #
-# Starts Open vSwitch on a node, where it does not run. Its database is on the node's disk.
+# Starts Open vSwitch on a node, where it does not run, with the priority that its service gives it.
+# Its database is on the node's disk.
 
 set -eu
 cd /run/openvswitch
 
 database=/etc/openvswitch/conf.db
 [ -e "$database" ] || ovsdb-tool create "$database" /usr/share/openvswitch/vswitch.ovsschema
-[ -S db.sock ] || ovsdb-server "$database" --remote=punix:db.sock --detach --pidfile \
+[ -S db.sock ] || nice -n -10 ovsdb-server "$database" --remote=punix:db.sock --detach --pidfile \
   --log-file -vconsole:off
 ovs-vsctl --no-wait init
 # The same on every machine: no kernel datapath, even where the module is there.
-ovs-vswitchd unix:db.sock --disable-system --detach --pidfile --log-file -vconsole:off
+nice -n -10 ovs-vswitchd unix:db.sock --disable-system --detach --pidfile --log-file -vconsole:off
