@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from linen.cni import options
 from linen.host import findings
+from linen.host.pod_ranges import parse_ranges
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from linen.core.model import OverlayOptions
     from linen.host.findings import Finding
+    from linen.host.pod_ranges import PodRange
 
     Json = Any
 
@@ -113,6 +115,11 @@ class Network:
     def has_gateway(self) -> bool:
         """Whether the node itself has an address in it, and routes for its pods."""
         return bool(self.bridge_entry.get("isGateway") or self.bridge_entry.get("isDefaultGateway"))
+
+    @property
+    def pod_ranges(self) -> list[PodRange]:
+        """What its pods' addresses are from, without what `host-local` would refuse."""
+        return parse_ranges(self.bridge_entry, "")[0]
 
     @property
     def mtu(self) -> int | None:

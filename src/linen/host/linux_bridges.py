@@ -12,8 +12,6 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from linen.host.pod_ranges import parse_ranges
-
 if TYPE_CHECKING:
     from collections.abc import Collection
 
@@ -36,8 +34,7 @@ class Outcome:
 
 def gateways(network: Network) -> set[str]:
     """The addresses that the bridge plugin gives to a network's Linux bridge."""
-    ranges, _ = parse_ranges(network.bridge_entry, "bridge")
-    return {str(pods.gateway or pods.default_gateway) for pods in ranges}
+    return {str(pods.gateway or pods.default_gateway) for pods in network.pod_ranges}
 
 
 def remove_idle(name: str, own: Collection[str], leaving: Collection[str]) -> Outcome | None:

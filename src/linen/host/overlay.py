@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from linen.core import desired, model, naming, observed, plan, planner
-from linen.host.pod_ranges import parse_ranges
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,7 +40,7 @@ def look_at(network: Network, connection: Connection, netlink: Netlink, mtu: int
         maker=naming.MAKER_PLUGIN,
         mtu=mtu,
         own_addresses=netlink.own_addresses(options.vteps),
-        segment=[str(pods.subnet) for pods in parse_ranges(network.bridge_entry, "")[0]],
+        segment=[str(pods.subnet) for pods in network.pod_ranges],
     )
     missing = planner.missing_tunnels(spec, seen)
     return Look(spec, seen, connection.converse(planner.find_steps(spec, seen, missing)))

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from linen.host.findings import Check, note, warning
 from linen.host.node import read_setting
-from linen.host.pod_ranges import parse_ranges
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,7 +57,7 @@ def _sees_bridged_packets(setting: str) -> bool:
 def _subnets(node: Node, version: int) -> Iterator[tuple[Network, list[str]]]:
     """The networks that have pods of an IP version, each with its subnets, as far as is known."""
     for network in node.networks:
-        ranges, _ = parse_ranges(network.bridge_entry, "")
+        ranges = network.pod_ranges
         subnets = [str(pods.subnet) for pods in ranges if pods.subnet.version == version]
         if subnets or (version == 4 and not ranges):
             yield network, subnets

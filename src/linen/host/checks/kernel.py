@@ -10,7 +10,6 @@ from linen.host.conflists import BRIDGE
 from linen.host.findings import Check, error, note, warning
 from linen.host.inventory import USERSPACE, Inventory
 from linen.host.node import read_setting
-from linen.host.pod_ranges import parse_ranges
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -117,8 +116,8 @@ def underlay_mtu(node: Node) -> Iterator[Finding]:
 
 
 def _smaller_packets(network: Network, room: int, overhead: int) -> str:
-    ranges, _ = parse_ranges(network.bridge_entry, "")
-    if room < addresses.IPV6_MTU and any(pods.subnet.version == 6 for pods in ranges):
+    has_ipv6 = any(pods.subnet.version == 6 for pods in network.pod_ranges)
+    if room < addresses.IPV6_MTU and has_ipv6:
         needed = addresses.IPV6_MTU + overhead
         return f"give the underlay an MTU of {needed}: IPv6 needs {addresses.IPV6_MTU} for pods"
     return (

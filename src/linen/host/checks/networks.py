@@ -16,7 +16,6 @@ from linen.core.neighbours import identity
 from linen.host.conflists import Network
 from linen.host.findings import Check, error, warning
 from linen.host.node import read_setting
-from linen.host.pod_ranges import parse_ranges
 from linen.netlink.nftables import TABLE_PREFIX
 
 if TYPE_CHECKING:
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
 
     from linen.host.findings import Finding
     from linen.host.node import Node
-    from linen.host.pod_ranges import PodRange
 
 Networks = Sequence[Network]
 
@@ -144,7 +142,7 @@ def _port(network: Network) -> int:
 
 
 def _of_which_pods(first: Network, second: Network) -> str:
-    one, other = ({str(pods.subnet) for pods in _ranges(each)} for each in (first, second))
+    one, other = ({str(pods.subnet) for pods in each.pod_ranges} for each in (first, second))
     return ", with other pod addresses" if one and other and one != other else ""
 
 
@@ -169,16 +167,12 @@ def vni_missing(networks: Networks) -> Iterator[Finding]:
             )
 
 
-def _ranges(network: Network) -> list[PodRange]:
-    return parse_ranges(network.bridge_entry, "")[0]
-
-
 def overlapping_ranges(networks: Networks) -> Iterator[Finding]:
     """No two networks in which the node is a gateway give the same address."""
     for first, second in _pairs(networks):
         if not (first.has_gateway and second.has_gateway):
             continue
-        pairs = product(_ranges(first), _ranges(second))
+        pairs = product(first.pod_ranges, second.pod_ranges)
         for one, other in (pair for pair in pairs if pair[0].overlaps(pair[1])):
             yield warning(
                 second.where,
