@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Forged VXLAN in topology flow: what no known node of the network has sent reaches no pod.
+"""Forged VXLAN: what no known node of the network has sent reaches no pod.
 
 Each test ends with a frame that may pass, which shows that the way is open and that all that was
 sent before has been dealt with.
@@ -8,7 +8,7 @@ sent before has been dealt with.
 from __future__ import annotations
 
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
@@ -19,72 +19,113 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from linen.lab.description import PodFamily
+
 VNI = 7
-NODE1, NODE2, NODE3 = "10.245.2.2", "10.245.2.3", "10.245.2.4"
-STRANGER = "10.245.2.77"
 
 
-@pytest.fixture(scope="module")
-def overlay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Overlay]:
-    """Three nodes in topology flow."""
+class Addresses(NamedTuple):
+    """Of three nodes, of nobody, and of what is behind node2."""
+
+    node1: str
+    node2: str
+    node3: str
+    stranger: str
+    gateway2: str
+    pod_b: str
+
+
+ADDRESSES: dict[PodFamily, Addresses] = {
+    "ipv4": Addresses(
+        "10.245.2.2", "10.245.2.3", "10.245.2.4", "10.245.2.77", "10.244.2.1", "10.244.2.2"
+    ),
+    "ipv6": Addresses(
+        "fd00:10:245::2",
+        "fd00:10:245::3",
+        "fd00:10:245::4",
+        "fd00:10:245::77",
+        "fd00:10:244:2::1",
+        "fd00:10:244:2::2",
+    ),
+}
+
+
+class Scene:
+    """Three nodes, for pods as for tunnels with addresses of one IP version alone."""
+
+    def __init__(self, overlay: Overlay, addresses: Addresses) -> None:
+        self.lab = overlay.lab
+        self.addresses = addresses
+
+    def send(self, source: str, vni: int, payload: bytes) -> None:
+        """Send a frame in VXLAN to node2, from node1's place in the underlay."""
+        node1 = self.lab.node("node1")
+        send_from(node1, source, self.addresses.node2, vxlan(vni, frame(payload)))
+
+    def send_last(self, payload: bytes) -> None:
+        """Send a frame that may pass."""
+        self.send(self.addresses.node1, VNI, payload)
+
+
+@pytest.fixture(scope="module", params=["flow-ipv4", "flow-ipv6", "mesh-ipv6"])
+def scene(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Scene]:
+    """The nodes in a topology, with addresses of an IP version."""
+    topology, _, family = request.param.partition("-")
     folder: Path = tmp_path_factory.mktemp("isolation")
-    with running_overlay(folder, "--topology=flow", f"--vni={VNI}") as running:
-        yield running
+    options = (f"--topology={topology}", f"--vni={VNI}")
+    with running_overlay(folder, *options, pod_family=family, vtep_family=family) as running:
+        yield Scene(running, ADDRESSES[family])
 
 
 @pytest.fixture
-def pod_b(overlay: Overlay) -> Iterator[Listener]:
+def pod_b(scene: Scene) -> Iterator[Listener]:
     """What arrives at node2's pod."""
-    listener = Listener(overlay.lab.pod("b"))
-    yield listener
-    listener.close()
+    with Listener(scene.lab.pod("b")) as listener:
+        yield listener
 
 
-def send(overlay: Overlay, source: str, vni: int, payload: bytes) -> None:
-    """Send a frame in VXLAN to node2, from node1's place in the underlay."""
-    node1 = overlay.lab.node("node1")
-    send_from(node1, source, NODE2, vxlan(vni, frame(payload)))
-
-
-def test_a_stranger_is_not_heard(overlay: Overlay, pod_b: Listener) -> None:
+def test_a_stranger_is_not_heard(scene: Scene, pod_b: Listener) -> None:
     """VXLAN from an address that is no node's reaches no pod, though its VNI is right."""
-    send(overlay, STRANGER, VNI, b"forged")
+    scene.send(scene.addresses.stranger, VNI, b"forged")
 
-    assert pod_b.until_end(lambda end: send(overlay, NODE1, VNI, end)) == []
+    assert pod_b.until_end(scene.send_last) == []
 
 
 @pytest.mark.parametrize("vni", [0, VNI - 1, VNI + 1, 0xFFFFFF])
-def test_another_network_is_not_heard(overlay: Overlay, pod_b: Listener, vni: int) -> None:
+def test_another_network_is_not_heard(scene: Scene, pod_b: Listener, vni: int) -> None:
     """VXLAN of another network reaches no pod, though a known node sent it."""
-    send(overlay, NODE1, vni, b"forged")
+    scene.send(scene.addresses.node1, vni, b"forged")
 
-    assert pod_b.until_end(lambda end: send(overlay, NODE1, VNI, end)) == []
+    assert pod_b.until_end(scene.send_last) == []
 
 
-@pytest.mark.parametrize("target", [NODE2, "10.244.2.1"])
-def test_a_pod_cannot_send_vxlan_as_a_node(overlay: Overlay, pod_b: Listener, target: str) -> None:
+@pytest.mark.parametrize("target", ["node2", "gateway2"])
+def test_a_pod_cannot_send_vxlan_as_a_node(scene: Scene, pod_b: Listener, target: str) -> None:
     """VXLAN out of a pod that says that another node has sent it is delivered no more than that."""
-    node1 = overlay.lab.node("node1")
+    node1, address = scene.lab.node("node1"), getattr(scene.addresses, target)
     for _ in range(3):  # the first may be lost while addresses are asked for
-        send_from(node1, NODE3, target, vxlan(VNI, frame(b"forged")), pod="a")
+        send_from(node1, scene.addresses.node3, address, vxlan(VNI, frame(b"forged")), pod="a")
 
-    assert pod_b.until_end(lambda end: send(overlay, NODE1, VNI, end)) == []
+    assert pod_b.until_end(scene.send_last) == []
 
 
 @pytest.mark.parametrize(
     "target",
     [
-        pytest.param(NODE2, id="a node's address"),
-        pytest.param("10.244.2.1", id="a node's gateway"),
-        pytest.param("10.244.2.2", id="a pod"),
-        pytest.param(NODE1, id="its own node"),
+        pytest.param("node2", id="a node's address"),
+        pytest.param("gateway2", id="a node's gateway"),
+        pytest.param("pod_b", id="a pod"),
+        pytest.param("node1", id="its own node"),
     ],
 )
-def test_a_pod_cannot_send_vxlan(overlay: Overlay, pod_b: Listener, target: str) -> None:
+def test_a_pod_cannot_send_vxlan(scene: Scene, pod_b: Listener, target: str) -> None:
     """VXLAN out of a pod is delivered by no node, wherever it is sent to."""
-    pod = overlay.lab.node("node1").open_pod_socket("a", socket.AF_INET, socket.SOCK_DGRAM)
-    with pod:
+    address = getattr(scene.addresses, target)
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with scene.lab.node("node1").open_pod_socket("a", family, socket.SOCK_DGRAM) as pod:
         for _ in range(3):  # the first may be lost while addresses are asked for
-            pod.sendto(vxlan(VNI, frame(b"forged")), (target, PORT))
+            pod.sendto(vxlan(VNI, frame(b"forged")), (address, PORT))
 
-    assert pod_b.until_end(lambda end: send(overlay, NODE1, VNI, end)) == []
+    assert pod_b.until_end(scene.send_last) == []

@@ -19,7 +19,7 @@ from linen.lab.description import describe
 from support.daemons import FLAXD
 from support.host import wait_until
 from support.labs import fresh_name
-from support.overlays import page
+from support.overlays import is_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -164,12 +164,8 @@ def start_flaxd(node: Node, network: Network, peers: Path) -> None:
     quiet = subprocess.DEVNULL
     command = network.daemon(node, peers)
     node.popen(command, stdin=quiet, stdout=quiet, stderr=quiet)
-    wait_until(lambda: _is_whole(node, network), f"{network.name} on {node.name}", 30)
-
-
-def _is_whole(node: Node, network: Network) -> bool:
-    answer = page(node, "/readyz", network.listen)
-    return answer is not None and answer[0] == 200 and (node.root / network.conflist[1:]).exists()
+    place = network.conflist, network.listen
+    wait_until(lambda: is_whole(node, *place), f"{network.name} on {node.name}", 30)
 
 
 def _cluster(lab: Lab, network: Network) -> dict[str, object]:

@@ -153,10 +153,10 @@ def state(node: Node) -> dict[str, Any]:
     return found
 
 
-def is_whole(node: Node) -> bool:
-    """Whether the daemon has nothing left to do or to wait for, and its conflist is there."""
-    answer = page(node, "/readyz")
-    return answer is not None and answer[0] == 200 and (node.root / CONFLIST[1:]).exists()
+def is_whole(node: Node, conflist: str = CONFLIST, listen: tuple[str, int] = LISTEN) -> bool:
+    """Whether a daemon has nothing left to do or to wait for, and its conflist is there."""
+    answer = page(node, "/readyz", listen)
+    return answer is not None and answer[0] == 200 and (node.root / conflist[1:]).exists()
 
 
 def wait_for_gateways(node: Node, wanted: list[str]) -> None:
