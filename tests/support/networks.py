@@ -20,17 +20,16 @@ from support.daemons import FLAXD
 from support.host import wait_until
 from support.labs import fresh_name
 from support.overlays import is_whole
+from support.vxlan import DEADLINE, PAUSE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from linen.lab.node import Node
     from linen.lab.pods import Pod
 
-ETH_P_ALL = 3  # linux/if_ether.h
 UDP_PORT = 7007
-DEADLINE, PAUSE = 20.0, 0.5  # seconds to wait for a packet, and until it is sent again
 
 _numbers = itertools.count(1)
 
@@ -227,40 +226,6 @@ class Servers:
             if heard == question:  # not a late one
                 server.sendto(self._sockets[server].encode(), sender)
                 yield self._sockets[server]
-
-
-class Tap:
-    """All frames that come to a pod."""
-
-    def __init__(self, pod: Pod) -> None:
-        self._raw = pod.node.open_pod_socket(
-            pod.name, socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL)
-        )
-        self._raw.bind(("eth0", ETH_P_ALL))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._raw.close()
-
-    def until(self, wanted: bytes, send: Callable[[], object]) -> bytes:
-        """All that has come by the time that a frame with `wanted` in it has; `send` sends that.
-
-        A busy machine loses a frame now and then, so it is sent until it comes.
-        """
-        found = b""
-        deadline = time.monotonic() + DEADLINE
-        self._raw.settimeout(PAUSE)
-        while time.monotonic() < deadline:
-            send()
-            try:
-                while wanted not in (data := self._raw.recv(2048)):
-                    found += data
-            except TimeoutError:
-                continue
-            return found
-        raise AssertionError(f"not even {wanted!r} has come")
 
 
 def send_datagram(pod: Pod, address: str, payload: bytes) -> None:

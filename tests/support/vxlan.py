@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from linen.lab.pods import Pod
 
 PORT = 4789
+ETH_P_ALL = 3  # linux/if_ether.h
 # A type for local experiments (IEEE 802), which nothing else on the wire has.
 ETHERTYPE = 0x88B5
 EVERYBODY = b"\xff" * 6
@@ -72,14 +73,14 @@ def _render_datagram(addresses: bytes, payload: bytes) -> bytes:
     return head + struct.pack("!H", total ^ 0xFFFF or 0xFFFF) + payload
 
 
-class Listener:
-    """A pod's place in the Ethernet segment, for frames of our type."""
+class Tap:
+    """Frames that come to a pod: all of them, or those of one type. A context manager."""
 
-    def __init__(self, pod: Pod) -> None:
+    def __init__(self, pod: Pod, ethertype: int = ETH_P_ALL) -> None:
         self._raw = pod.node.open_pod_socket(
-            pod.name, socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETHERTYPE)
+            pod.name, socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ethertype)
         )
-        self._raw.bind(("eth0", ETHERTYPE))
+        self._raw.bind(("eth0", ethertype))
 
     def __enter__(self) -> Self:
         return self
@@ -87,29 +88,41 @@ class Listener:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def until(self, wanted: bytes, send: Callable[[], object]) -> list[bytes]:
+        """All that has come by the time that a frame with `wanted` in it has; `send` sends that.
+
+        A busy machine loses a frame now and then, so it is sent until it comes.
+        """
+        found: list[bytes] = []
+        deadline = time.monotonic() + DEADLINE
+        self._raw.settimeout(PAUSE)
+        while time.monotonic() < deadline:
+            send()
+            try:
+                while wanted not in (data := self._raw.recv(2048)):
+                    found.append(data)
+            except TimeoutError:
+                continue
+            return found
+        raise AssertionError(f"not even {wanted!r} has come")
+
+    def close(self) -> None:
+        """Listen no longer."""
+        self._raw.close()
+
+
+class Listener(Tap):
+    """A pod's place in the Ethernet segment, for frames of our type."""
+
+    def __init__(self, pod: Pod) -> None:
+        super().__init__(pod, ETHERTYPE)
+
     def send(self, data: bytes) -> None:
         """Send a frame from the pod."""
         self._raw.send(data)
 
     def until_end(self, send: Callable[[bytes], object]) -> list[bytes]:
-        """What has come by the time that a last frame does, which `send` is called to send.
-
-        A busy machine loses a frame now and then, so it is sent until it comes.
-        """
-        end = b"end %d" % next(_numbers)
-        found: list[bytes] = []
-        deadline = time.monotonic() + DEADLINE
-        self._raw.settimeout(PAUSE)
-        while time.monotonic() < deadline:
-            send(end)
-            try:
-                while (payload := self._raw.recv(2048)[14:].rstrip(b"\0")) != end:
-                    found.append(payload)
-            except TimeoutError:
-                continue
-            return [payload for payload in found if not payload.startswith(b"end")]
-        raise AssertionError("not even the last frame has come")
-
-    def close(self) -> None:
-        """Listen no longer."""
-        self._raw.close()
+        """What has come by the time that a last frame does, which `send` is called to send."""
+        end = b"end %d." % next(_numbers)
+        payloads = [data[14:].rstrip(b"\0") for data in self.until(end, lambda: send(end))]
+        return [payload for payload in payloads if not payload.startswith(b"end")]
