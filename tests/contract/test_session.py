@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import subprocess
 from typing import TYPE_CHECKING, Any
@@ -185,6 +186,28 @@ def test_refused_transaction(ovsdb: str) -> None:
                 await watching.transact(insert_bridge("br0"))
             assert caught.value.kind in transaction.RACE_LOST
             assert watching.connected
+
+    asyncio.run(scenario())
+
+
+def test_one_of_two_writes(ovsdb: str) -> None:
+    """Of two that ask for one lock only one can write, and the other as soon as that has ended."""
+
+    async def scenario() -> None:
+        async with contextlib.AsyncExitStack() as stack:
+            first, _ = await stack.enter_async_context(connected(ovsdb, lock="linen_blue"))
+            async with connected(ovsdb, lock="linen_blue") as (second, notice):
+                assert first.may_write
+                assert not second.may_write
+                with pytest.raises(TransactionError) as caught:
+                    await second.transact(insert_bridge("br1"))
+                assert caught.value.kind in transaction.RACE_LOST
+                assert len(await first.transact(insert_bridge("br0"))) == len(insert_bridge("br0"))
+
+                await stack.aclose()
+                await notice.until(lambda: second.may_write, "the lock")
+                await second.transact(insert_bridge("br1"))
+                assert bridges(second) == {"br0", "br1"}
 
     asyncio.run(scenario())
 

@@ -201,19 +201,23 @@ def test_hostile_annotations(node1: KubernetesNode, vtep: str) -> None:
 
 
 def test_two_daemons_for_one_node(node1: KubernetesNode) -> None:
-    """Two daemons of one node want the same, so neither undoes what the other has done."""
-    with node1.flaxd(), node1.flaxd(state_dir=node1.host.folder / "other"):
-        announce(node1.plane, "node2")
-        node1.wait_for_peers("node2")
-        node1.plane.delete_node("node2")
-        node1.wait_for_peers()
+    """Of two daemons of one node one makes all changes, and the other as soon as that has ended."""
+    with node1.flaxd() as first:
+        first.wait_for("the overlay works")
+        with node1.flaxd(state_dir=node1.host.folder / "other") as second:
+            second.wait_for("another flaxd of network")
+            announce(node1.plane, "node2")
+            node1.wait_for_peers("node2")
+            node1.plane.delete_node("node2")
+            node1.wait_for_peers()
 
-        announce(node1.plane, "node3")
-        node1.wait_for_peers("node3")
-        before = port_of(node1, "vxif10_245_0_3")
-        announce(node1.plane, "node4")
-        node1.wait_for_peers("node3", "node4")
-        assert before == port_of(node1, "vxif10_245_0_3")
+            announce(node1.plane, "node3")
+            node1.wait_for_peers("node3")
+            before = port_of(node1, "vxif10_245_0_3")
+            first.stop()
+            announce(node1.plane, "node4")
+            node1.wait_for_peers("node3", "node4")
+            assert before == port_of(node1, "vxif10_245_0_3")
 
 
 def port_of(node: KubernetesNode, name: str) -> list[str]:

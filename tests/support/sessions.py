@@ -21,21 +21,29 @@ BRIDGES = {"Bridge": {"name", "external_ids"}, "Open_vSwitch": {"bridges", "next
 
 @contextlib.asynccontextmanager
 async def session(
-    path: str | Path, columns: Mapping[str, set[str]] = BRIDGES, *, silence: float = 5
+    path: str | Path,
+    columns: Mapping[str, set[str]] = BRIDGES,
+    *,
+    lock: str = "",
+    silence: float = 5,
 ) -> AsyncIterator[tuple[Session, Notice]]:
     """A running session, not connected yet."""
     notice = Notice()
-    watching = Session(str(path), columns, notice, silence=silence)
+    watching = Session(str(path), columns, notice, lock=lock, silence=silence)
     async with running(watching.run()):
         yield watching, notice
 
 
 @contextlib.asynccontextmanager
 async def connected(
-    path: str | Path, columns: Mapping[str, set[str]] = BRIDGES, *, silence: float = 5
+    path: str | Path,
+    columns: Mapping[str, set[str]] = BRIDGES,
+    *,
+    lock: str = "",
+    silence: float = 5,
 ) -> AsyncIterator[tuple[Session, Notice]]:
     """A running session that has the rows."""
-    async with session(path, columns, silence=silence) as (watching, notice):
+    async with session(path, columns, lock=lock, silence=silence) as (watching, notice):
         await notice.until(lambda: watching.connected, "a connection")
         yield watching, notice
 

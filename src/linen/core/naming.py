@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Names of tunnel ports, and the marks by which we know our own rows.
+"""Names of tunnel ports and of locks, and the marks by which we know our own rows.
 
 A name has at most 15 bytes: OpenFlow cuts longer ones off, so that 192.168.100.101 and .102 would
 look alike (ovs-vswitchd.conf.db(5), "Interface.name"). Port names are unique in all of OVSDB, not
@@ -37,6 +37,15 @@ def first_name(vtep: str) -> str:
 def second_name(vtep: str, network: str, key: str) -> str:
     """The name for a tunnel to `vtep` where the first is taken."""
     return PREFIX + _short_hash(f"{network}/{key}/{vtep}")
+
+
+def writers_lock(network: str) -> str:
+    """The lock of OVSDB that the one daemon has that may change this network's rows on a host.
+
+    Such a name has letters, digits and underscores only (RFC 7047, section 3.1, "<id>").
+    """
+    plain = (c if c.isascii() and c.isalnum() else f"_{ord(c):x}_" for c in network)
+    return "linen_" + "".join(plain)
 
 
 def _short_hash(text: str) -> str:

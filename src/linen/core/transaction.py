@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from linen.light.json import Json
 
-# What OVSDB answers when another client was quicker (RFC 7047, sections 3.1 and 5.2.6).
-RACE_LOST = ("constraint violation", "timed out")
+# What OVSDB answers when another client was quicker (RFC 7047, sections 3.1, 5.2.6 and 5.2.10).
+RACE_LOST = ("constraint violation", "timed out", "not owner")
 
 
 def operations(

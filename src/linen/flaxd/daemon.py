@@ -16,7 +16,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from linen.core import cluster, errors, model, transaction
+from linen.core import cluster, errors, model, naming, transaction
 from linen.flaxd import cache, metrics, publisher, reconcile
 from linen.flaxd.guard import Guard, other_networks
 from linen.flaxd.rules import Rules
@@ -55,7 +55,12 @@ class Daemon:
         self.settings = settings
         self.roster = cluster.Roster(cache.load(settings))
         self.decision = reconcile.Decision()
-        self.session = Session(settings.overlay.ovsdb, publisher.monitored(settings), self._changed)
+        self.session = Session(
+            settings.overlay.ovsdb,
+            publisher.monitored(settings),
+            self._changed,
+            lock=naming.writers_lock(settings.network),
+        )
         self.links = Monitor(self._links_changed)
         self.source = make_source(self.links)
         is_flow = settings.overlay.topology == model.TOPOLOGY_FLOW
@@ -160,6 +165,8 @@ class Daemon:
         )
         if decision.attachment is not None:
             self._attach(decision.attachment)
+        if not self.session.may_write:
+            return self._look_on(decision)
         if decision.steps:
             await self._carry_out(decision)  # the replica's news bring us back here
             return metrics.CHANGED
@@ -177,8 +184,19 @@ class Daemon:
             waiting = waiting or self.rules.waiting()
             faults += self.rules.faults()
         waiting = waiting or self._publisher.publish(self.view, self.links)
-        self._tell(waiting, faults)
+        self._tell(waiting, faults + self._publisher.rivals)
         return metrics.WAITING if waiting else metrics.UNCHANGED
+
+    def _look_on(self, decision: reconcile.Decision) -> str:
+        """Leave all changes to the daemon that has OVSDB's lock; the outcome, as for metrics.
+
+        Two daemons hear of nodes at different times, so what one has just added looks to the other
+        like a leftover.
+        """
+        network = self.settings.network
+        other = f"another flaxd of network {network} runs on this node; this one waits for its end"
+        self._tell(decision.waiting, (*decision.faults, other))
+        return metrics.WAITING if decision.waiting else metrics.UNCHANGED
 
     async def _write_rules(self, rules: Rules) -> bool:
         """Write the rules that are missing, and look again; whether there were any."""

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 START_OVS = (
     "start Open vSwitch (`systemctl start openvswitch-switch`), or set ovs.ovsdb to its socket"
 )
+NOT_ALLOWED = "run this as root, or as a user who may write to that socket"
 
 
 class TransactionError(Exception):
@@ -54,6 +55,8 @@ class Connection:
             self._stream = sock.Stream(path, deadline)
         except TimeoutError:
             raise self._no_answer() from None
+        except PermissionError as error:
+            raise self._unavailable(error.strerror, NOT_ALLOWED) from None
         except OSError as error:
             raise self._unavailable(error.strerror or str(error)) from None
 
@@ -132,5 +135,5 @@ class Connection:
     def _no_answer(self) -> errors.Unavailable:
         return self._unavailable("no answer in time")
 
-    def _unavailable(self, reason: str) -> errors.Unavailable:
-        return errors.Unavailable(f"OVSDB at {self.path} is not available: {reason}", START_OVS)
+    def _unavailable(self, reason: str, remedy: str = START_OVS) -> errors.Unavailable:
+        return errors.Unavailable(f"OVSDB at {self.path} is not available: {reason}", remedy)

@@ -38,6 +38,7 @@ STEADY = 1.0  # seconds after which a connection counts as one that worked
 # connection ended, but only clustered databases keep the history that it takes.
 MONITORS = ("monitor_cond", "monitor")
 UPDATES = ("update", "update2")
+LOCK_NEWS = ("locked", "stolen")
 UNKNOWN_METHOD = "unknown method"
 NO_SERVER = "what answers is no OVSDB server"
 
@@ -49,6 +50,8 @@ class Session:
     `on_change`: called when the replica is complete after a new connection, after each batch of
     updates to it, and when the connection is lost or can't be made for a new reason. It should do
     no more than set an event.
+    `lock`: a lock of the server that is held, or waited for, while there is a connection (RFC 7047,
+    section 4.1.8). Of several programs that ask for the same one writes, until it ends.
     `silence`: seconds without a message before the server is asked for an echo, and as many again
     before it is given up.
     """
@@ -59,6 +62,7 @@ class Session:
         columns: Mapping[str, Collection[str]],
         on_change: Callable[[], None],
         *,
+        lock: str = "",
         silence: float = SILENCE,
     ) -> None:
         self.path = path
@@ -67,6 +71,7 @@ class Session:
         self.losses = 0  # connections that worked and have ended
         self.problem = "not connected yet"  # why there is no connection, or why the last one ended
         self._on_change = on_change
+        self._lock = lock
         self._silence = silence
         self._connection: _Connection | None = None
 
@@ -77,6 +82,14 @@ class Session:
         Otherwise the replica is what it was when the connection was lost.
         """
         return self._connection is not None and self._connection.synchronized
+
+    @property
+    def may_write(self) -> bool:
+        """Whether `transact` can succeed: there is a connection, and it has the lock."""
+        connection = self._connection
+        if connection is None or not connection.synchronized:
+            return False
+        return not self._lock or connection.has_lock
 
     async def run(self) -> NoReturn:
         """Keep the connection up until cancelled."""
@@ -97,14 +110,17 @@ class Session:
     ) -> list[Json]:
         """The results of one transaction, whose effects the replica has by then.
 
-        Raises `TransactionError` where OVSDB refuses it, and `Unavailable` where there is no
-        connection, it is lost, or no answer comes within `seconds`. In the last two cases the
-        transaction may have taken place, or may yet: look at the replica of the next connection.
+        Raises `TransactionError` where OVSDB refuses it, as it does when another has the lock, and
+        `Unavailable` where there is no connection, it is lost, or no answer comes within `seconds`.
+        In the last two cases the transaction may have taken place, or may yet: look at the replica
+        of the next connection.
         """
-        (results,) = await self._ask([("transact", [wire.DATABASE, *operations])], seconds)
+        condition = [{"op": "assert", "lock": self._lock}] if self._lock else []
+        call = ("transact", [wire.DATABASE, *condition, *operations])
+        (results,) = await self._ask([call], seconds)
         if not isinstance(results, list):
             raise self._unavailable(NO_SERVER)
-        return checked(results)
+        return checked(results)[len(condition) :]
 
     async def vswitchd_runs(self, *, seconds: float = PATIENCE) -> bool:
         """Whether an ovs-vswitchd is connected to this OVSDB. Raises `Unavailable`.
@@ -139,7 +155,9 @@ class Session:
             reader, writer = await streams.connect(self.path, self._silence)
         except LostError as lost:
             return False, str(lost)
-        connection = self._connection = _Connection(writer, self.replica, self._announce)
+        connection = self._connection = _Connection(
+            writer, self.replica, self._announce, self._lock
+        )
         reason = "the session was ended"
         try:
             await connection.follow(reader, self._silence)
@@ -182,12 +200,18 @@ class _Connection:
     """
 
     def __init__(
-        self, writer: asyncio.StreamWriter, replica: Replica, on_change: Callable[[], None]
+        self,
+        writer: asyncio.StreamWriter,
+        replica: Replica,
+        on_change: Callable[[], None],
+        lock: str,
     ) -> None:
         self.synchronized = False
+        self.has_lock = False
         self._writer = writer
         self._replica = replica
         self._on_change = on_change
+        self._lock = lock
         self._inbox = wire.Inbox()
         self._sent = 0
         self._steps: dict[int, Callable[[Json], None]] = {}
@@ -234,7 +258,12 @@ class _Connection:
 
     def _learn_schema(self, reply: Json) -> None:
         self._replica.learn(_result(reply))
+        if self._lock:  # before the rows, so that these have all that an earlier owner wrote
+            self._step("lock", [self._lock], self._take_lock)
         self._monitor(*MONITORS)
+
+    def _take_lock(self, reply: Json) -> None:
+        self.has_lock = _result(reply)["locked"]
 
     def _monitor(self, method: str, *others: str) -> None:
         """Ask for the rows and for updates, by the first of these methods that the server knows."""
@@ -276,6 +305,9 @@ class _Connection:
         elif method in UPDATES:
             self._replica.apply(message["params"][1])
             return True
+        elif method in LOCK_NEWS and message["params"] == [self._lock]:
+            self.has_lock = method == "locked"
+            return self.synchronized
         elif method is None:
             return self._take_reply(message)
         return False

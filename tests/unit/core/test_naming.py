@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Names of tunnel ports."""
+"""Names of tunnel ports and locks."""
 
 from __future__ import annotations
 
 import ipaddress
+import re
 
 import pytest
 from hypothesis import assume, given
@@ -66,3 +67,12 @@ def test_networks_have_second_names_of_their_own() -> None:
     green = naming.second_name("10.245.2.3", "green", "8")
 
     assert blue != green
+
+
+@given(st.lists(st.text(max_size=40), min_size=2, max_size=2, unique=True))
+def test_networks_have_locks_of_their_own(networks: list[str]) -> None:
+    """Each network's lock has a name that OVSDB takes, and that is no other network's."""
+    first, second = map(naming.writers_lock, networks)
+
+    assert re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_]*", first)
+    assert first != second
