@@ -62,7 +62,8 @@ def main(config: Path | None, **given: str | None) -> None:
     try:
         asyncio.run(_run_until_stopped(chosen))
     except LinenError as error:
-        print(f"flaxd: {error}", file=sys.stderr)  # noqa: T201
+        said = "; ".join(filter(None, (error.message, error.details)))
+        print(f"flaxd: {said}", file=sys.stderr)  # noqa: T201
         sys.exit(WRONG_SETTINGS)
 
 
@@ -91,6 +92,7 @@ async def _run_until_stopped(chosen: settings.Settings) -> None:
         asyncio.get_running_loop().add_signal_handler(number, told.set)
     daemon = Daemon(chosen, lambda links: _source(chosen, links))
     is_removed = False
+    trouble: LinenError | None = None
     try:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(daemon.run(), name="daemon")
@@ -99,11 +101,21 @@ async def _run_until_stopped(chosen: settings.Settings) -> None:
         pass
     except* removal.Removed:
         is_removed = True
+    except* LinenError as group:
+        trouble = _first(group)
+    if trouble is not None:
+        raise trouble
     if is_removed:
         log.warning("Linen was taken off the cluster, so it goes from this node")
         await removal.take_off(chosen)
         log.info("nothing is left to do but to be ended")
         await told.wait()
+
+
+def _first(group: BaseExceptionGroup[LinenError]) -> LinenError:
+    """The first error of a group of groups."""
+    first = group.exceptions[0]
+    return _first(first) if isinstance(first, BaseExceptionGroup) else first
 
 
 async def _end(told: asyncio.Event, source: Source) -> None:

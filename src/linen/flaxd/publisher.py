@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING
 
 from linen.core import addresses
 from linen.flaxd import conflist, guard, health, reconcile, sources
+from linen.host.checks import folder
+from linen.host.conflists import EXTENSIONS
 from linen.host.errors import HostError
+from linen.host.settings import GATEWAY_NONE
 from linen.ovsdb.replica import columns_read_by
 
 if TYPE_CHECKING:
@@ -42,12 +45,21 @@ class Publisher:
         self._settings = settings
         self._cni_versions: list[str] = []
         self._has_written = False
+        self.rivals: tuple[str, ...] = ()  # that the runtime takes another file, and the cure
 
     async def watch(self, on_change: Callable[[], None]) -> None:
-        """Notice when the conflist is changed or removed."""
-        self._settings.conflist.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        async for _ in sources.changes(self._settings.conflist):
+        """Notice when the conflist is changed or removed, or another one comes or goes."""
+        conflist_folder = self._settings.conflist.parent
+        conflist_folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+        async for _ in sources.changes_in(conflist_folder, *EXTENSIONS):
+            self.rivals = self._find_rivals()
             on_change()
+
+    def _find_rivals(self) -> tuple[str, ...]:
+        if self._settings.gateway == GATEWAY_NONE:  # Multus finds a secondary network by its name
+            return ()
+        found = folder.first_file(folder.read_folder(self._settings.conflist.parent))
+        return tuple(f"{finding.where}: {finding.what}: {finding.cure}" for finding in found)
 
     def mtu(self, view: cluster.View | None, links: Monitor) -> int | None:
         """Bytes of a pod's packet: as set, else what the underlay carries less VXLAN's overhead."""

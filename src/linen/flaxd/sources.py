@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from asyncinotify import Inotify, Mask
 
 from linen.flaxd import peers_file
+from linen.host.errors import HostError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
@@ -91,10 +93,33 @@ async def changes(path: Path) -> AsyncIterator[None]:
 
     Its folder is watched, since a replaced file is another file; the folder has to exist.
     """
-    with Inotify() as inotify:
-        inotify.add_watch(path.parent, WRITTEN)
+    async for _ in changes_in(path.parent, path.name):
+        yield None
+
+
+async def changes_in(folder: Path, *endings: str) -> AsyncIterator[None]:
+    """Once now, and once after each change of a file in `folder` whose name ends in one of these.
+
+    Raises `HostError` where the kernel lets this user watch no more.
+    """
+    with _watching(folder) as inotify:
         yield None
         while True:
             event = await inotify.get()
-            if event.name is not None and event.name.name == path.name:
+            if event.name is not None and event.name.name.endswith(endings):
                 yield None
+
+
+def _watching(folder: Path) -> Inotify:
+    try:
+        inotify = Inotify()
+    except OSError as error:
+        if error.errno != errno.EMFILE:
+            raise
+        raise HostError(
+            f"changes in {folder} cannot be noticed: this user has all the inotify instances that"
+            " fs.inotify.max_user_instances allows",
+            "raise that by `sysctl -w`, and in /etc/sysctl.d",
+        ) from None
+    inotify.add_watch(folder, WRITTEN)
+    return inotify
