@@ -11,6 +11,7 @@
 
 set -eu
 group=$1 folder=$2
+cluster=${group%/*}
 shift 2
 
 status=0
@@ -19,6 +20,7 @@ unshare --net --mount --uts --ipc --pid --fork --kill-child --propagation=privat
 for top in /sys/fs/cgroup /sys/fs/cgroup/*/; do # version 2, and version 1 with its hierarchies
   [ -d "$top/$group" ] || continue
   find "$top/$group" -depth -type d -exec rmdir {} + || continue # what is in the way has been said
-  rmdir --ignore-fail-on-non-empty "$top/${group%/*}"
+  rmdir --ignore-fail-on-non-empty "$top/$cluster" ||
+    [ ! -d "$top/$cluster" ] # another node of the cluster ended at the same moment
 done
 [ "$status" -ne 9 ] || rm -rf "$folder"
