@@ -47,6 +47,16 @@ def test_firewall_drops_forwarding_of_ipv6(fresh: Node) -> None:
     assert fresh.faults() == []
 
 
+def test_firewall_that_cannot_be_read(node: Node) -> None:
+    """Without iptables, as in flaxd's container, a note says that its rules were not looked at."""
+    node.host.run("sysctl", "-w", "net.bridge.bridge-nf-call-iptables=1")
+    node.host.run("mount", "--bind", "/dev/null", "/usr/sbin/iptables")
+
+    (finding,) = (one for one in node.findings() if one["check"] == "forward-drop")
+
+    assert (finding["severity"], finding["where"]) == ("note", "iptables")
+
+
 def test_way_out_that_routers_advertise(fresh: Node) -> None:
     """A default route that goes when the node begins to route for IPv6 pods is a warning."""
     for words in (

@@ -7,7 +7,7 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
-from support.host import wait_until
+from support.host import OVSDB_SOCKET, wait_until
 
 if TYPE_CHECKING:
     from cli.conftest import Node
@@ -123,3 +123,17 @@ def test_ovsdb_away(node: Node) -> None:
 
     assert done.returncode == 1
     assert "/var/run/openvswitch/db.sock" in done.stderr
+
+
+def test_ovsdb_forbidden(node: Node) -> None:
+    """Who may not write to OVSDB's socket hears just that, not that Open vSwitch has to start."""
+    node.host.run("chown", "65534", OVSDB_SOCKET)
+    without_rights = ("setpriv", "--bounding-set=-dac_override,-dac_read_search", "--")
+    program = (sys.executable, "-m", "linen.cli.main", "show", "--conf-dir", node.conf_dir)
+
+    done = node.host.run(*without_rights, *program, check=False)
+
+    assert done.returncode == 1
+    assert f"{OVSDB_SOCKET} is not available: Permission denied" in done.stderr
+    assert "as root" in done.stderr
+    assert "systemctl" not in done.stderr

@@ -56,7 +56,7 @@ class Connection:
         except TimeoutError:
             raise self._no_answer() from None
         except PermissionError as error:
-            raise self._unavailable(error.strerror, NOT_ALLOWED) from None
+            raise self._unavailable(error.strerror or str(error), NOT_ALLOWED) from None
         except OSError as error:
             raise self._unavailable(error.strerror or str(error)) from None
 

@@ -12,7 +12,7 @@ from linen.host.findings import Check, note, warning
 from linen.host.node import read_setting
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from linen.host.conflists import Network
     from linen.host.findings import Finding
@@ -32,22 +32,40 @@ IPV6_SETTINGS = "/proc/sys/net/ipv6/conf"
 def dropped_forwarding(node: Node) -> Iterator[Finding]:
     """The firewall's chain FORWARD lets the pods' packets pass."""
     for version, (program, setting) in FIREWALLS.items():
-        rules = _forward_rules(program) if _sees_bridged_packets(setting) else []
-        if "-P FORWARD DROP" not in rules:
+        networks = list(_subnets(node, version)) if _sees_bridged_packets(setting) else []
+        if not networks:
             continue
-        accepting = [rule.split() for rule in rules if rule.endswith("-j ACCEPT")]
-        for network, subnets in _subnets(node, version):
-            names = {network.linux_bridge, *subnets}
-            if not any(names & set(rule) for rule in accepting):
-                yield warning(
-                    network.where,
-                    f"{program} drops what it is to forward (policy DROP), and no rule accepts"
-                    f" {network.linux_bridge} or {', '.join(subnets) or 'its subnet'}",
-                    cause=f"{setting}=1 sends packets between pods of one Linux bridge through"
-                    " that chain too; Docker sets this policy",
-                    cure=f"`{program} -I FORWARD -i {network.linux_bridge} -j ACCEPT` and the same"
-                    " with -o, made to last; or let the runtime's `firewall` plugin do it",
-                )
+        rules = _forward_rules(program)
+        if rules is None:
+            yield note(
+                program,
+                "its chain FORWARD could not be read: the program is not here, or refuses",
+                cause=f"with {setting}=1 what that chain drops cuts off pods of one node; flaxd's"
+                " image, for one, has no such program",
+                cure=f"call `linenctl check` on the node itself, as root, if it has {program}",
+            )
+            continue
+        if "-P FORWARD DROP" in rules:
+            yield from _not_accepted(networks, program, setting, rules)
+
+
+def _not_accepted(
+    networks: Iterable[tuple[Network, list[str]]], program: str, setting: str, rules: list[str]
+) -> Iterator[Finding]:
+    accepting = [rule.split() for rule in rules if rule.endswith("-j ACCEPT")]
+    for network, subnets in networks:
+        names = {network.linux_bridge, *subnets}
+        if any(names & set(rule) for rule in accepting):
+            continue
+        yield warning(
+            network.where,
+            f"{program} drops what it is to forward (policy DROP), and no rule accepts"
+            f" {network.linux_bridge} or {', '.join(subnets) or 'its subnet'}",
+            cause=f"{setting}=1 sends packets between pods of one Linux bridge through"
+            " that chain too; Docker sets this policy",
+            cure=f"`{program} -I FORWARD -i {network.linux_bridge} -j ACCEPT` and the same"
+            " with -o, made to last; or let the runtime's `firewall` plugin do it",
+        )
 
 
 def _sees_bridged_packets(setting: str) -> bool:
@@ -63,10 +81,11 @@ def _subnets(node: Node, version: int) -> Iterator[tuple[Network, list[str]]]:
             yield network, subnets
 
 
-def _forward_rules(program: str) -> list[str]:
+def _forward_rules(program: str) -> list[str] | None:
+    """What the program has in its chain FORWARD; None where it does not say."""
     path = shutil.which(program, path=SYSTEM_FOLDERS)
     if path is None:
-        return []
+        return None
     done = subprocess.run(
         [path, "-w", "5", "-S", "FORWARD"],
         capture_output=True,
@@ -74,7 +93,7 @@ def _forward_rules(program: str) -> list[str]:
         check=False,
         timeout=10,
     )
-    return done.stdout.splitlines()
+    return None if done.returncode else done.stdout.splitlines()
 
 
 def masquerade(node: Node) -> Iterator[Finding]:
