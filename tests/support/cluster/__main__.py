@@ -7,15 +7,15 @@ import json
 import os
 import signal
 import sys
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from support.cluster.cluster import Cluster, running_cluster
-from support.cluster.linen import Linen, image
+from support.cluster.linen import running_linen
 from support.paths import CHECKOUT
 
+if TYPE_CHECKING:
+    from support.cluster.cluster import Cluster
+
 _STATE = CHECKOUT / ".cache" / "cluster.json"
-_NODES = ("node1", "node2", "node3")
-_IMAGES = {"host-ovs": ("linen",), "bundled-ovs": ("linen", "linen-ovs")}
 
 
 def main() -> None:
@@ -30,14 +30,7 @@ def main() -> None:
 
 def _run(overlay: str = "host-ovs") -> None:
     """Hold a cluster with Linen until somebody presses Ctrl-C."""
-    with running_cluster() as cluster:
-        has_ovs = overlay != "bundled-ovs"
-        archives = [image(name) for name in _IMAGES.get(overlay, ("linen",))]
-        cluster.add_nodes(*_NODES, images=archives, has_ovs=has_ovs)
-        if overlay != "none":
-            Linen(cluster, overlay).apply()
-            cluster.wait_until_ready()
-            cluster.add_dns()
+    with running_linen(overlay) as cluster:
         _STATE.write_text(json.dumps(_commands(cluster)))
         sys.stderr.write(f"The cluster runs; logs are in {cluster.folder}. Ctrl-C ends it.\n")
         try:

@@ -12,14 +12,12 @@ import sys
 from typing import TYPE_CHECKING
 
 from support.cluster import images
-from support.cluster.cluster import running_cluster
-from support.cluster.linen import Linen, image
+from support.cluster.linen import running_linen
 from support.paths import CHECKOUT, KUBERNETES
 
 if TYPE_CHECKING:
     from support.cluster.cluster import Cluster
 
-_NODES = ("node1", "node2", "node3")
 _TESTS = KUBERNETES / "e2e.test"
 _REPORT = CHECKOUT / ".cache" / "conformance"
 _AT_A_TIME = 4  # they wait most of the time
@@ -34,14 +32,11 @@ _SUBSTITUTES = {
 
 
 def main() -> None:
-    """Run the tests whose names match the command line's regular expression."""
-    (focus,) = sys.argv[1:]
-    with running_cluster() as cluster:
-        cluster.add_nodes(*_NODES, images=[image("linen")])
+    """Run what scripts/conformance says: the tests whose names match, on a cluster like that."""
+    overlay, topology, proxy_mode, focus = sys.argv[1:]
+    settings = {"topology": topology} if topology else {}
+    with running_linen(overlay, proxy_mode, **settings) as cluster:
         _rename_images(cluster)
-        Linen(cluster).apply()
-        cluster.wait_until_ready()
-        cluster.add_dns()
         status = _run(cluster, focus)
     sys.exit(status)
 

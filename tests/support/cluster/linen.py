@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +12,12 @@ import yaml
 
 from linen import __version__
 from linen.host.manifests import NAMESPACE
-from support.cluster.cluster import PATIENCE
+from support.cluster.cluster import PATIENCE, running_cluster
 from support.host import wait_until
 from support.paths import CHECKOUT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from support.cluster.cluster import Cluster
 
@@ -30,6 +31,10 @@ _SETTINGS = {"LINEN_DATAPATH_TYPE": "netdev", "LINEN_VTEP_INTERFACE": "br-phy"}
 # Another folder than scripts/image's, to test images that were built elsewhere.
 _IMAGES = Path(os.environ.get("LINEN_IMAGES", CHECKOUT / "dist"))
 
+_NODES = ("node1", "node2", "node3")
+_BUNDLED, _STAR, _CONTROLLER = "bundled-ovs", "star", "controller"
+_NEEDED = {_BUNDLED: "linen-ovs", _CONTROLLER: "linen-controller"}  # by overlay, besides linen
+
 
 def image(name: str) -> Path:
     """The archive of one of Linen's images."""
@@ -39,22 +44,25 @@ def image(name: str) -> Path:
 
 
 class Linen:
-    """An overlay of deploy/ with settings of the tests, to be applied and deleted."""
+    """An overlay of deploy/ with settings of the tests, to be applied and deleted.
+
+    `folder`: its kustomization.
+    """
 
     def __init__(self, cluster: Cluster, overlay: str = "host-ovs", **settings: str) -> None:
         self.cluster = cluster
-        self._folder = cluster.folder / f"linen-{overlay}"
+        self.folder = cluster.folder / f"linen-{overlay}"
         self._overlay = overlay
         self.configure(**settings)
 
     def configure(self, **settings: str) -> None:
         """Change settings, e.g. mtu="1400"; they count from the next `apply` on."""
         given = {f"LINEN_{name.upper()}": value for name, value in settings.items()}
-        self._folder.mkdir(exist_ok=True)
+        self.folder.mkdir(exist_ok=True)
         kustomization = {
             "apiVersion": "kustomize.config.k8s.io/v1beta1",
             "kind": "Kustomization",
-            "resources": [os.path.relpath(CHECKOUT / "deploy" / self._overlay, self._folder)],
+            "resources": [os.path.relpath(CHECKOUT / "deploy" / self._overlay, self.folder)],
             "configMapGenerator": [
                 {
                     "name": "linen",
@@ -65,11 +73,11 @@ class Linen:
             ],
         }
         text = yaml.safe_dump(kustomization)
-        (self._folder / "kustomization.yaml").write_text(text, encoding="utf-8")
+        (self.folder / "kustomization.yaml").write_text(text, encoding="utf-8")
 
     def apply(self) -> None:
         """Install, or change what is installed; returns at once."""
-        self.cluster.kubectl("apply", f"--kustomize={self._folder}")
+        self.cluster.kubectl("apply", f"--kustomize={self.folder}")
 
     def wait_until_rolled_out(self, seconds: int = PATIENCE) -> None:
         """Return when every node has a flaxd of the last version whose overlay works."""
@@ -92,7 +100,7 @@ class Linen:
 
     def delete(self) -> None:
         """Uninstall; return when all is deleted."""
-        self.cluster.kubectl("delete", f"--kustomize={self._folder}")
+        self.cluster.kubectl("delete", f"--kustomize={self.folder}")
 
     def kubectl(self, *argv: str, timeout: float = PATIENCE) -> str:
         """What kubectl prints in Linen's namespace."""
@@ -147,3 +155,27 @@ class Linen:
             return all(self.tunnels(name) == everybody - {addresses[name]} for name in addresses)
 
         wait_until(meshed, f"tunnels between {', '.join(addresses)}", seconds)
+
+
+@contextmanager
+def running_linen(
+    overlay: str = "host-ovs", proxy_mode: str = "nftables", **settings: str
+) -> Iterator[Cluster]:
+    """A cluster of three nodes with an overlay of deploy/ that works, and DNS.
+
+    `overlay` may be "none", which leaves the network and DNS to the caller. `settings` as those of
+    `Linen`. In a star the first node is the master.
+    """
+    names = ["linen", *filter(None, [_NEEDED.get(overlay)])]
+    archives = [image(name) for name in names]
+    with running_cluster() as cluster:
+        cluster.add_nodes(
+            *_NODES, images=archives, has_ovs=overlay != _BUNDLED, proxy_mode=proxy_mode
+        )
+        if {overlay, settings.get("topology")} & {_STAR, _CONTROLLER}:
+            cluster.kubectl("label", "node", _NODES[0], "linen-cni/master=true")
+        if overlay != "none":
+            Linen(cluster, overlay, **settings).apply()
+            cluster.wait_until_ready()
+            cluster.add_dns()
+        yield cluster
