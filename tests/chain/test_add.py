@@ -107,10 +107,14 @@ def test_damage_is_repaired(chain: Chain, damage: tuple[str, ...]) -> None:
     assert [row["target"] for row in chain.host.records("Controller")] == ["tcp:192.168.2.100:6653"]
 
 
-def test_lost_master_is_repaired(chain: Chain) -> None:
-    """An OVS bridge that was taken off the Linux bridge hangs on it again after the next ADD."""
+@pytest.mark.parametrize("damage", [("nomaster",), ("down",), ("nomaster", "down")], ids=" ".join)
+def test_lost_master_is_repaired(chain: Chain, damage: tuple[str, ...]) -> None:
+    """An OVS bridge that was taken off the Linux bridge hangs on it again after the next ADD.
+
+    So does one that was set down.
+    """
     chain.add("one")
-    chain.host.run("ip", "link", "set", "br0", "nomaster", "down")
+    chain.host.run("ip", "link", "set", "br0", *damage)
 
     chain.add("two")
 

@@ -52,8 +52,7 @@ class Node:
         return self.chain.conflist
 
     def make_underlay(self) -> None:
-        """The node's own VTEP address, on an OVS bridge, and a /sys that shows this host."""
-        self.host.run("mount", "-t", "sysfs", "sysfs", "/sys")
+        """The node's own VTEP address, on an OVS bridge."""
         self.host.vsctl("add-br", UNDERLAY, "--", "set", "bridge", UNDERLAY, "datapath_type=netdev")
         self.host.run("ip", "address", "add", f"{OWN_VTEP}/24", "dev", UNDERLAY)
         self.host.run("ip", "link", "set", UNDERLAY, "up")

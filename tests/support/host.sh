@@ -14,6 +14,7 @@ logs=$1
 
 read -r pid _ </proc/self/stat # still the outer /proc: the outer pid
 mount -t proc proc /proc
+mount -t sysfs sysfs /sys # as it shows this host's links
 mount -t tmpfs -o mode=755 tmpfs /run
 mkdir -p /run/netns /run/openvswitch /var/lib/cni
 mount -t tmpfs -o mode=700 tmpfs /var/lib/cni

@@ -13,7 +13,7 @@ from __future__ import annotations
 from linen.cni import result
 from linen.core import errors, explain
 from linen.netlink.blocking import Netlink
-from linen.plugin import links, underlay
+from linen.plugin import links, sysfs, underlay
 from linen.plugin.overlay import Overlay, refuse_absent_kernel_datapath
 
 TYPE_CHECKING = False
@@ -25,11 +25,14 @@ if TYPE_CHECKING:
 def add(request: Request, config: Config) -> str:
     """Join the pod's Linux bridge to the overlay, which is made or mended first where needed."""
     netlink = Netlink()
-    bridge = links.linux_bridge(netlink, config, request.netns)
-    finding, changed = Overlay(config, netlink, bridge.mtu).ensure()
-    links.attach(netlink, config, finding.seen, bridge)
-    if changed:
-        config.warnings += underlay.mtu_warnings(netlink, finding.spec.tunnels, bridge)
+    seen = sysfs.find_pods_bridge(config.prev_result)
+    mtu = (seen or links.linux_bridge(netlink, config, request.netns)).mtu
+    finding, changed = Overlay(config, netlink, mtu).ensure()
+    if changed or seen is None or not seen.carries(config.options.ovs_bridge):
+        bridge = links.linux_bridge(netlink, config, request.netns)
+        links.attach(netlink, config, finding.seen, bridge)
+        if changed:
+            config.warnings += underlay.mtu_warnings(netlink, finding.spec.tunnels, bridge)
     return result.passed_on(config.prev_result or {}, config.version)
 
 
