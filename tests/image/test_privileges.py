@@ -5,10 +5,14 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import subprocess
 from typing import TYPE_CHECKING
 
+from contract.conftest import OvsdbServer
 from linen.host.programs import FLAXD_CHAIN, OF_THE_RUNTIME, ask_versions
 from support.images import FLAXD_CAPABILITIES, contain
+from support.paths import EXAMPLES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,6 +41,27 @@ def test_other_programs_have_none(linen_root: Path) -> None:
     """Whatever else that user starts in the same container has no capabilities."""
     done = contain(linen_root, "python3", "-I", "-c", READ_STATUS, capabilities=FLAXD_CAPABILITIES)
     assert effective(done.stdout) == 0
+
+
+def test_linenctl_has_those_of_flaxd(linen_root: Path, short_folder: Path) -> None:
+    """Where flaxd has its capabilities linenctl sees what is root's alone, as OVSDB is."""
+    mounts = {"/etc/cni/net.d": short_folder / "net.d", "/run/openvswitch": short_folder / "ovs"}
+    for inside, folder in mounts.items():
+        folder.mkdir(mode=0o700)
+        (linen_root / inside.lstrip("/")).mkdir(parents=True, exist_ok=True)  # to mount on
+    shutil.copy(EXAMPLES / "master.linen.conflist", mounts["/etc/cni/net.d"])
+    server = OvsdbServer(mounts["/run/openvswitch"])
+    server.start()
+    try:
+        subprocess.run(["ovs-vsctl", f"--db=unix:{server.socket}", "--no-wait", "init"], check=True)
+        show = ("linenctl", "show")
+        seen = contain(linen_root, *show, capabilities=FLAXD_CAPABILITIES, mounts=mounts)
+        refused = contain(linen_root, *show, mounts=mounts, check=False)
+    finally:
+        server.kill()
+
+    assert seen.stdout.startswith("Linen has made nothing on this node")
+    assert "Permission denied" in refused.stderr
 
 
 def test_flaxd_starts(linen_root: Path) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from linen.cli.console import (
+    CONFLISTS,
     NodeCommand,
     bin_dir_option,
     conf_dir_option,
@@ -42,8 +43,7 @@ _ORDER = ("error", "warning", "note", "ok")
 
 
 @click.command(cls=NodeCommand)
-@click.argument("paths", nargs=-1, metavar="[FILE|DIR]...", type=click.Path(
-    exists=True, path_type=Path))  # fmt: skip
+@click.argument("paths", nargs=-1, metavar="[FILE|DIR]...", type=CONFLISTS)
 @click.option("--live", is_flag=True, help="Compare FILE or DIR with this node, too.")
 @click.option("-v", "--verbose", is_flag=True, help="Name each check that found nothing.")
 @conf_dir_option

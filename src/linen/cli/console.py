@@ -28,7 +28,10 @@ PIPE_WIDTH = 200  # columns of a table that no terminal limits
 
 _STYLES = {"error": "bold red", "warning": "bold yellow", "note": "cyan", "ok": "green"}
 _INDENT = 9  # columns; the longest severity and a space more
-_FOLDER = click.Path(file_okay=False, path_type=Path)
+# Not whether they can be read: click would ask access(2), which does not count capabilities of a
+# program's file, as linenctl has them in flaxd's container.
+CONFLISTS = click.Path(exists=True, readable=False, path_type=Path)
+_FOLDER = click.Path(file_okay=False, readable=False, path_type=Path)
 
 
 class NodeCommand(click.Command):

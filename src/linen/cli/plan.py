@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from linen.cli.console import NodeCommand, conf_dir_option, json_option, say
+from linen.cli.console import CONFLISTS, NodeCommand, conf_dir_option, json_option, say
 from linen.host.checks.folder import read_folder
 from linen.host.conflists import ConflistUnreadable, Network, networks_of, read_conflist
 from linen.host.errors import HostError
@@ -22,7 +22,7 @@ SOMETHING_TO_DO = 2
 
 
 @click.command(cls=NodeCommand)
-@click.argument("file", required=False, type=click.Path(exists=True, path_type=Path))
+@click.argument("file", required=False, type=CONFLISTS)
 @conf_dir_option
 @json_option
 def command(file: Path | None, conf_dir: Path, *, as_json: bool) -> None:
