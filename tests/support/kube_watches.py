@@ -26,7 +26,9 @@ QUICK = watch.Pace(first_pause=0.02, longest_pause=0.2, steady=0.5)
 class Watched(Generic[R]):
     """A watch that runs, and how often it called for attention."""
 
-    def __init__(self, client: Client, parse: Callable[[Any], R | None], **options: Any) -> None:
+    def __init__(
+        self, client: Client, parse: Callable[[Any, R | None], R | None], **options: Any
+    ) -> None:
         options.setdefault("pace", QUICK)
         self.client = client
         self._notice = Notice()
@@ -58,7 +60,7 @@ class Watched(Generic[R]):
 
 @asynccontextmanager
 async def watching_any(
-    kubeconfig: Path, parse: Callable[[Any], R | None], **options: Any
+    kubeconfig: Path, parse: Callable[[Any, R | None], R | None], **options: Any
 ) -> AsyncIterator[Watched[R]]:
     """A watch that runs."""
     async with Client(access.load(kubeconfig), "linen-tests") as client:

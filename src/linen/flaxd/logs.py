@@ -32,9 +32,8 @@ def set_up(level: int, log_format: str, stream: TextIO | None = None) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level)
-    # One line for each request to Kubernetes would be at this level.
-    for library in ("httpx2", "httpcore2"):
-        logging.getLogger(library).setLevel(max(level, logging.WARNING))
+    # Each request to Kubernetes would be several lines.
+    logging.getLogger("httpcore2").setLevel(max(level, logging.WARNING))
 
 
 class TextFormatter(logging.Formatter):

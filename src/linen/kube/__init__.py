@@ -3,6 +3,7 @@
 
 - `access`: where the API server is and who we are; from a pod's own files, or from a kubeconfig.
 - `client`: HTTP requests with that, each with a deadline, their failures as `errors`.
+- `network`: what these are sent and answered over.
 - `nodes`: Node objects into values, whatever they may contain; pure.
 - `patches`: what is written to the own Node; pure.
 - `watch`: a replica of the cluster's Nodes that is kept up to date.

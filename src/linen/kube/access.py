@@ -17,6 +17,7 @@ import ssl
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import yaml
 
@@ -133,8 +134,10 @@ class _Kubeconfig:
         cluster = self._named("clusters", "cluster", _text(context, "cluster"))
         user = self._named("users", "user", _text(context, "user"))
         url = _text(cluster, "server").rstrip("/")
-        if not url.startswith("https://"):
-            raise _Wrong(f"server must begin with https://, is {url or 'missing'}")
+        _check_url(url, "server", "https")
+        proxy = _text(cluster, "proxy-url")
+        if proxy:
+            _check_url(proxy, "proxy-url", "http", "https")
         for key in _NOT_FOR_DAEMONS:
             if user.get(key):
                 raise _Wrong(
@@ -148,7 +151,7 @@ class _Kubeconfig:
             key=self._content(user, "client-key"),
             token=self._token(user),
             server_name=_text(cluster, "tls-server-name"),
-            proxy=_text(cluster, "proxy-url"),
+            proxy=proxy,
             verify=cluster.get("insecure-skip-tls-verify") is not True,
         )
         if (access.certificate is None) != (access.key is None):
@@ -183,6 +186,20 @@ class _Kubeconfig:
         if name:
             return self._folder / name
         return _text(user, "token").encode() or None
+
+
+def _check_url(url: str, what: str, *schemes: str) -> None:
+    """Raise where nobody could connect to `url`. International names have to be in Punycode."""
+    if not url.startswith(tuple(f"{scheme}://" for scheme in schemes)):
+        wanted = " or ".join(f"{scheme}://" for scheme in schemes)
+        raise _Wrong(f"{what} must begin with {wanted}, is {url or 'missing'}")
+    try:
+        parts = urlsplit(url)
+        is_usable = url.isascii() and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # of a port, or of brackets
+        is_usable = False
+    if not is_usable:
+        raise _Wrong(f"{what} must have a host in ASCII, and a port only if it is a number: {url}")
 
 
 def _mapping(found: Any, what: str) -> dict[str, Any]:  # noqa: ANN401 (YAML as it comes)

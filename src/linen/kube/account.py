@@ -39,7 +39,7 @@ class AccountName:
         return f"/api/v1/namespaces/{self.namespace}"
 
 
-def parse_account(found: Any) -> Account | None:  # noqa: ANN401 (JSON as it comes)
+def parse_account(found: Any, _before: Account | None = None) -> Account | None:  # noqa: ANN401
     """A service account as a watch keeps it; None for what has no name."""
     name = mapping(found, "metadata").get("name")
     return Account(name) if isinstance(name, str) else None

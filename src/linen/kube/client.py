@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
-import socket
+import zlib
 from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import quote, unquote, urlencode, urlsplit
 
-import httpx2
+import httpcore2
 
 from linen.kube import errors
+from linen.kube.network import Network
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Mapping
@@ -31,17 +32,18 @@ STRATEGIC_PATCH = "application/strategic-merge-patch+json"
 
 CONNECT_SECONDS = 5.0  # TCP and TLS
 ANSWER_SECONDS = 15.0  # between two pieces of an answer
+IDLE_SECONDS = 5.0  # that a connection is kept for the next request
 LONGEST_LINE = 4 << 20  # bytes of one event; etcd stores 1.5 MB per object by default
 LONGEST_RETRY_AFTER = 60.0  # seconds; what a server can ask for
 EXCERPT = 300  # characters of a server's text that are worth quoting
 
-# A peer that vanished without a word is noticed within a minute, also where nothing is sent.
-_KEEP_ALIVE = [
-    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 30),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
-]
+# What can go wrong on the way to an answer, and with it.
+_FAILURES = (
+    httpcore2.NetworkError,
+    httpcore2.ProtocolError,
+    httpcore2.ProxyError,
+    httpcore2.TimeoutException,
+)
 
 
 class Client:
@@ -54,11 +56,9 @@ class Client:
     def __init__(self, access: Access, user_agent: str) -> None:
         self._access = access
         self._user_agent = user_agent
-        self._http: httpx2.AsyncClient | None = None
+        self._http: httpcore2.AsyncConnectionPool | None = None
         self._files_state: tuple[tuple[int, int], ...] = ()
         self.works = asyncio.Event()
-        # It logs a line for each request, while a daemon at rest is silent.
-        logging.getLogger("httpx2").setLevel(logging.WARNING)
 
     @property
     def url(self) -> str:
@@ -108,26 +108,21 @@ class Client:
         taken for gone.
         """
         http = await self._connections()
-        timeout = httpx2.Timeout(CONNECT_SECONDS, read=silence)
-        request = http.build_request(
+        opened = http.stream(
             "GET",
-            path,
-            params=dict(params),
-            headers={"Accept": accept, **self._authorization()},
-            extensions=self._extensions(timeout),
+            self._url_of(path, params),
+            headers=self._headers({"Accept": accept}),
+            extensions=self._extensions(silence),
         )
         try:
-            answer = await http.send(request, stream=True)
-            try:
-                if not answer.is_success:
+            async with opened as answer:
+                if not _is_success(answer):
                     await answer.aread()
-                    raise _refusal(answer)
+                    raise _refusal(f"GET {path}", answer)
                 self.works.set()
                 async with aclosing(_batches(answer)) as batches:
                     yield batches
-            finally:
-                await answer.aclose()
-        except (httpx2.HTTPError, httpx2.StreamError) as error:
+        except _FAILURES as error:
             raise self._unavailable(error) from error
 
     async def _send(
@@ -143,44 +138,48 @@ class Client:
         try:
             answer = await http.request(
                 method,
-                path,
-                params=dict(params or {}),
+                self._url_of(path, params),
+                headers=self._headers({"Accept-Encoding": "gzip", **headers}),
                 content=None if body is None else json.dumps(body).encode(),
-                headers={**headers, **self._authorization()},
-                extensions=self._extensions(httpx2.Timeout(CONNECT_SECONDS, read=ANSWER_SECONDS)),
+                extensions=self._extensions(ANSWER_SECONDS),
             )
-        except httpx2.HTTPError as error:
+        except _FAILURES as error:
             raise self._unavailable(error) from error
-        if not answer.is_success:
-            raise _refusal(answer)
+        if not _is_success(answer):
+            raise _refusal(f"{method} {path}", answer)
         self.works.set()
-        return _parsed(answer.content)
+        return _parsed(_content(answer))
 
-    async def _connections(self) -> httpx2.AsyncClient:
+    async def _connections(self) -> httpcore2.AsyncConnectionPool:
         state = self._access.files_state()
         if self._http is None or state != self._files_state:
             await self.close()
             self._files_state = state
-            transport = httpx2.AsyncHTTPTransport(
-                verify=self._access.tls_context(),
-                trust_env=False,
-                proxy=self._access.proxy or None,
-                socket_options=_KEEP_ALIVE,
-            )
-            self._http = httpx2.AsyncClient(
-                base_url=self._access.url,
-                transport=transport,
-                trust_env=False,
-                headers={"User-Agent": self._user_agent},
+            self._http = httpcore2.AsyncConnectionPool(
+                ssl_context=self._access.tls_context(),
+                proxy=_proxy(self._access.proxy) if self._access.proxy else None,
+                keepalive_expiry=IDLE_SECONDS,
+                network_backend=Network(),
             )
         return self._http
 
-    def _authorization(self) -> dict[str, str]:
-        token = self._access.read_token()
-        return {"Authorization": f"Bearer {token}"} if token else {}
+    def _url_of(self, path: str, params: Mapping[str, str | int] | None) -> str:
+        query = f"?{urlencode(params)}" if params else ""
+        return f"{self._access.url}{quote(path)}{query}"
 
-    def _extensions(self, timeout: httpx2.Timeout) -> dict[str, Any]:
-        extensions: dict[str, Any] = {"timeout": timeout.as_dict()}
+    def _headers(self, headers: dict[str, str]) -> list[tuple[bytes, bytes]]:
+        sent = {
+            "Host": urlsplit(self._access.url).netloc.rpartition("@")[2],
+            "User-Agent": self._user_agent,
+            **headers,
+        }
+        if token := self._access.read_token():
+            sent["Authorization"] = f"Bearer {token}"
+        return [(name.encode(), value.encode()) for name, value in sent.items()]
+
+    def _extensions(self, silence: float) -> dict[str, Any]:
+        seconds = dict.fromkeys(("connect", "write", "pool"), CONNECT_SECONDS)
+        extensions: dict[str, Any] = {"timeout": {**seconds, "read": silence}}
         if self._access.server_name:
             extensions["sni_hostname"] = self._access.server_name
         return extensions
@@ -191,19 +190,47 @@ class Client:
         return errors.ApiUnavailable(f"API server {self._access.url}: {reason}")
 
 
-async def _batches(answer: httpx2.Response) -> AsyncGenerator[list[dict[str, Any]]]:
+def _proxy(url: str) -> httpcore2.Proxy:
+    """An HTTP proxy by its URL, which may say who we are to it."""
+    parts = urlsplit(url)
+    if parts.username is None:
+        return httpcore2.Proxy(url)
+    name, password = (unquote(text or "").encode() for text in (parts.username, parts.password))
+    return httpcore2.Proxy(url, auth=(name, password))
+
+
+async def _batches(answer: httpcore2.Response) -> AsyncGenerator[list[dict[str, Any]]]:
     rest = b""
-    async for piece in answer.aiter_bytes():
-        *lines, rest = (rest + piece).split(b"\n")
-        if len(rest) > LONGEST_LINE:
-            raise errors.ApiUnavailable(f"an event is longer than {LONGEST_LINE >> 20} MiB")
-        if lines:
-            yield [_parsed(line) for line in lines]
+    async with aclosing(answer.aiter_stream()) as pieces:
+        async for piece in pieces:
+            *lines, rest = (rest + piece).split(b"\n")
+            if len(rest) > LONGEST_LINE:
+                raise errors.ApiUnavailable(f"an event is longer than {LONGEST_LINE >> 20} MiB")
+            if lines:
+                yield [_parsed(line) for line in lines]
+
+
+def _is_success(answer: httpcore2.Response) -> bool:
+    return 200 <= answer.status < 300
+
+
+def _content(answer: httpcore2.Response) -> bytes:
+    if _header(answer, b"content-encoding") != b"gzip":
+        return answer.content
+    try:
+        return zlib.decompress(answer.content, wbits=zlib.MAX_WBITS | 16)  # 16: gzip's format
+    except zlib.error as error:
+        raise errors.ApiUnavailable(f"the API server's answer is no gzip: {error}") from error
+
+
+def _header(answer: httpcore2.Response, name: bytes) -> bytes:
+    """A header of an answer by its name in small letters; empty if it has none."""
+    return next((value for key, value in answer.headers if key.lower() == name), b"")
 
 
 def _parsed(data: bytes) -> dict[str, Any]:
     try:
-        found = json.loads(data)
+        found = json.loads(data.decode())
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
@@ -211,14 +238,14 @@ def _parsed(data: bytes) -> dict[str, Any]:
     return found
 
 
-def _refusal(answer: httpx2.Response) -> errors.KubernetesError:
+def _refusal(where: str, answer: httpcore2.Response) -> errors.KubernetesError:
     """The error of an answer that is no success (api-conventions.md, "Response Status Kind")."""
-    where = f"{answer.request.method} {answer.request.url.path}"
+    content = _content(answer)
     try:
-        said = _excerpt(str(json.loads(answer.content)["message"]).encode())
+        said = _excerpt(str(json.loads(content)["message"]).encode())
     except (ValueError, KeyError, TypeError, RecursionError):
-        said = _excerpt(answer.content) or answer.reason_phrase
-    return refusal(answer.status_code, f"{where}: {said}", _retry_after(answer))
+        said = _excerpt(content) or answer.extensions["reason_phrase"].decode(errors="replace")
+    return refusal(answer.status, f"{where}: {said}", _retry_after(answer))
 
 
 def refusal(status: int, text: str, retry_after: float = 0) -> errors.KubernetesError:
@@ -231,9 +258,9 @@ def refusal(status: int, text: str, retry_after: float = 0) -> errors.Kubernetes
     return errors.ApiUnavailable(message, status, retry_after=retry_after)
 
 
-def _retry_after(answer: httpx2.Response) -> float:
-    text = answer.headers.get("Retry-After", "")
-    return min(float(text), LONGEST_RETRY_AFTER) if text.isdecimal() else 0
+def _retry_after(answer: httpcore2.Response) -> float:
+    text = _header(answer, b"retry-after")
+    return min(float(text), LONGEST_RETRY_AFTER) if text.isdigit() else 0
 
 
 def _excerpt(data: bytes) -> str:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from linen.core import addresses, cluster
@@ -46,12 +46,14 @@ class NodeRecord:
     """What a Node says about itself to its peers.
 
     `peer` is None while it says nothing, and when something in it is wrong: `fault` says what.
+    `said`: the annotations that it is made of, as they are.
     """
 
     name: str
     peer: cluster.Peer | None = None
     fault: str = ""
     version: int = FORMAT
+    said: tuple[str | None, ...] = field(default=(), compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,27 +85,35 @@ class OwnNode:
     faults: tuple[str, ...] = ()
 
 
-def parse_record(node: Any) -> NodeRecord | None:  # noqa: ANN401 (JSON as it comes)
-    """What a Node, or its metadata alone, says to its peers; None if it has no name."""
+def parse_record(node: Any, before: NodeRecord | None = None) -> NodeRecord | None:  # noqa: ANN401
+    """What a Node, or its metadata alone, says to its peers; None if it has no name.
+
+    `before`: what it said before, which is returned if these are still its very words: nearly all
+    that changes in Nodes is the time of their heartbeats.
+    """
     metadata = mapping(node, "metadata")
     name = metadata.get("name")
     if not isinstance(name, str) or not 0 < len(name) <= LONGEST_NAME:
         return None
     ours = _ours(metadata)
+    said = tuple(ours.get(key) for key in (VTEP, POD_RANGES, MASTER, VERSION))
+    if before is not None and (before.name, before.said) == (name, said):
+        return before
     if VTEP not in ours:
-        return NodeRecord(name)
+        return NodeRecord(name, said=said)
     faults: list[str] = []
     vtep = _value(ours, VTEP, addresses.parse_vtep, faults)
     ranges = _value(ours, POD_RANGES, parse_ranges, faults) or ()
     is_master = _value(ours, MASTER, _parse_bool, faults) or False
     version = _value(ours, VERSION, _parse_version, faults) or FORMAT
     if faults or vtep is None:
-        return NodeRecord(name, fault=f"node {name}: {'; '.join(faults)}", version=version)
+        fault = f"node {name}: {'; '.join(faults)}"
+        return NodeRecord(name, fault=fault, version=version, said=said)
     peer = cluster.Peer(name, vtep, ranges=ranges, is_master=is_master)
-    return NodeRecord(name, peer, version=version)
+    return NodeRecord(name, peer, version=version, said=said)
 
 
-def parse_own(node: Any) -> OwnNode | None:  # noqa: ANN401 (JSON as it comes)
+def parse_own(node: Any, _before: OwnNode | None = None) -> OwnNode | None:  # noqa: ANN401
     """What the daemon needs of its own Node; None if it has no name."""
     metadata, spec, status = (mapping(node, part) for part in ("metadata", "spec", "status"))
     name, uid = metadata.get("name"), metadata.get("uid")

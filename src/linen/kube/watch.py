@@ -71,7 +71,8 @@ class Pace:
 class Watch(Generic[R]):
     """The records of all objects of a collection that `run` keeps up to date, by name.
 
-    `parse`: makes an object its record, and never raises; None leaves the object out.
+    `parse`: makes an object its record, and never raises; None leaves the object out. It is given
+    the record of that name before, if there is one, and may return that.
     `on_change`: called after each batch of changes to `records`, when they are complete for the
     first time, and whenever `problem` changes. It should only set an event.
     `collection`: the path of the objects. `only`: the name of the one object to watch, whole;
@@ -81,7 +82,7 @@ class Watch(Generic[R]):
     def __init__(
         self,
         client: Client,
-        parse: Callable[[Any], R | None],
+        parse: Callable[[Any, R | None], R | None],
         on_change: Callable[[], None],
         *,
         collection: str = NODES,
@@ -163,7 +164,7 @@ class Watch(Generic[R]):
                 params["continue"] = following
             page = await self._client.get(self._collection, params, accept=self._accept_list)
             for item in page.get("items") or []:
-                record = self._parse(item)
+                record = self._record_of(item)
                 if record is not None:
                     found[record.name] = record
             about = mapping(page, "metadata")
@@ -222,7 +223,7 @@ class Watch(Generic[R]):
             self._revision = revision
         if kind not in {"ADDED", "MODIFIED", "DELETED"}:
             return False  # BOOKMARK: its revision is all there is to it
-        record = self._parse(found)
+        record = self._record_of(found)
         if record is None:
             return False
         before = self.records.get(record.name)
@@ -234,6 +235,10 @@ class Watch(Generic[R]):
             return False
         self.news.add(record.name)
         return True
+
+    def _record_of(self, found: Any) -> R | None:  # noqa: ANN401 (JSON as it comes)
+        name = mapping(found, "metadata").get("name")
+        return self._parse(found, self.records.get(name) if isinstance(name, str) else None)
 
     def _set_problem(self, problem: str) -> None:
         if problem == self.problem:

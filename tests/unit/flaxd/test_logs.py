@@ -127,7 +127,7 @@ def test_set_up(log_format: str) -> None:
 
     logging.getLogger("flaxd.source").info("%s nodes", 3, extra={"source": "file"})
     logging.getLogger("flaxd").debug("never seen")
-    logging.getLogger("httpx2").info("HTTP Request: never seen")
+    logging.getLogger("httpcore2.http11").info("a request: never seen")
 
     (line,) = stream.getvalue().splitlines()
     if log_format == "json":

@@ -134,3 +134,22 @@ def test_a_heartbeat_changes_no_record() -> None:
     first["status"] = {"conditions": [condition | {"lastHeartbeatTime": "1"}]}
     second["status"] = {"conditions": [condition | {"lastHeartbeatTime": "2"}], "images": [{}]}
     assert nodes.parse_own(first) == nodes.parse_own(second)
+
+
+@pytest.mark.parametrize("vtep", ["10.0.0.1", "nonsense"])
+def test_a_node_that_says_the_same(vtep: str) -> None:
+    """A Node that still says word for word what it said, right or wrong, keeps its record."""
+    before = nodes.parse_record(node(vtep=vtep, pod_ranges="10.244.1.0/24"))
+    again = node(vtep=vtep, pod_ranges="10.244.1.0/24", other="1")
+    assert nodes.parse_record(again, before) is before
+
+
+@pytest.mark.parametrize(
+    "news", [{"vtep": "10.0.0.2"}, {"pod_ranges": ""}, {"master": "true"}, {"version": "2"}]
+)
+def test_a_node_that_says_something_else(news: dict[str, str]) -> None:
+    """A Node of which any annotation is another gets the record that it would have gotten anew."""
+    said = {"vtep": "10.0.0.1", "pod_ranges": "10.244.1.0/24"}
+    before = nodes.parse_record(node(**said))
+    found = node(**said | news)
+    assert nodes.parse_record(found, before) == nodes.parse_record(found) != before
