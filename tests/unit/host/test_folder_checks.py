@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from linen.host.checks.folder import read_folder
+from linen.host.checks.folder import USER_OF_IMAGE, read_folder
 from linen.host.diagnosis import diagnose_folder, diagnose_together
 from support.cni import plugin_entry
 from support.paths import EXAMPLES
@@ -123,6 +123,16 @@ def test_file_owner(net_d: NetD) -> None:
     """A conflist of another user than root is an error."""
     os.chown(net_d.path / "10-first.conflist", 1234, 0)
 
+    assert net_d.only_fault("file-mode").severity == "error"
+
+
+def test_conflist_that_flaxd_wrote(net_d: NetD) -> None:
+    """A conflist of the user that flaxd has in a cluster is no fault, if nobody else may write."""
+    path = net_d.path / "10-first.conflist"
+    os.chown(path, USER_OF_IMAGE, USER_OF_IMAGE)
+
+    assert net_d.only_fault("file-mode").severity == "note"
+    path.chmod(0o660)
     assert net_d.only_fault("file-mode").severity == "error"
 
 

@@ -6,7 +6,9 @@
 
 from __future__ import annotations
 
+import pwd
 import stat
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,7 +20,7 @@ from linen.host.conflists import (
     networks_of,
     read_conflist,
 )
-from linen.host.findings import Check, error, warning
+from linen.host.findings import Check, error, note, warning
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
 
     from linen.host.conflists import Conflist, Network
     from linen.host.findings import Finding
+
+USER_OF_IMAGE = 65532  # flaxd's in a cluster: packaging/Containerfile, deploy/base/daemonset.yaml
+USER_OF_SERVICE = "flaxd"  # packaging/systemd/flaxd.sysusers.conf
 
 
 @dataclass(frozen=True)
@@ -79,11 +84,15 @@ def present(folder: Folder) -> Iterator[Finding]:
 
 
 def file_mode(folder: Folder) -> Iterator[Finding]:
-    """Our conflists belong to root alone (CIS Kubernetes Benchmark, 1.1.9 and 1.1.10)."""
+    """Our conflists belong to root alone (CIS Kubernetes Benchmark, 1.1.9 and 1.1.10).
+
+    Or to flaxd, which needs no root, and then the ones that it writes are its own.
+    """
+    flaxds = _users_of_flaxd()
     for conflist in folder.ours:
         status = conflist.path.stat()
         mode = stat.S_IMODE(status.st_mode)
-        if mode & 0o022 or status.st_uid != 0:
+        if mode & 0o022 or status.st_uid not in {0, *flaxds}:
             yield error(
                 str(conflist.path),
                 f"others than root may change it (mode {mode:04o}, owner {status.st_uid})",
@@ -96,6 +105,20 @@ def file_mode(folder: Folder) -> Iterator[Finding]:
                 f"its mode is {mode:04o}; hardening guides ask for 0600",
                 cure=f"chmod 600 {conflist.path}",
             )
+        elif status.st_uid != 0:
+            yield note(
+                str(conflist.path),
+                f"it belongs to flaxd's user, {status.st_uid}, since flaxd wrote it",
+                cause="hardening guides ask for root, and flaxd does without root's rights",
+            )
+
+
+def _users_of_flaxd() -> set[int]:
+    """Whom flaxd runs as: in a cluster, and with systemd if there is such a user here."""
+    users = {USER_OF_IMAGE}
+    with suppress(KeyError):
+        users.add(pwd.getpwnam(USER_OF_SERVICE).pw_uid)
+    return users
 
 
 def first_file(folder: Folder) -> Iterator[Finding]:
