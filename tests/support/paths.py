@@ -14,3 +14,4 @@ GO_TOOLS = CHECKOUT / ".cache" / "tools" / "bin"
 CNITOOL = GO_TOOLS / "cnitool"
 DEBIAN_PLUGINS = Path("/usr/lib/cni")
 KUBERNETES = CHECKOUT / ".cache" / "kubernetes" / "bin"
+FLANNEL = CHECKOUT / ".cache" / "flannel"

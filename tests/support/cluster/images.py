@@ -43,28 +43,25 @@ def main() -> None:
 
 
 def _pause() -> archive.Layer:
-    layer = _base()
+    layer = base()
     layer.program("/pause", KUBERNETES / "pause")
     return layer
 
 
 def _agnhost() -> archive.Layer:
-    layer = _base()
+    layer = base()
     for name in ("agnhost", "coredns"):
         layer.program(f"/{name}", KUBERNETES / name)
     for name in ("localhost.crt", "localhost.key"):  # of its sub-command porter
         layer.file(f"/{name}", (KUBERNETES / name).read_bytes())
     for name, program in _PROGRAMS.items():
-        layer.program(f"/bin/{name}", _find(program))
-    busybox = _find("busybox")
-    layer.program("/bin/busybox", busybox)
-    applets = subprocess.run([busybox, "--list"], capture_output=True, text=True, check=True)
-    for applet in applets.stdout.split():
-        layer.link(f"/bin/{applet}", "busybox")
+        layer.program(f"/bin/{name}", find(program))
+    add_busybox(layer)
     return layer
 
 
-def _base() -> archive.Layer:
+def base() -> archive.Layer:
+    """The folders and files that any image has."""
     layer = archive.Layer()
     for path, mode in {"/bin": 0o755, "/etc": 0o755, "/tmp": 0o1777, "/root": 0o700}.items():
         layer.folder(path, mode)
@@ -74,7 +71,17 @@ def _base() -> archive.Layer:
     return layer
 
 
-def _find(program: str) -> Path:
+def add_busybox(layer: archive.Layer) -> None:
+    """Add the commands that are not in an image yet."""
+    busybox = find("busybox")
+    layer.program("/bin/busybox", busybox)
+    applets = subprocess.run([busybox, "--list"], capture_output=True, text=True, check=True)
+    for applet in applets.stdout.split():
+        layer.link(f"/bin/{applet}", "busybox")
+
+
+def find(program: str) -> Path:
+    """A program of this machine."""
     path = shutil.which(program, path="/usr/bin:/usr/sbin:/bin:/sbin")
     assert path, f"{program} is not there: run scripts/setup kubernetes"
     return Path(path).resolve()
