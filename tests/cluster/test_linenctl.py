@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`linenctl … --kubernetes` with real nodes: it installs, tells what hinders, and uninstalls."""
+"""`linenctl … --kubernetes` with real nodes, and linenctl in the pod of a node's flaxd."""
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -17,6 +18,8 @@ from support.paths import KUBERNETES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from support.cluster.linen import Linen
 
 NODE = "node1"
 NETDEV = ("--datapath-type=netdev",)  # as the rig has it: support.cluster.linen
@@ -79,3 +82,20 @@ def test_from_nothing_to_a_network_and_back(bare: Cluster) -> None:
     found = bare.plane.node(NODE)
     assert not [key for key in found["metadata"]["annotations"] if key.startswith("linen-cni/")]
     assert bare.condition(NODE, "NetworkUnavailable") == {}
+
+
+def test_in_the_pod_of_flaxd(linen: Linen) -> None:
+    """By kubectl exec it sees what root's sees on the node, but for iptables, as it says itself."""
+    pod = linen.pods()[NODE]["metadata"]["name"]
+    inside = ("exec", pod, "--container=flaxd", "--", "linenctl")
+    on_node = (sys.executable, "-m", "linen.cli.main")
+    node = linen.cluster.nodes[NODE]
+
+    found = json.loads(linen.kubectl(*inside, "check", "--json"))
+    expected = json.loads(node.run(*on_node, "check", "--json").stdout)
+
+    note = {one["check"]: one["where"] for one in found if one not in expected}
+    assert note == {"forward-drop": "iptables"}
+    assert [one for one in expected if one not in found and one["check"] != "forward-drop"] == []
+    shown = json.loads(linen.kubectl(*inside, "show", "--json"))
+    assert {one["bridge"]: len(one["tunnels"]) for one in shown} == {"br0": 2}
