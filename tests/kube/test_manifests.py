@@ -9,6 +9,7 @@ import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 
 import linen
 from linen.host import manifests, settings
@@ -66,6 +67,7 @@ def test_documented_kustomizations_work(tmp_path: Path) -> None:
         chosen = settings.load({}, settings_of(objects), None)
         assert chosen.overlay.topology == "star"
         _controller_agrees(objects)
+        assert _asked_for(text) <= settings_of(objects).items()
 
 
 def test_a_second_network_has_everything_of_its_own(tmp_path: Path) -> None:
@@ -77,6 +79,7 @@ def test_a_second_network_has_everything_of_its_own(tmp_path: Path) -> None:
     objects, others = parsed(kubectl("kustomize", tmp_path / "second")), rendered("host-ovs")
     second, first = (settings.load({}, settings_of(each), None) for each in (objects, others))
 
+    assert _asked_for(text) <= settings_of(objects).items()
     assert sorted(found["kind"] for found in objects) == ["ConfigMap", "DaemonSet"]
     for name in ("network", "conflist", "linux_bridge", "listen", "cluster_range"):
         assert getattr(second, name) != getattr(first, name), name
@@ -94,6 +97,14 @@ def test_a_second_network_has_everything_of_its_own(tmp_path: Path) -> None:
         for each in (objects, others)
     )
     assert chosen != other
+
+
+def _asked_for(kustomization: str) -> set[tuple[str, str]]:
+    """The values that a kustomization sets; its components come after it and could undo them."""
+    (generator,) = yaml.safe_load(kustomization)["configMapGenerator"]
+    return {
+        (name, value) for name, _, value in (each.partition("=") for each in generator["literals"])
+    }
 
 
 def _controller_agrees(objects: list[dict[str, Any]]) -> None:
