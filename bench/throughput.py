@@ -6,12 +6,13 @@ hand, with one another, with VXLAN of the kernel, and with the nodes' own networ
 up at once on one machine, and take turns in random order: each kind of traffic goes through all
 networks before the next one does.
 
-Two labs of the very same making differ by some percent, which more measuring in the same labs would
-not show. So each round has labs of its own.
+Two labs of the very same making differ by some percent, and so do two seconds in one lab. So each
+round has labs of its own, and each network several turns in a round.
 """
 
 from __future__ import annotations
 
+import statistics
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,7 +37,8 @@ if TYPE_CHECKING:
     from bench.throughput_networks import Network
 
 ROUNDS = (2, 12)  # quick, thorough
-SECONDS = 1  # that each kind of traffic takes
+TURNS = 3  # of each network in a round, for each kind of traffic
+SECONDS = 1  # that a turn takes
 
 ONE_STREAM, FOUR_STREAMS = "TCP, one stream", "TCP, four streams"
 ROUND_TRIPS, MEDIAN, P99 = "round trips", "round trip, median", "round trip, p99"
@@ -63,7 +65,7 @@ Values = dict[str, float]
 
 
 def measure(rounds: int) -> Outcome:
-    """Send each kind of traffic through each network, once a round."""
+    """Send each kind of traffic through each network; a round's sample is the mean of its turns."""
     found = {label: Quantity(label, unit) for label, unit in UNITS.items()}
     datapath = ""
     for _ in range(rounds):
@@ -80,10 +82,13 @@ def measure(rounds: int) -> Outcome:
 
 
 def _measure_round(networks: Sequence[Network], found: Mapping[str, Quantity]) -> None:
-    for kind in shuffled((_one_stream, _four_streams, _round_trips)):
+    turns: dict[tuple[str, str], list[float]] = {}
+    for kind in shuffled((_one_stream, _four_streams, _round_trips) * TURNS):
         for network in shuffled(networks):
             for label, value in kind(network).items():
-                found[label].add(network.label, value)
+                turns.setdefault((label, network.label), []).append(value)
+    for (label, peer), values in turns.items():
+        found[label].add(peer, statistics.fmean(values))
 
 
 def _goals(found: Mapping[str, Quantity]) -> list[Goal]:
