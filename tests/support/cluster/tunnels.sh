@@ -17,6 +17,8 @@ give_address() {
 until [ -S /run/openvswitch/db.sock ]; do sleep 0.1; done
 ovs-vsctl --retry --may-exist add-br br-phy -- set bridge br-phy datapath_type=netdev \
   -- --may-exist add-port br-phy eth1
+# The kernel sees eth1's frames, too, and would answer by eth1's MAC who asks for br-phy's address.
+ip link set eth1 arp off
 until give_address; do sleep 0.1; done # it is there already, its device not yet
 
 [ "$how_long" = for-ever ] || exit 0
