@@ -271,6 +271,23 @@ def test_userspace_tunnels_without_a_way_out(host: Host, fresh: Node) -> None:
     assert UNDERLAY in only(fresh, "userspace-underlay")["what"]
 
 
+@pytest.mark.parametrize(
+    "cure",
+    [
+        ("ip", "link", "set", "uplink", "arp", "off"),
+        ("sh", "-c", "echo 1 >/proc/sys/net/ipv4/conf/uplink/arp_ignore"),
+    ],
+)
+def test_kernel_answers_beside_userspace(host: Host, fresh: Node, cure: tuple[str, ...]) -> None:
+    """That an uplink, too, answers ARP for the VTEP's address is a warning; its cures are cures."""
+    host.run("ip", "link", "add", "uplink", "type", "veth", "peer", "name", "far")
+    host.vsctl("add-port", UNDERLAY, "uplink")
+
+    assert only(fresh, "underlay-arp", "warning")["where"] == "uplink"
+    host.run(*cure)
+    assert fresh.faults() == []
+
+
 def test_port_taken_by_another_vxlan_device(fresh: Node) -> None:
     """A VXLAN device of another network plugin on the tunnels' UDP port is an error."""
     fresh.ovs["datapathType"] = "system"

@@ -30,6 +30,7 @@ _INTERFACE = ("_uuid", "name", "type", "options", "ofport", "error", "statistics
 _CONTROLLER = ("_uuid", "target", "external_ids", "is_connected", "status")
 
 VXLAN, INTERNAL = "vxlan", "internal"
+LINK_TYPES = ("", "system")  # a device that exists without Open vSwitch
 USERSPACE = "netdev"
 
 
@@ -121,6 +122,12 @@ class Bridge:
     def tunnels(self) -> list[tuple[Port, Interface]]:
         """The tunnels that Linen made."""
         return [(port, port.tunnel) for port in self.ports if port.network and port.tunnel]
+
+    def links(self) -> list[str]:
+        """The network devices that are its ports and that Open vSwitch did not make."""
+        return [
+            one.name for port in self.ports for one in port.interfaces if one.type in LINK_TYPES
+        ]
 
     def serves(self, network: str) -> bool:
         """Whether it is the OVS bridge of this network, or has tunnels of it."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 KERNEL_MTU = 1500  # bytes; what a Linux bridge has that nobody told otherwise
 VXLAN_PORT = 4789  # IANA, service name vxlan
+NO_ARP = 0x80  # IFF_NOARP, linux/if.h
 ADDRESS_SET = "3"  # NET_ADDR_SET, linux/netdevice.h
 OWN_DEVICE = "vxlan_sys_"  # the kernel's VXLAN devices that ovs-vswitchd makes
 
@@ -194,6 +195,38 @@ def userspace_underlay(node: Node) -> Iterator[Finding]:
                 )
 
 
+def underlay_arp(node: Node) -> Iterator[Finding]:
+    """Nobody but the OVS bridge answers ARP for the address that userspace tunnels leave from.
+
+    The kernel sees the frames of a userspace bridge's links, too, and answers on each link for the
+    addresses of all (ip-sysctl, arp_ignore). A peer sends to the MAC that answered last.
+    """
+    told = set()
+    for network in node.networks:
+        bridge, inventory = node.find_bridge(network), node.read(network.options.ovsdb)
+        if not isinstance(inventory, Inventory) or not _in_userspace(network, bridge):
+            continue
+        if all(":" in vtep for vtep in _ends(node, network)):
+            continue  # IPv6's neighbour discovery answers for a link's own addresses alone
+        for carrier in filter(None, map(inventory.bridge_of_device, _underlay(node, network))):
+            told |= {(carrier.name, link) for link in carrier.links() if _answers_arp(link)}
+    for carrier_name, link in sorted(told):
+        yield warning(
+            link,
+            f"the kernel answers ARP on it for the addresses of OVS bridge {carrier_name}",
+            cause="ovs-vswitchd answers as well, with the right MAC; a node that hears the kernel"
+            f" last sends its tunnels' packets to {link}'s MAC, where they are lost",
+            cure=f"`ip link set {link} arp off`, or `sysctl net.ipv4.conf.{link}.arp_ignore=1`; on"
+            " every node, and at each boot",
+        )
+
+
+def _answers_arp(link: str) -> bool:
+    flags = int(read_setting(f"/sys/class/net/{link}/flags") or "0", 16)
+    chosen = (read_setting(f"/proc/sys/net/ipv4/conf/{conf}/arp_ignore") for conf in ("all", link))
+    return bool(flags) and not flags & NO_ARP and max(int(one or "0") for one in chosen) == 0
+
+
 def _in_userspace(network: Network, bridge: Bridge | None) -> bool:
     chosen = bridge.datapath_type if bridge else network.options.datapath_type
     return chosen == USERSPACE
@@ -240,6 +273,7 @@ OVS_CHECKS: tuple[Check[Node], ...] = (
     Check("attachment", "every OVS bridge hangs on its Linux bridge, both up", attachment),
     Check("pinned-mac", "the Linux bridges keep their MAC addresses", pinned_mac),
     Check("userspace-underlay", "userspace tunnels have a way out", userspace_underlay),
+    Check("underlay-arp", "userspace tunnels' address has one MAC", underlay_arp),
 )
 
 CHECKS: tuple[Check[Node], ...] = (
