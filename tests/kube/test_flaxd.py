@@ -306,6 +306,28 @@ def test_a_second_network(
     assert before == after
 
 
+def test_a_second_network_writes_nothing(
+    node1: KubernetesNode, node2: KubernetesNode, blue: dict[str, Any]
+) -> None:
+    """Its daemon leaves the Node as the first one's tells it, also where it would choose otherwise.
+
+    Both would write for ever, and no tunnel live for longer than a second.
+    """
+    node1.host.run("ip", "link", "add", "other", "type", "bridge")
+    node1.host.run("ip", "address", "add", "10.245.9.1/24", "dev", "other")
+    node1.host.run("ip", "link", "set", "other", "up")
+    with node2.flaxd(), node1.flaxd():
+        node1.wait_for_peers("node2")
+        wait_until(node1.condition, "the first network's daemon to have written all")
+        before = node1.plane.node("node1")["metadata"]
+        with node1.flaxd(**blue, vtep_interface="other") as daemon:
+            wait_until(blue["conflist"].exists, "the conflist")
+            daemon.wait_for("the overlay works")
+            after = node1.plane.node("node1")["metadata"]
+
+    assert before["resourceVersion"] == after["resourceVersion"]
+
+
 def test_the_condition_is_the_first_networks(node1: KubernetesNode, blue: dict[str, Any]) -> None:
     """That a network without a gateway does not work is an Event, and not the Node's condition."""
     marks = ("external_ids:linen-network=other", "external_ids:linen-vni=9")

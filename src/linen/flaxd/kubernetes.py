@@ -238,18 +238,38 @@ class KubernetesSource:
 
     def _own_peer(self) -> cluster.Peer | None:
         node = self._own.records.get(self._settings.node)
-        vtep = None if node is None else vteps.choose(self._settings, self._candidates(node))
-        if node is None or vtep is None:
+        if node is None:
+            return None
+        told = self._told_by_another()
+        if told is not None:
+            return cluster.Peer(
+                node.name, told.vtep, ranges=node.pod_ranges, is_master=told.is_master
+            )
+        vtep = vteps.choose(self._settings, self._candidates(node))
+        if vtep is None:
             return None
         is_master = self._settings.overlay.is_master or node.is_master
         return cluster.Peer(node.name, vtep, ranges=node.pod_ranges, is_master=is_master)
+
+    def _told_by_another(self) -> cluster.Peer | None:
+        """This node, as the daemon of the cluster's network tells it; None if that is for us to do.
+
+        A secondary network's tunnels end where the first one's do. If its daemon chose as well, and
+        chose otherwise, the two would write for ever.
+        """
+        record = self._all.records.get(self._settings.node)
+        if self._settings.gateway != GATEWAY_NONE or record is None or record.peer is None:
+            return None
+        return record.peer if self._links.links_with(record.peer.vtep) else None
 
     def _candidates(self, node: OwnNode) -> list[str]:
         return vteps.candidates(self._settings, self._links, node.vteps)
 
     def _vtep_faults(self) -> list[str]:
         node = self._own.records.get(self._settings.node)
-        fault = vteps.fault(self._settings, self._candidates(node)) if node is not None else ""
+        if node is None or self._told_by_another() is not None:
+            return []
+        fault = vteps.fault(self._settings, self._candidates(node))
         return [fault] if fault else []
 
     async def _write_or_retry(self) -> None:
