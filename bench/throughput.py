@@ -6,13 +6,12 @@ hand, with one another, with VXLAN of the kernel, and with the nodes' own networ
 up at once on one machine, and take turns in random order: each kind of traffic goes through all
 networks before the next one does.
 
-Two labs of the very same making differ by some percent, and so do two seconds in one lab. So each
-round has labs of its own, and each network several turns in a round.
+Two labs of the very same making differ by some percent, which more measuring in the same labs would
+not show. So each round has labs of its own.
 """
 
 from __future__ import annotations
 
-import statistics
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,8 +36,7 @@ if TYPE_CHECKING:
     from bench.throughput_networks import Network
 
 ROUNDS = (2, 12)  # quick, thorough
-TURNS = 3  # of each network in a round, for each kind of traffic
-SECONDS = 1  # that a turn takes
+SECONDS = 1  # that each kind of traffic takes
 
 ONE_STREAM, FOUR_STREAMS = "TCP, one stream", "TCP, four streams"
 ROUND_TRIPS, MEDIAN, P99 = "round trips", "round trip, median", "round trip, p99"
@@ -65,7 +63,7 @@ Values = dict[str, float]
 
 
 def measure(rounds: int) -> Outcome:
-    """Send each kind of traffic through each network; a round's sample is the mean of its turns."""
+    """Send each kind of traffic through each network, once a round."""
     found = {label: Quantity(label, unit) for label, unit in UNITS.items()}
     datapath = ""
     for _ in range(rounds):
@@ -82,13 +80,10 @@ def measure(rounds: int) -> Outcome:
 
 
 def _measure_round(networks: Sequence[Network], found: Mapping[str, Quantity]) -> None:
-    turns: dict[tuple[str, str], list[float]] = {}
-    for kind in shuffled((_one_stream, _four_streams, _round_trips) * TURNS):
+    for kind in shuffled((_one_stream, _four_streams, _round_trips)):
         for network in shuffled(networks):
             for label, value in kind(network).items():
-                turns.setdefault((label, network.label), []).append(value)
-    for (label, peer), values in turns.items():
-        found[label].add(peer, statistics.fmean(values))
+                found[label].add(network.label, value)
 
 
 def _goals(found: Mapping[str, Quantity]) -> list[Goal]:
