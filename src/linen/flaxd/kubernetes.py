@@ -241,14 +241,11 @@ class KubernetesSource:
         if node is None:
             return None
         told = self._told_by_another()
-        if told is not None:
-            return cluster.Peer(
-                node.name, told.vtep, ranges=node.pod_ranges, is_master=told.is_master
-            )
-        vtep = vteps.choose(self._settings, self._candidates(node))
+        vtep = told.vtep if told else vteps.choose(self._settings, self._candidates(node))
         if vtep is None:
             return None
-        is_master = self._settings.overlay.is_master or node.is_master
+        is_chosen = self._settings.overlay.is_master or node.is_master
+        is_master = told.is_master if told else is_chosen
         return cluster.Peer(node.name, vtep, ranges=node.pod_ranges, is_master=is_master)
 
     def _told_by_another(self) -> cluster.Peer | None:

@@ -178,21 +178,16 @@ def userspace_underlay(node: Node) -> Iterator[Finding]:
     ovs-vswitchd encapsulates by itself then, and sends by its own ports alone ("Connecting VMs
     Using Tunnels (Userspace)" in the Open vSwitch documentation).
     """
-    for network in node.networks:
-        bridge, inventory = node.find_bridge(network), node.read(network.options.ovsdb)
-        if not isinstance(inventory, Inventory) or not _in_userspace(network, bridge):
-            continue
-        for name in _underlay(node, network):
-            carrier = inventory.bridge_of_device(name)
-            if carrier is None or carrier.datapath_type != USERSPACE:
-                yield error(
-                    network.where,
-                    f"tunnels of the userspace datapath cannot leave by {name}",
-                    cause="ovs-vswitchd sends VXLAN by its own netdev bridges alone, so the"
-                    " underlay's address has to be on one of them",
-                    cure=f"make an OVS bridge with datapath_type=netdev, add {name} to it, and move"
-                    f" the addresses of {name} to it; or use ovs.datapathType system",
-                )
+    for network, name, carrier in _ways_of_userspace(node):
+        if carrier is None or carrier.datapath_type != USERSPACE:
+            yield error(
+                network.where,
+                f"tunnels of the userspace datapath cannot leave by {name}",
+                cause="ovs-vswitchd sends VXLAN by its own netdev bridges alone, so the"
+                " underlay's address has to be on one of them",
+                cure=f"make an OVS bridge with datapath_type=netdev, add {name} to it, and move"
+                f" the addresses of {name} to it; or use ovs.datapathType system",
+            )
 
 
 def underlay_arp(node: Node) -> Iterator[Finding]:
@@ -201,24 +196,32 @@ def underlay_arp(node: Node) -> Iterator[Finding]:
     The kernel sees the frames of a userspace bridge's links, too, and answers on each link for the
     addresses of all (ip-sysctl, arp_ignore). A peer sends to the MAC that answered last.
     """
-    told = set()
-    for network in node.networks:
-        bridge, inventory = node.find_bridge(network), node.read(network.options.ovsdb)
-        if not isinstance(inventory, Inventory) or not _in_userspace(network, bridge):
-            continue
-        if all(":" in vtep for vtep in _ends(node, network)):
-            continue  # IPv6's neighbour discovery answers for a link's own addresses alone
-        for carrier in filter(None, map(inventory.bridge_of_device, _underlay(node, network))):
-            told |= {(carrier.name, link) for link in carrier.links() if _answers_arp(link)}
-    for carrier_name, link in sorted(told):
+    answering = {
+        (carrier.name, link)
+        for network, _, carrier in _ways_of_userspace(node)
+        # IPv6's neighbour discovery answers for a link's own addresses alone.
+        if carrier is not None and any(":" not in vtep for vtep in _ends(node, network))
+        for link in carrier.links()
+        if _answers_arp(link)
+    }
+    for carrier, link in sorted(answering):
         yield warning(
             link,
-            f"the kernel answers ARP on it for the addresses of OVS bridge {carrier_name}",
+            f"the kernel answers ARP on it for the addresses of OVS bridge {carrier}",
             cause="ovs-vswitchd answers as well, with the right MAC; a node that hears the kernel"
             f" last sends its tunnels' packets to {link}'s MAC, where they are lost",
             cure=f"`ip link set {link} arp off`, or `sysctl net.ipv4.conf.{link}.arp_ignore=1`; on"
             " every node, and at each boot",
         )
+
+
+def _ways_of_userspace(node: Node) -> Iterator[tuple[Network, str, Bridge | None]]:
+    """By which device a userspace network's tunnels leave, and the OVS bridge that has it."""
+    for network in node.networks:
+        bridge, inventory = node.find_bridge(network), node.read(network.options.ovsdb)
+        if isinstance(inventory, Inventory) and _in_userspace(network, bridge):
+            for name in _underlay(node, network):
+                yield network, name, inventory.bridge_of_device(name)
 
 
 def _answers_arp(link: str) -> bool:
