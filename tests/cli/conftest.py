@@ -62,7 +62,7 @@ class Node:
         folders: list[str | Path] = ["--conf-dir", self.conf_dir]
         if command in {"check", "doctor", "install", "uninstall"}:
             folders += ["--bin-dir", self.bin_dir]
-        if command in {"install", "uninstall"}:
+        if command in {"check", "install", "uninstall"}:
             folders += ["--state-dir", self.state_dir]
         program = (sys.executable, "-m", "linen.cli.main")
         done = self.host.run(*program, command, *folders, *argv, check=False)

@@ -242,6 +242,22 @@ def test_mtu_too_large(fresh: Node) -> None:
     assert "mtu to 1450" in only(fresh, "underlay-mtu", "warning")["cure"]
 
 
+def test_no_route_to_a_node_of_topology_flow(node: Node) -> None:
+    """Where rules say where packets go, the nodes are those that the daemon keeps."""
+    addresses = [f"10.99.0.{number}" for number in range(1, 8)]
+    known = node.state_dir / "linen-network" / "peers.json"
+    known.parent.mkdir(parents=True)
+    known.write_text(json.dumps({"nodes": [{"vtep": address} for address in addresses]}))
+    node.host.vsctl(
+        "--no-wait", "add-port", "br0", "rules", "--", "set", "port", "rules",
+        "external_ids:linen-network=linen-network", "--", "set", "interface", "rules",
+        "type=vxlan", "options:remote_ip=flow",
+    )  # fmt: skip
+
+    (what,) = [one["what"] for one in node.findings() if one["check"] == "vtep-route"]
+    assert what == f"no route leads to {', '.join(addresses[:5])} and 2 more"
+
+
 def test_own_address_among_vteps(node: Node) -> None:
     """The node's own address in the list of VTEPs is a note, not a fault."""
     node.ovs["vtepIPs"].append("10.245.2.1")

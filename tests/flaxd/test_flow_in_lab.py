@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support.host import wait_until
+from support.labs import LINENCTL
 from support.overlays import Overlay, Ping, restart_switch, running_overlay, state
 from support.vxlan import Listener, frame
 
@@ -61,6 +62,20 @@ def test_a_node_has_other_addresses(overlay: Overlay, source: str, pod: str) -> 
     node1.run(["ping", "-c1", "-W1", "-I", source, pod], check=False)  # others know no way back
 
     wait_until(lambda: is_found(node1, pod), f"{pod} to be found")
+
+
+def test_checks_know_the_other_nodes(overlay: Overlay) -> None:
+    """An underlay too small for the pods' packets is found, though no tunnel names a node."""
+    node1 = overlay.lab.node("node1")
+    node1.run(["ip", "link", "set", "br-phy", "mtu", "1400"])
+    try:
+        found = node1.run([*LINENCTL, "check", "--json"], check=False).stdout
+    finally:
+        node1.run(["ip", "link", "set", "br-phy", "mtu", "1500"])
+    whats = [one["what"] for one in json.loads(found) if one["check"] == "underlay-mtu"]
+    assert [what.partition(";")[2] for what in whats] == [
+        " br-phy carries 1400, of which VXLAN takes 50"
+    ]
 
 
 def is_found(node: Node, address: str) -> bool:

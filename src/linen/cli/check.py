@@ -21,6 +21,7 @@ from linen.cli.console import (
     print_finding,
     print_line,
     say,
+    state_dir_option,
 )
 from linen.host import diagnosis
 from linen.host.checks.folder import read_folder
@@ -48,11 +49,13 @@ _ORDER = ("error", "warning", "note", "ok")
 @click.option("-v", "--verbose", is_flag=True, help="Name each check that found nothing.")
 @conf_dir_option
 @bin_dir_option
+@state_dir_option
 @json_option
-def command(
+def command(  # noqa: PLR0913 (an option each)
     paths: tuple[Path, ...],
     conf_dir: Path,
     bin_dir: Path,
+    state_dir: Path,
     *,
     live: bool,
     verbose: bool,
@@ -72,7 +75,7 @@ def command(
         findings += diagnosis.diagnose_folder(folder, is_secondary=True)
         networks += folder.networks
     if is_live:
-        findings += diagnosis.diagnose_node(networks, bin_dir)
+        findings += diagnosis.diagnose_node(networks, bin_dir, state_dir)
     if as_json:
         click.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
     else:

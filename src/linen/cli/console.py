@@ -123,10 +123,10 @@ def bin_dir_option(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def state_dir_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Where the record of what was installed lies."""
+    """Where the record of what was installed lies, and the nodes that flaxd knows."""
     return click.option(
         "--state-dir", type=_FOLDER, default=STATE_DIR, show_default=True,
-        help="The folder of the record of what was installed.",
+        help="The folder of what Linen keeps on this node.",
     )(function)  # fmt: skip
 
 

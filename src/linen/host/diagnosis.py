@@ -79,12 +79,12 @@ def diagnose_together(subject: Sequence[Network], where: str) -> list[Finding]:
     return run_all(networks.CHECKS, subject, where)
 
 
-def diagnose_node(known: Sequence[Network], bin_dir: Path) -> list[Finding]:
+def diagnose_node(known: Sequence[Network], bin_dir: Path, state_dir: Path) -> list[Finding]:
     """Judge this node: its networks together, Open vSwitch, programs, kernel.
 
     Where no OVSDB answers, that is found, and nothing else that only OVSDB could tell.
     """
-    with closing(Node(known, bin_dir)) as node:
+    with closing(Node(known, bin_dir, state_dir)) as node:
         together = diagnose_together([*known, *node.unlisted_networks()], "this node")
         found = ovs.REACHABLE.run(node, "this node")
         if node.inventories():

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from linen.core import errors
-from linen.core.model import OverlayOptions
+from linen.core.model import REMOTE_BY_RULE, OverlayOptions
 from linen.host.conflists import Conflist, Network
 from linen.host.inventory import read_inventory
 from linen.host.overlay import look_at
+from linen.host.record import STATE_DIR, known_vteps
 from linen.light.sock import Deadline
 from linen.netlink.blocking import Netlink
 from linen.netlink.codec import NetlinkError
@@ -33,9 +34,12 @@ DEFAULT_OVSDB = OverlayOptions().ovsdb
 class Node:
     """The networks that this node's conflists define, and what is really there."""
 
-    def __init__(self, networks: Sequence[Network], bin_dir: Path) -> None:
+    def __init__(
+        self, networks: Sequence[Network], bin_dir: Path, state_dir: Path = Path(STATE_DIR)
+    ) -> None:
         self.networks = networks
         self.bin_dir = bin_dir
+        self._state_dir = state_dir
         self._netlink = Netlink()
         self._read: dict[str, Inventory | errors.LinenError] = {}
 
@@ -107,6 +111,16 @@ class Node:
         port = self.links.get(bridge.name)
         master = self.link_at(port.master) if port else None
         return master.name if master else bridge.name
+
+    def vteps(self, network: Network) -> set[str]:
+        """Where a network's tunnels lead: by its conflist, by what flaxd has made, by rules."""
+        bridge = self.find_bridge(network)
+        made = (
+            {one.options.get("remote_ip", "") for _, one in bridge.tunnels()} if bridge else set()
+        )
+        if REMOTE_BY_RULE in made:
+            made |= known_vteps(self._state_dir, network.name)
+        return {*network.options.vteps, *made} - {"", REMOTE_BY_RULE}
 
     def look(self, network: Network) -> Look:
         """Compare a network with what is there. Raises `Unavailable` or `Conflict`."""

@@ -22,6 +22,15 @@ KNOWN_NODES = "peers.json"  # where flaxd keeps the cluster's nodes, in a folder
 RECORD_MODE = 0o644
 
 
+def known_vteps(state_dir: Path, network: str) -> set[str]:
+    """The tunnel addresses of all nodes that flaxd keeps, this one's included; none without it."""
+    try:
+        document = json.loads((state_dir / network / KNOWN_NODES).read_text(encoding="utf-8"))
+        return {node["vtep"] for node in document["nodes"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()  # the daemon, too, does without what it can't use
+
+
 @dataclass
 class Record:
     """The record of one host."""

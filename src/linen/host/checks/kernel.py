@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from linen.core import addresses, model
+from linen.core import addresses
 from linen.host.conflists import BRIDGE
 from linen.host.findings import Check, error, note, warning
 from linen.host.inventory import USERSPACE, Inventory
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from linen.netlink.codec import Link
 
 KERNEL_MTU = 1500  # bytes; what a Linux bridge has that nobody told otherwise
+NAMED = 5  # addresses in a finding; there may be thousands
 VXLAN_PORT = 4789  # IANA, service name vxlan
 NO_ARP = 0x80  # IFF_NOARP, linux/if.h
 ADDRESS_SET = "3"  # NET_ADDR_SET, linux/netdevice.h
@@ -130,20 +131,13 @@ def _smaller_packets(network: Network, room: int, overhead: int) -> str:
 def _underlay(node: Node, network: Network) -> dict[str, tuple[Link, int]]:
     """The devices that tunnels leave by, each with the largest overhead of VXLAN through it."""
     found: dict[str, tuple[Link, int]] = {}
-    for vtep in _ends(node, network):
+    for vtep in node.vteps(network):
         route = node.route(vtep)
         link = node.link_at(route.link) if route and not route.is_local else None
         if link is not None:
             known = found.get(link.name, (link, 0))[1]
             found[link.name] = (link, max(known, addresses.overhead(vtep)))
     return found
-
-
-def _ends(node: Node, network: Network) -> set[str]:
-    """Where tunnels lead: those of the conflist, and those that flaxd has made."""
-    bridge = node.find_bridge(network)
-    made = [tunnel.options.get("remote_ip", "") for _, tunnel in bridge.tunnels()] if bridge else []
-    return {*network.options.vteps, *made} - {"", model.REMOTE_BY_RULE}
 
 
 def own_vtep(node: Node) -> Iterator[Finding]:
@@ -162,13 +156,14 @@ def own_vtep(node: Node) -> Iterator[Finding]:
 def reachable_vteps(node: Node) -> Iterator[Finding]:
     """There is a route to every other node."""
     for network in node.networks:
-        lost = [vtep for vtep in network.options.vteps if node.route(vtep) is None]
+        lost = sorted(vtep for vtep in node.vteps(network) if node.route(vtep) is None)
         if lost:
+            more = f" and {len(lost) - NAMED} more" if len(lost) > NAMED else ""
             yield warning(
                 network.where,
-                f"no route leads to {', '.join(lost)}",
+                f"no route leads to {', '.join(lost[:NAMED])}{more}",
                 cause="VXLAN packets to these nodes have nowhere to go",
-                cure="`ip route get ADDRESS`; correct vtepIPs or the underlay's routes",
+                cure="`ip route get ADDRESS`; correct the address or the underlay's routes",
             )
 
 
@@ -200,7 +195,7 @@ def underlay_arp(node: Node) -> Iterator[Finding]:
         (carrier.name, link)
         for network, _, carrier in _ways_of_userspace(node)
         # IPv6's neighbour discovery answers for a link's own addresses alone.
-        if carrier is not None and any(":" not in vtep for vtep in _ends(node, network))
+        if carrier is not None and any(":" not in vtep for vtep in node.vteps(network))
         for link in carrier.links()
         if _answers_arp(link)
     }
