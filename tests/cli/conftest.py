@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from support.cni import Chain
 from support.conflists import example, options_of
+from support.paths import LINENCTL
 
 if TYPE_CHECKING:
     import subprocess
@@ -64,8 +64,7 @@ class Node:
             folders += ["--bin-dir", self.bin_dir]
         if command in {"check", "install", "uninstall"}:
             folders += ["--state-dir", self.state_dir]
-        program = (sys.executable, "-m", "linen.cli.main")
-        done = self.host.run(*program, command, *folders, *argv, check=False)
+        done = self.host.run(*LINENCTL, command, *folders, *argv, check=False)
         assert "Traceback" not in done.stderr, done.stderr
         return done
 

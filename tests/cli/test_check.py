@@ -4,14 +4,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
 from cli.conftest import UNDERLAY, only
 from support.cni import plugin_entry
-from support.paths import DEBIAN_PLUGINS, EXAMPLES
+from support.paths import DEBIAN_PLUGINS, EXAMPLES, LINENCTL
 
 if TYPE_CHECKING:
     from cli.conftest import Node
@@ -366,7 +365,7 @@ def test_files_alone(host: Host) -> None:
     files = sorted((EXAMPLES / "original").glob("*.conflist"))
     host.signal("KILL", "ovsdb-server")
 
-    done = host.run(sys.executable, "-m", "linen.cli.main", "check", "--json", *files)
+    done = host.run(*LINENCTL, "check", "--json", *files)
 
     found = [one for one in json.loads(done.stdout) if one["severity"] != "ok"]
     assert [(one["check"], one["severity"]) for one in found] == 3 * [("legacy-options", "warning")]

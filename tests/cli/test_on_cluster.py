@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,6 +13,7 @@ import pytest
 from linen.host import rollout
 from linen.host.errors import HostError
 from linen.host.kubectl import Kubectl
+from support.paths import LINENCTL
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def linenctl(*argv: str, path: str = os.defpath) -> subprocess.CompletedProcess[str]:
     """Run it with this PATH."""
     return subprocess.run(
-        [sys.executable, "-m", "linen.cli.main", *argv],
+        [*LINENCTL, *argv],
         capture_output=True,
         text=True,
         check=False,

@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from support.host import OVSDB_SOCKET, wait_until
+from support.paths import LINENCTL
 
 if TYPE_CHECKING:
     from cli.conftest import Node
@@ -129,7 +130,7 @@ def test_ovsdb_forbidden(node: Node) -> None:
     """Who may not write to OVSDB's socket hears just that, not that Open vSwitch has to start."""
     node.host.run("chown", "65534", OVSDB_SOCKET)
     without_rights = ("setpriv", "--bounding-set=-dac_override,-dac_read_search", "--")
-    program = (sys.executable, "-m", "linen.cli.main", "show", "--conf-dir", node.conf_dir)
+    program = (*LINENCTL, "show", "--conf-dir", node.conf_dir)
 
     done = node.host.run(*without_rights, *program, check=False)
 

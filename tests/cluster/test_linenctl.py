@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,7 @@ import pytest
 
 from support.cluster.cluster import PATIENCE, Cluster, running_cluster
 from support.cluster.linen import CONFLIST, image
-from support.paths import KUBERNETES
+from support.paths import KUBERNETES, LINENCTL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,7 +35,7 @@ def bare() -> Iterator[Cluster]:
 @contextmanager
 def linenctl(cluster: Cluster, command: str, *argv: str) -> Iterator[subprocess.Popen[str]]:
     """Call it where the API server can be reached, as the administrator; it ends with the block."""
-    program = [*cluster.fabric.inside, sys.executable, "-m", "linen.cli.main", command]
+    program = [*cluster.fabric.inside, *LINENCTL, command]
     access = [word for word in cluster.kubectl_command() if word.startswith("--kubeconfig=")]
     with subprocess.Popen(
         [*program, "--kubernetes", "--apply", f"--timeout={PATIENCE}", *access, *argv],
@@ -88,11 +87,10 @@ def test_in_the_pod_of_flaxd(linen: Linen) -> None:
     """By kubectl exec it sees what root's sees on the node, but for iptables, as it says itself."""
     pod = linen.pods()[NODE]["metadata"]["name"]
     inside = ("exec", pod, "--container=flaxd", "--", "linenctl")
-    on_node = (sys.executable, "-m", "linen.cli.main")
     node = linen.cluster.nodes[NODE]
 
     found = json.loads(linen.kubectl(*inside, "check", "--json"))
-    expected = json.loads(node.run(*on_node, "check", "--json").stdout)
+    expected = json.loads(node.run(*LINENCTL, "check", "--json").stdout)
 
     note = {one["check"]: one["where"] for one in found if one not in expected}
     assert note == {"forward-drop": "iptables"}

@@ -3,11 +3,9 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 import shlex
-import sys
 from itertools import permutations
 from typing import TYPE_CHECKING
 
@@ -125,13 +123,6 @@ def try_network(pods: Pods, service: Service) -> None:
             assert pods.nodes[answer] == node.name
 
 
-def findings(node: Node) -> list[str]:
-    """The names of what `linenctl check` warns of on a node."""
-    program = (sys.executable, "-m", "linen.cli.main")
-    found = json.loads(node.run(*program, "check", "--json", check=False).stdout)
-    return [one["check"] for one in found if one["severity"] in {"warning", "error"}]
-
-
 def traces(node: Node) -> list[str]:
     """What is left of flannel on a node: files, links, routes, rules."""
     files = "find /etc/cni /opt/cni/bin /run/flannel /var/lib/cni"
@@ -157,11 +148,11 @@ def test_steps_lead_from_flannel_to_linen(cluster: Cluster, pods: Pods) -> None:
     for step in steps("From flannel"):
         carry_out(cluster, step, meanings)
         for node in cluster.nodes.values():
-            log.info("%s: after %s linenctl finds %s", node.name, step[1], findings(node))
+            log.info("%s: after %s linenctl finds %s", node.name, step[1], node.faults())
     settle(pods)
 
     linen.wait_for_tunnels(NODES)
     try_network(pods, service)
     for node in cluster.nodes.values():
-        assert findings(node) == []
+        assert node.faults() == []
         assert traces(node) == []

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support.host import wait_until
-from support.labs import LINENCTL
 from support.overlays import Overlay, Ping, restart_switch, running_overlay, state
+from support.paths import LINENCTL
 from support.vxlan import Listener, frame
 
 if TYPE_CHECKING:

@@ -10,7 +10,6 @@ itself takes minutes to build.)
 from __future__ import annotations
 
 import json
-import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,7 +17,7 @@ import pytest
 from linen.host.checks import networks
 from linen.host.conflists import SECONDARY_CONF_DIR
 from support.networks import Network, running_networks
-from support.paths import CNITOOL
+from support.paths import CNITOOL, LINENCTL
 
 if TYPE_CHECKING:
     import subprocess
@@ -138,7 +137,7 @@ def test_del_leaves_nothing_of_a_pod(pods: list[Pod]) -> None:
 @pytest.mark.usefixtures("pods")
 def test_linenctl_finds_no_fault(lab: Lab) -> None:
     """linenctl knows the networks of both folders, and that they go together."""
-    argv = [sys.executable, "-m", "linen.cli.main", "check", "--json"]
+    argv = [*LINENCTL, "check", "--json"]
     found = json.loads(lab.node("node1").run(argv, check=False).stdout)
 
     together = [one for one in found if one["check"] in NETWORK_CHECKS]

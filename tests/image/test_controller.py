@@ -11,8 +11,8 @@ import pytest
 
 from support.host import wait_until
 from support.images import end
-from support.labs import LINENCTL, fresh_name, linenctl
-from support.paths import EXAMPLES
+from support.labs import fresh_name, linenctl
+from support.paths import EXAMPLES, LINENCTL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

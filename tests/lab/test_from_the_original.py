@@ -9,7 +9,6 @@ once more for each pod that it attached.
 from __future__ import annotations
 
 import json
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,7 +18,7 @@ from linen.lab.conflists import read_conflists
 from linen.lab.description import describe
 from support.conflists import options_of
 from support.labs import fresh_name
-from support.paths import EXAMPLES, FROZEN_PLUGIN
+from support.paths import EXAMPLES, FROZEN_PLUGIN, LINENCTL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,7 +72,7 @@ def vsctl(node: Node, words: str) -> str:
 
 def linenctl(node: Node, *argv: str) -> str:
     """What linenctl prints on a node, whatever it finds."""
-    return node.run([sys.executable, "-m", "linen.cli.main", *argv], check=False).stdout
+    return node.run([*LINENCTL, *argv], check=False).stdout
 
 
 def faults(node: Node, *argv: str) -> set[tuple[str, str]]:
@@ -87,7 +86,7 @@ def migrate(node: Node) -> None:
     assert faults(node, CONFLIST) == {("legacy-options", "warning")}
     assert ("foreign-bridge", "note") in faults(node)
     vsctl(node, "del-br br0")
-    node.run([sys.executable, "-m", "linen.cli.main", "install", "--conflist", CONFLIST])
+    node.run([*LINENCTL, "install", "--conflist", CONFLIST])
 
 
 def test_steps_lead_to_a_network_that_works(lab: Lab) -> None:

@@ -19,7 +19,6 @@ from linen.lab.description import describe
 from linen.lab.errors import DaemonFailed, LabError
 from linen.lab.programs import Toolkit, _render_wrapper
 from support.labs import (
-    LINENCTL,
     alive,
     host_state,
     keepers_of,
@@ -27,6 +26,7 @@ from support.labs import (
     processes_of,
     state_folder_exists,
 )
+from support.paths import LINENCTL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

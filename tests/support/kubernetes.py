@@ -58,9 +58,10 @@ class ControlPlane:
     `admin` is an HTTP client with all rights, whose base URL is the API server's.
     """
 
-    def __init__(self, folder: Path, names: Iterable[str], place: Place) -> None:
+    def __init__(self, folder: Path, names: Iterable[str], place: Place, services: str) -> None:
         self.folder = folder
         self.place = place
+        self._services = services
         self.port, self._etcd_port, self._peer_port = free_ports(3)
         self.url = f"https://{LOOPBACK}:{place.reach(self.port)}"
         self._etcd_url = f"http://{LOOPBACK}:{place.reach(self._etcd_port)}"
@@ -86,7 +87,7 @@ class ControlPlane:
         flags = {
             "etcd-servers": f"http://{LOOPBACK}:{self._etcd_port}",
             "secure-port": self.port,
-            "service-cluster-ip-range": SERVICES,
+            "service-cluster-ip-range": self._services,
             "cert-dir": self.folder,
             "client-ca-file": self.ca,
             "tls-cert-file": self.pki.server_certificate,
@@ -351,13 +352,17 @@ class ControlPlane:
 
 @contextmanager
 def running_control_plane(
-    folder: Path, names: Iterable[str] = (), place: Place | None = None
+    folder: Path,
+    names: Iterable[str] = (),
+    place: Place | None = None,
+    services: str = SERVICES,
 ) -> Iterator[ControlPlane]:
     """A control plane with its files and logs in `folder`, that ends when the block does.
 
     `names`: further addresses and host names that the API server's certificate is to be valid for.
+    `services`: the range of their addresses, or two, divided by a comma.
     """
-    plane = ControlPlane(folder, names, place or Place())
+    plane = ControlPlane(folder, names, place or Place(), services)
     try:
         plane.start()
         yield plane

@@ -6,15 +6,13 @@ from __future__ import annotations
 import itertools
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 from linen.lab import store
 from linen.lab.process import Process
+from support.paths import LINENCTL
 
 _numbers = itertools.count(1)
-
-LINENCTL = (sys.executable, "-m", "linen.cli.main")
 
 # Folders of the host that a node has of its own; a lab must leave the host's alone.
 _HOST_FOLDERS = ("/etc/cni", "/etc/openvswitch", "/opt/cni", "/var/lib/cni", "/var/log/openvswitch")

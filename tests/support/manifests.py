@@ -5,13 +5,12 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from support.paths import CHECKOUT, KUBERNETES
+from support.paths import CHECKOUT, KUBERNETES, LINENCTL
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,7 +33,7 @@ def kubectl(*argv: str | Path, kubeconfig: Path | None = None, stdin: str = "") 
 
 def linenctl(*argv: str | Path) -> subprocess.CompletedProcess[str]:
     """Run it, with kubectl in PATH."""
-    done = _run([sys.executable, "-m", "linen.cli.main", *argv])
+    done = _run([*LINENCTL, *argv])
     assert "Traceback" not in done.stderr, done.stderr
     return done
 

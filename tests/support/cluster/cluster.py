@@ -17,7 +17,7 @@ from support.cluster import disks, settings
 from support.cluster.fabric import Fabric, running_fabric
 from support.cluster.node import Node
 from support.host import wait_until
-from support.kubernetes import ControlPlane, running_control_plane
+from support.kubernetes import SERVICES, ControlPlane, running_control_plane
 from support.paths import KUBERNETES
 
 if TYPE_CHECKING:
@@ -32,13 +32,17 @@ _FIRST_NUMBER = 11  # node1 is 10.245.2.11
 class Cluster:
     """A running cluster; see `running_cluster`."""
 
-    def __init__(self, folder: Path, fabric: Fabric, plane: ControlPlane) -> None:
+    def __init__(
+        self, folder: Path, fabric: Fabric, plane: ControlPlane, *, dual_stack: bool
+    ) -> None:
         self.folder = folder
         self.fabric = fabric
         self.plane = plane
         self.nodes: dict[str, Node] = {}
+        self._dual_stack = dual_stack
         self.kubeconfig = plane.admin_kubeconfig(f"https://{fabric.address}:{plane.port}")
-        manager = {"allocate-node-cidrs": "true", "cluster-cidr": settings.POD_NETWORK}
+        pods = settings.BOTH_POD_NETWORKS if dual_stack else settings.POD_NETWORK
+        manager = {"allocate-node-cidrs": "true", "cluster-cidr": pods}
         plane.start_controllers(
             {
                 "kube-controller-manager": plane.controller_manager_flags() | manager,
@@ -60,7 +64,14 @@ class Cluster:
         for name in names:
             number = _FIRST_NUMBER + len(self.nodes)
             folder = self.folder / name
-            node = Node(folder, name, number, has_ovs=has_ovs, proxy_mode=proxy_mode)
+            node = Node(
+                folder,
+                name,
+                number,
+                has_ovs=has_ovs,
+                proxy_mode=proxy_mode,
+                dual_stack=self._dual_stack,
+            )
             node.configure(self.plane)
             self.nodes[name] = node
             made.append(node)
@@ -151,15 +162,19 @@ class Cluster:
 
 
 @contextmanager
-def running_cluster() -> Iterator[Cluster]:
-    """A cluster without nodes, that ends when the block does."""
+def running_cluster(*, dual_stack: bool = False) -> Iterator[Cluster]:
+    """A cluster without nodes, that ends when the block does.
+
+    `dual_stack`: nodes, pods and services can have IPv6 addresses beside those of IPv4.
+    """
+    services = settings.BOTH_SERVICES if dual_stack else SERVICES
     names = ["10.96.0.1", "kubernetes.default.svc"]
     with (
         disks.cluster_folder() as folder,
         running_fabric() as fabric,
-        running_control_plane(folder, names, fabric) as plane,
+        running_control_plane(folder, names, fabric, services) as plane,
     ):
-        cluster = Cluster(folder, fabric, plane)
+        cluster = Cluster(folder, fabric, plane, dual_stack=dual_stack)
         try:
             yield cluster
         finally:

@@ -5,7 +5,8 @@ Bridge `nodes` is where nodes have their own addresses, and where the control pl
 `tunnels` carries what Open vSwitch encapsulates: without the kernel's module it does so in
 userspace, and then the link with the tunnels' address belongs to it alone. Two networks, so that a
 node whose Open vSwitch is away can still say so.
-The namespace also has `OUTSIDE`, an address that is no node's, where the rest of the world begins.
+The namespace also has `OUTSIDE`, an address that is no node's, where the rest of the world begins,
+and another of IPv6, as has bridge `nodes`.
 """
 
 from __future__ import annotations
@@ -23,24 +24,26 @@ from support.relay import Relay
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-OUTSIDE = "192.0.2.1"
+OUTSIDE, OUTSIDE_6 = "192.0.2.1", "2001:db8::1"
 
 
 class Fabric(Place):
     """A running fabric, where a control plane can run. `pid` is that of a process in it."""
 
-    address = "10.245.2.1"
+    address, address_6 = "10.245.2.1", "fd00:10:245:2::1"
 
     def __init__(self, pid: int, relays: ExitStack) -> None:
         self.pid = pid
         self.inside = ("nsenter", f"--net=/proc/{pid}/ns/net", "--")
         self._relays = relays
         self.run("ip", "link", "set", "lo", "up")
-        self.run("ip", "address", "add", OUTSIDE, "dev", "lo")
+        for outside in (OUTSIDE, OUTSIDE_6):
+            self.run("ip", "address", "add", outside, "dev", "lo")
         for bridge in ("nodes", "tunnels"):
             self.run("ip", "link", "add", bridge, "type", "bridge")
             self.run("ip", "link", "set", bridge, "up")
         self.run("ip", "address", "add", f"{self.address}/24", "dev", "nodes")
+        self.run("ip", "address", "add", f"{self.address_6}/64", "dev", "nodes", "nodad")
 
     def run(self, *argv: str) -> str:
         """What a command prints that runs in the fabric."""

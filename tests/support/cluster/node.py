@@ -7,6 +7,7 @@ was, /run is empty and nothing runs that ran before.
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -17,7 +18,7 @@ import yaml
 from linen.lab import namespaces
 from support.cluster import settings
 from support.host import Host, wait_until
-from support.paths import KUBERNETES
+from support.paths import KUBERNETES, LINENCTL
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +34,14 @@ class Node(Host):
     """A node; `run` and what else a host can do work while it is on."""
 
     def __init__(
-        self, folder: Path, name: str, number: int, *, has_ovs: bool, proxy_mode: str
+        self,
+        folder: Path,
+        name: str,
+        number: int,
+        *,
+        has_ovs: bool,
+        proxy_mode: str,
+        dual_stack: bool = False,
     ) -> None:
         super().__init__(0, folder)
         self.name = name
@@ -41,6 +49,7 @@ class Node(Host):
         self.has_ovs = has_ovs
         self._group = f"{folder.parent.name}/{name}"
         self._proxy_mode = proxy_mode
+        self._dual_stack = dual_stack
         self._keeper: subprocess.Popen[bytes] | None = None
         self._services: dict[str, subprocess.Popen[bytes]] = {}
         self._commands = {"containerd": [f"--config={folder}/containerd.toml"]}
@@ -52,6 +61,11 @@ class Node(Host):
     def address(self) -> str:
         """Its InternalIP."""
         return f"10.245.2.{self.number}"
+
+    @property
+    def address_6(self) -> str:
+        """Its other InternalIP, if it has both IP versions."""
+        return f"fd00:10:245:2::{self.number}"
 
     @property
     def tunnel_address(self) -> str:
@@ -66,14 +80,16 @@ class Node(Host):
         )
         proxy = plane.client_kubeconfig(plane.pki.client("system:kube-proxy"), url)
         self._write("kubelet.yaml", yaml.safe_dump(settings.kubelet(self._group, str(plane.ca))))
-        proxying = settings.kube_proxy(self.name, str(proxy), self._proxy_mode)
+        pods = settings.BOTH_POD_NETWORKS if self._dual_stack else settings.POD_NETWORK
+        addresses = [self.address, self.address_6][: 1 + self._dual_stack]
+        proxying = settings.kube_proxy(self.name, str(proxy), self._proxy_mode, pods)
         self._write("kube-proxy.yaml", yaml.safe_dump(proxying))
         self._commands |= {
             "kubelet": [
                 f"--config={self.folder}/kubelet.yaml",
                 f"--kubeconfig={kubelet}",
                 f"--hostname-override={self.name}",
-                f"--node-ip={self.address}",
+                f"--node-ip={','.join(addresses)}",
             ],
             "kube-proxy": [f"--config={self.folder}/kube-proxy.yaml"],
         }
@@ -83,6 +99,9 @@ class Node(Host):
     def boot(self, fabric: Fabric) -> None:
         """Switch on; return when kubelet has been started."""
         self.boot_containerd(fabric)
+        if self._dual_stack:
+            self.run(*f"ip address add {self.address_6}/64 dev eth0 nodad".split())
+            self.run(*f"ip route add default via {fabric.address_6}".split())
         self.start_service("kubelet")
         self.start_service("kube-proxy")
 
@@ -154,6 +173,11 @@ class Node(Host):
     def ctr(self, *argv: str) -> str:
         """What containerd's own command prints, which is asked for Kubernetes' things."""
         return self.run(*_CTR, "--namespace=k8s.io", *argv, timeout=120).stdout
+
+    def faults(self) -> list[str]:
+        """The names of what `linenctl check` finds on it, but for notes."""
+        found = json.loads(self.run(*LINENCTL, "check", "--json", check=False).stdout)
+        return [one["check"] for one in found if one["severity"] in {"warning", "error"}]
 
     def start_ovs(self) -> None:
         """Start what is not running of Open vSwitch, where it is installed on the node."""

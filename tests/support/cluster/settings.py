@@ -10,6 +10,9 @@ from support.kubernetes import SERVICES
 from support.paths import KUBERNETES
 
 POD_NETWORK = "10.244.0.0/16"
+# Where the cluster has both IP versions:
+BOTH_POD_NETWORKS = f"{POD_NETWORK},fd00:10:244::/48"
+BOTH_SERVICES = f"{SERVICES},fd00:10:96::/112"
 DNS = f"{SERVICES.rpartition('.')[0]}.10"
 CONTAINERD_SOCKET = "/run/containerd/containerd.sock"
 STATIC_PODS = "/etc/kubernetes/manifests"  # pods that kubelet runs without asking the API server
@@ -71,14 +74,14 @@ def kubelet(group: str, authority: str) -> dict[str, Any]:
     }
 
 
-def kube_proxy(name: str, kubeconfig: str, mode: str) -> dict[str, Any]:
+def kube_proxy(name: str, kubeconfig: str, mode: str, pod_network: str) -> dict[str, Any]:
     """kube-proxy's configuration. `mode`: "nftables" or "iptables"."""
     return {
         "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
         "kind": "KubeProxyConfiguration",
         "mode": mode,
         "clientConnection": {"kubeconfig": kubeconfig},
-        "clusterCIDR": POD_NETWORK,
+        "clusterCIDR": pod_network,
         "hostnameOverride": name,
         # These can be set in the machine's own network namespace only: leave them.
         "conntrack": {
