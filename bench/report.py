@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from bench.results import Outcome
 
+NARROW = 0.05  # an interval of which two digits would not show much
+
 
 def write_json(path: Path, name: str, circumstances: dict[str, Any], outcome: Outcome) -> None:
     """Write everything that was found, and under which circumstances."""
@@ -122,7 +124,11 @@ def _milliseconds(seconds: float) -> str:
 def _measured(measured: Measured) -> str:
     if measured.low == measured.high:
         return f"{measured.value:.3g}"
-    return f"{measured.value:.2f} ({measured.low:.2f} - {measured.high:.2f})"
+    digits = 3 if measured.high - measured.low < NARROW else 2
+    value, low, high = (
+        f"{one:.{digits}f}" for one in (measured.value, measured.low, measured.high)
+    )
+    return f"{value} ({low} - {high})"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -146,6 +146,14 @@ def ratio_of_medians(ours: Sequence[float], peers: Sequence[float]) -> Measured:
     return _bootstrap(ours, peers, statistics.median)
 
 
+def median_of_ratios(ours: Sequence[float], peers: Sequence[float]) -> Measured:
+    """How many times as large ours are in the middle one of the rounds.
+
+    Where rounds differ by more than peers do within one.
+    """
+    return median([own / peer for own, peer in zip(ours, peers, strict=True)])
+
+
 def cpu_ratio(ours: Series, peers: Series) -> Measured:
     """How many times as much ours computes, which depends less on what else the machine does.
 

@@ -2,12 +2,8 @@
 """Throughput and round trips between pods of two nodes, beside networks that are not Linen's.
 
 A network is as fast as what it is made of. So Linen's topologies are compared with the same made by
-hand, with one another, with VXLAN of the kernel, and with the nodes' own network. All of them are
-up at once on one machine, and take turns in random order: each kind of traffic goes through all
-networks before the next one does.
-
-Two labs of the very same making differ by some percent, which more measuring in the same labs would
-not show. So each round has labs of its own.
+hand, with one another, with VXLAN of the kernel, and with the nodes' own network. They take turns
+in random order.
 """
 
 from __future__ import annotations
@@ -19,24 +15,28 @@ from typing import TYPE_CHECKING
 from bench import throughput_traffic as traffic
 from bench import usage
 from bench.quantities import Quantity
-from bench.results import Goal, Outcome, ratio_of_medians, shuffled
-from bench.throughput_networks import (
+from bench.results import Goal, Outcome, median_of_ratios, shuffled
+from bench.throughput_networks import networks_of_kernel, networks_of_ovs, running_lab
+from bench.throughput_overlays import (
     FLOW,
     MESH,
     MESH_BY_HAND,
     STAR,
     STAR_BY_HAND,
-    running_networks,
+    running_overlays,
 )
 from support.overlays import SWITCH_PIDFILE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping
+    from contextlib import AbstractContextManager
 
     from bench.throughput_networks import Network
 
-ROUNDS = (2, 12)  # quick, thorough
-SECONDS = 1  # that each kind of traffic takes
+ROUNDS = (4, 60)  # quick, thorough
+SELDOM = 3  # rounds from one look at what nothing is compared with to the next
+SECONDS = 1  # that each kind of TCP stream takes
+SECONDS_OF_ROUND_TRIPS = 2  # of which sockperf uses three quarters
 
 ONE_STREAM, FOUR_STREAMS = "TCP, one stream", "TCP, four streams"
 ROUND_TRIPS, MEDIAN, P99 = "round trips", "round trip, median", "round trip, p99"
@@ -63,27 +63,41 @@ Values = dict[str, float]
 
 
 def measure(rounds: int) -> Outcome:
-    """Send each kind of traffic through each network, once a round."""
+    """Lay each overlay once a round, and send each kind of traffic through it."""
     found = {label: Quantity(label, unit) for label, unit in UNITS.items()}
-    datapath = ""
-    for _ in range(rounds):
-        with (
-            tempfile.TemporaryDirectory(prefix="linen-bench-") as folder,
-            running_networks(Path(folder)) as networks,
-        ):
-            _measure_round(networks, found)
-            datapath = networks[0].lab.description.datapath
-    facts = {"datapath of Open vSwitch": datapath} | _compare_switching(found[SWITCHING])
+    with (
+        tempfile.TemporaryDirectory(prefix="linen-bench-") as folder,
+        running_lab(routed=False) as lab,
+        running_lab(routed=True) as kernel,
+    ):
+        lasting = networks_of_kernel(kernel) + networks_of_ovs(lab)
+        for number in range(rounds):
+            with running_overlays(lab, Path(folder)) as overlays:
+                _measure_overlays(overlays.values(), found)
+            for network in shuffled(() if number % SELDOM else lasting):
+                _measure_network(network, found)
+    facts = {"datapath of Open vSwitch": lab.description.datapath}
     return Outcome(
-        [], _goals(found), facts, quantities=[one for one in found.values() if one.samples]
+        [],
+        _goals(found),
+        facts | _compare_switching(found[SWITCHING]),
+        quantities=[one for one in found.values() if one.samples],
     )
 
 
-def _measure_round(networks: Sequence[Network], found: Mapping[str, Quantity]) -> None:
+def _measure_overlays(
+    overlays: Iterable[Callable[[], AbstractContextManager[Network]]],
+    found: Mapping[str, Quantity],
+) -> None:
+    for laid in shuffled(overlays):
+        with laid() as network:
+            _measure_network(network, found)
+
+
+def _measure_network(network: Network, found: Mapping[str, Quantity]) -> None:
     for kind in shuffled((_one_stream, _four_streams, _round_trips)):
-        for network in shuffled(networks):
-            for label, value in kind(network).items():
-                found[label].add(network.label, value)
+        for label, value in kind(network).items():
+            found[label].add(network.label, value)
 
 
 def _goals(found: Mapping[str, Quantity]) -> list[Goal]:
@@ -91,7 +105,7 @@ def _goals(found: Mapping[str, Quantity]) -> list[Goal]:
     for label in RATES:
         samples = found[label].samples
         for ours, theirs, limit in COMPARED:
-            ratio = ratio_of_medians(samples[ours], samples[theirs])
+            ratio = median_of_ratios(samples[ours], samples[theirs])
             goals.append(Goal(f"{label}: {ours} / {theirs}", ratio, limit, at_least=True))
     return goals
 
@@ -100,7 +114,7 @@ def _compare_switching(quantity: Quantity) -> dict[str, object]:
     """What switching costs, which depends less than speed on what else the machine does."""
     samples = quantity.samples
     return {
-        f"{quantity.label}: {ours} / {theirs}": ratio_of_medians(samples[ours], samples[theirs])
+        f"{quantity.label}: {ours} / {theirs}": median_of_ratios(samples[ours], samples[theirs])
         for ours, theirs, _ in COMPARED
         if samples
     }
@@ -120,7 +134,7 @@ def _four_streams(network: Network) -> Values:
 
 
 def _round_trips(network: Network) -> Values:
-    found = traffic.round_trips(network, SECONDS)
+    found = traffic.round_trips(network, SECONDS_OF_ROUND_TRIPS)
     return {ROUND_TRIPS: found.rate, MEDIAN: found.median * 1e3, P99: found.p99 * 1e3}
 
 

@@ -1,40 +1,34 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Networks to compare: a lab of three nodes for each, cabled alike, with a pod on each node.
+"""Networks of three nodes, between two of which traffic is measured; some that are not Linen's.
 
-Linen's star, mesh and flow, kept by its daemon; the star and the mesh once more, made by hand with
-ovs-vsctl; VXLAN of the kernel as flannel sets it up; and the nodes' own network. All pods are
-attached by `bridge` with the same MTU; what Linen does is all that differs from one made by hand.
+VXLAN of the kernel as flannel sets it up, and the nodes' own network. `throughput_overlays` has
+those of Open vSwitch. All pods are attached by `bridge` with the same MTU.
 """
 
 from __future__ import annotations
 
-import json
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+import os
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
-from bench.results import shuffled
 from linen.lab import links
 from linen.lab.cluster import Lab
-from linen.lab.description import LINUX_BRIDGE, OVS_BRIDGE, POD_NETWORK, describe
+from linen.lab.description import LINUX_BRIDGE, POD_NETWORK, describe
 from linen.lab.switch import UNDERLAY_BRIDGE
 from support.host import wait_until
 from support.labs import fresh_name
-from support.overlays import Overlay
+from support.overlays import SWITCH_PIDFILE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from linen.lab.description import Conflist
     from linen.lab.node import Node
 
-STAR, MESH, FLOW = "Linen, star", "Linen, mesh", "Linen, flow"
-STAR_BY_HAND, MESH_BY_HAND = "star by hand", "mesh by hand"
 KERNEL_VXLAN = "kernel VXLAN"
 HOST, HOST_BY_OVS = "the nodes' own", "the nodes' own, by Open vSwitch"
-_TOPOLOGIES = {STAR: "star", MESH: "mesh", FLOW: "flow"}
-_LABS = (STAR, MESH, FLOW, STAR_BY_HAND, MESH_BY_HAND, KERNEL_VXLAN)
 
+NETWORK = "throughput"
 VNI = 7
 UNDERLAY_MTU = 1500
 POD_MTU = UNDERLAY_MTU - 50  # VXLAN's share over IPv4
@@ -65,65 +59,70 @@ class Network(NamedTuple):
 
 
 @contextmanager
-def running_networks(folder: Path) -> Iterator[list[Network]]:
-    """All networks, once each passes packets of its full size. `folder`: for daemons' files."""
-    with ExitStack() as stack:
-        networks: list[Network] = []
-        for label in shuffled(_LABS):
-            lab = stack.enter_context(_running_lab(label))
-            networks += _make(label, lab, folder)
-        for network in networks:
-            _require_full_size(network)
-        yield networks
+def running_lab(*, routed: bool) -> Iterator[Lab]:
+    """Three nodes, whose conflist has `bridge` alone; each node has one processor.
+
+    Where the scheduler may move Open vSwitch and the ends of the traffic between processors, that
+    decides how fast a network is, and stays as it is for seconds.
+    `routed`: each node's pods have a subnet of their own, as the kernel's VXLAN wants it.
+    """
+    conflists = tuple(_conflist(index, routed=routed) for index in (1, 2, 3))
+    with Lab.started(describe(nodes=3, name=fresh_name(), conflists=conflists)) as lab:
+        for node in lab.nodes.values():
+            switch = node.run(["cat", SWITCH_PIDFILE]).stdout.strip()
+            node.run(["taskset", "--all-tasks", "--cpu-list", "--pid", processor(node), switch])
+        yield lab
 
 
-def _running_lab(label: str) -> AbstractContextManager[Lab]:
-    conflists = tuple(_conflist(label, index) for index in (1, 2, 3))
-    return Lab.started(describe(nodes=3, name=fresh_name(), conflists=conflists))
+def processor(node: Node) -> str:
+    """The number of the processor that the node has."""
+    usable = sorted(os.sched_getaffinity(0))
+    return str(usable[node.description.index % len(usable)])
 
 
-def _conflist(label: str, index: int) -> Conflist:
-    """A node's conflist. The kernel's VXLAN is routed: there each node has a subnet of its own."""
+def networks_of_kernel(lab: Lab) -> list[Network]:
+    """VXLAN on the nodes of a routed lab, where it is made, and what these have themselves."""
+    _make_kernel_vxlan(lab)
+    found = [
+        Network(KERNEL_VXLAN, lab, *add_pods(lab), userspace=False),
+        Network(HOST, lab, *_nodes_themselves(lab), userspace=False),
+    ]
+    for network in found:
+        require_full_size(network)
+    return found
+
+
+def networks_of_ovs(lab: Lab) -> list[Network]:
+    """What nodes have themselves whose address is on a bridge of Open vSwitch."""
+    if not is_userspace(lab):
+        return []
+    found = Network(HOST_BY_OVS, lab, *_nodes_themselves(lab), userspace=True)
+    require_full_size(found)
+    return [found]
+
+
+def _conflist(index: int, *, routed: bool) -> Conflist:
     part = POD_NETWORK.network_address + 256 * index
     ipam = {"type": "host-local", "subnet": f"{part}/24"}
-    if label != KERNEL_VXLAN:
+    if not routed:
         ipam |= {"subnet": str(POD_NETWORK), "gateway": str(part + 1)}
         ipam |= {"rangeStart": str(part + 2), "rangeEnd": str(part + 254)}
     bridge = {
         "type": "bridge",
         "bridge": LINUX_BRIDGE,
         "isDefaultGateway": True,
-        "ipMasq": label != KERNEL_VXLAN,  # it would hide pods from other subnets' pods
+        "ipMasq": not routed,  # it would hide pods from other subnets' pods
         "hairpinMode": True,
         "mtu": POD_MTU,
         "ipam": ipam,
     }
-    plugins: list[Conflist] = [bridge]
-    if label in _TOPOLOGIES:
-        overlay = {"topology": _TOPOLOGIES[label], "vni": VNI, "isMaster": index == 1}
-        plugins.append({"type": "linen", "ovs": overlay})
-    return {"cniVersion": "1.0.0", "name": "throughput", "plugins": plugins}
+    return {"cniVersion": "1.0.0", "name": NETWORK, "plugins": [bridge]}
 
 
-def _make(label: str, lab: Lab, folder: Path) -> list[Network]:
-    """Make the lab's network, attach a pod on each node, and say what there is to measure."""
-    if label in _TOPOLOGIES:
-        _start_daemons(lab, folder / f"{lab.description.name}.json")
+def add_pods(lab: Lab) -> tuple[End, End]:
+    """Attach a pod on each node; the ends are those of node2 and node3."""
     _, client, server = [_add_pod(lab, node) for node in lab.nodes.values()]
-    _, node2, node3 = [End(node, str(node.description.vtep.ip)) for node in lab.nodes.values()]
-    userspace = lab.description.datapath == "netdev"
-    if label == KERNEL_VXLAN:
-        _make_kernel_vxlan(lab)
-        return [
-            Network(label, lab, client, server, userspace=False),
-            Network(HOST, lab, node2, node3, userspace=False),
-        ]
-    found = [Network(label, lab, client, server, userspace)]
-    if label in (STAR_BY_HAND, MESH_BY_HAND):
-        _make_by_hand(lab, label)
-    if label == MESH_BY_HAND and userspace:
-        found.append(Network(HOST_BY_OVS, lab, node2, node3, userspace))
-    return found
+    return client, server
 
 
 def _add_pod(lab: Lab, node: Node) -> End:
@@ -133,7 +132,17 @@ def _add_pod(lab: Lab, node: Node) -> End:
     return End(node, address.partition("/")[0], pod)
 
 
-def _require_full_size(network: Network) -> None:
+def _nodes_themselves(lab: Lab) -> tuple[End, End]:
+    _, client, server = [End(node, str(node.description.vtep.ip)) for node in lab.nodes.values()]
+    return client, server
+
+
+def is_userspace(lab: Lab) -> bool:
+    """Whether Open vSwitch forwards packets itself, not the kernel for it."""
+    return lab.description.datapath == "netdev"
+
+
+def require_full_size(network: Network) -> None:
     """Wait until the largest packet passes, and be sure that a larger one does not."""
     client, server = network.client, network.server
     mtu = POD_MTU if client.pod else UNDERLAY_MTU
@@ -147,40 +156,6 @@ def _require_full_size(network: Network) -> None:
         raise RuntimeError(f"{network.label} passes more than {mtu} bytes at once")
 
 
-def _start_daemons(lab: Lab, peers: Path) -> None:
-    """Let Linen's daemon keep the overlay that the conflist asks for, on each node."""
-    records = [
-        {
-            "name": node.name,
-            "vtep": str(node.description.vtep.ip),
-            "ranges": [f"{_subnet(node)}/24"],
-            "master": node.description.index == 1,
-        }
-        for node in lab.nodes.values()
-    ]
-    peers.write_text(json.dumps({"clusterRange": str(POD_NETWORK), "nodes": records}))
-    overlay = Overlay(lab, peers)
-    for node in lab.nodes.values():
-        overlay.start_flaxd(node)
-
-
-def _make_by_hand(lab: Lab, label: str) -> None:
-    """What Linen makes, with the standard tools, as an administrator would."""
-    for node in lab.nodes.values():
-        command = f"ovs-vsctl add-br {OVS_BRIDGE} -- set bridge {OVS_BRIDGE}"
-        command += f" datapath_type={lab.description.datapath}"
-        for peer in _others(lab, node):
-            if label == STAR_BY_HAND and "node1" not in (node.name, peer.name):
-                continue
-            port = f"vx{peer.description.index}"
-            command += f" -- add-port {OVS_BRIDGE} {port} -- set interface {port} type=vxlan"
-            command += f" options:remote_ip={peer.description.vtep.ip} options:key={VNI}"
-            if label == MESH_BY_HAND:  # without this a broadcast would go round for ever
-                command += f" -- set port {port} protected=true"
-        node.run(command.split())
-        node.run(f"ip link set {OVS_BRIDGE} mtu {POD_MTU} master {LINUX_BRIDGE} up".split())
-
-
 def _make_kernel_vxlan(lab: Lab) -> None:
     """What flannel does: a device that learns nothing, and three entries for each other node.
 
@@ -188,18 +163,18 @@ def _make_kernel_vxlan(lab: Lab) -> None:
     """
     for node in lab.nodes.values():
         own, vtep = node.description.index, node.description.vtep
-        if lab.description.datapath == "netdev":
+        if is_userspace(lab):
             _free_uplink(node)
         device = f"dev {links.UPLINK} local {vtep.ip} dstport {FLANNEL_PORT} nolearning"
         commands = [
             f"ip link add {FLANNEL} address {_mac(own)} type vxlan id {VNI} {device}",
-            f"ip address add {_subnet(node)}/32 dev {FLANNEL}",
+            f"ip address add {pod_range(node)}/32 dev {FLANNEL}",
             f"ip link set {FLANNEL} mtu {POD_MTU} up",
             f"iptables -t nat -A POSTROUTING -s {POD_NETWORK} -d {POD_NETWORK} -j RETURN",
             f"iptables -t nat -A POSTROUTING -s {POD_NETWORK} -j MASQUERADE",
         ]
-        for peer in _others(lab, node):
-            gateway, mac = _subnet(peer), _mac(peer.description.index)
+        for peer in others(lab, node):
+            gateway, mac = pod_range(peer), _mac(peer.description.index)
             commands += [
                 f"ip neighbour add {gateway} lladdr {mac} dev {FLANNEL} nud permanent",
                 f"bridge fdb append {mac} dev {FLANNEL} dst {peer.description.vtep.ip}",
@@ -216,11 +191,13 @@ def _free_uplink(node: Node) -> None:
     node.run(f"ip address add {node.description.vtep} dev {links.UPLINK}".split())
 
 
-def _others(lab: Lab, node: Node) -> list[Node]:
+def others(lab: Lab, node: Node) -> list[Node]:
+    """All nodes but one."""
     return [other for other in lab.nodes.values() if other is not node]
 
 
-def _subnet(node: Node) -> str:
+def pod_range(node: Node) -> str:
+    """The first address of the node's pods, of 256."""
     return str(POD_NETWORK.network_address + 256 * node.description.index)
 
 

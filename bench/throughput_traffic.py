@@ -9,10 +9,11 @@ import subprocess
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
+from bench.throughput_networks import processor
 from support.host import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from bench.throughput_networks import End, Network
 
@@ -37,7 +38,9 @@ class RoundTrips(NamedTuple):
 def _server(end: End, port: int, *argv: str) -> Iterator[None]:
     """A program that serves, from the moment when it listens until the end of the block."""
     quiet = subprocess.DEVNULL
-    process = end.node.popen(argv, pod=end.pod, stdin=quiet, stdout=quiet, stderr=quiet)
+    process = end.node.popen(
+        _beside_switch(end, argv), pod=end.pod, stdin=quiet, stdout=quiet, stderr=quiet
+    )
     listening = ["ss", "-Hltn", f"src {end.address} and sport = {port}"]
     try:
         wait_until(lambda: end.node.run(listening, pod=end.pod).stdout, f"{argv[0]} to listen")
@@ -86,4 +89,9 @@ def _iperf(network: Network, seconds: int, *options: str) -> dict[str, dict[str,
 
 
 def _run(end: End, argv: list[str], seconds: int) -> str:
-    return end.node.run(argv, pod=end.pod, timeout=seconds + MARGIN).stdout
+    return end.node.run(_beside_switch(end, argv), pod=end.pod, timeout=seconds + MARGIN).stdout
+
+
+def _beside_switch(end: End, argv: Sequence[str]) -> list[str]:
+    """A command on the node's own processor."""
+    return ["taskset", "--cpu-list", processor(end.node), *argv]

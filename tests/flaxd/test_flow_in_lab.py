@@ -72,8 +72,8 @@ def test_checks_know_the_other_nodes(overlay: Overlay) -> None:
         found = node1.run([*LINENCTL, "check", "--json"], check=False).stdout
     finally:
         node1.run(["ip", "link", "set", "br-phy", "mtu", "1500"])
-    whats = [one["what"] for one in json.loads(found) if one["check"] == "underlay-mtu"]
-    assert [what.partition(";")[2] for what in whats] == [
+    said = [one["what"] for one in json.loads(found) if one["check"] == "underlay-mtu"]
+    assert [what.partition(";")[2] for what in said] == [
         " br-phy carries 1400, of which VXLAN takes 50"
     ]
 

@@ -5,7 +5,15 @@ from __future__ import annotations
 
 import pytest
 from bench.process import Sample
-from bench.results import Goal, Measured, Series, cpu_ratio, exactly, ratio
+from bench.results import (
+    Goal,
+    Measured,
+    Series,
+    cpu_ratio,
+    exactly,
+    median_of_ratios,
+    ratio,
+)
 
 
 def series(*walls: float) -> Series:
@@ -26,6 +34,14 @@ def test_interval_holds_the_ratio() -> None:
 def test_rounds_stay_together() -> None:
     """What made a whole round slow, for both alike, adds no doubt."""
     assert ratio(series(*range(10, 40)), series(*range(20, 80, 2))) == exactly(0.5)
+
+
+def test_each_round_has_a_ratio() -> None:
+    """Where rounds differ more than peers, it is the middle one of the rounds' ratios that counts.
+
+    The ratio of medians would be that of two different rounds.
+    """
+    assert median_of_ratios([1, 20, 300], [2, 10, 400]).value == 300 / 400
 
 
 def test_interval_of_equal_samples_is_a_point() -> None:
