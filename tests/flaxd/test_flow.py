@@ -222,14 +222,6 @@ def test_pods_cannot_send_vxlan(node1: Host, flaxd: Flaxd) -> None:
     assert flaxd.log.count("pods cannot send VXLAN") == 2
 
 
-def test_a_bridge_made_anew_is_guarded(node1: Host, flaxd: Flaxd) -> None:
-    """Of another bridge of the same name the firewall is told anew, whatever it lists."""
-    for times in 1, 2:
-        node1.run("ip", "link", "add", "kbr0", "type", "bridge")
-        wait_until(lambda: flaxd.log.count("pods cannot send VXLAN") == times, "the table")  # noqa: B023
-        node1.run("ip", "link", "delete", "kbr0")
-
-
 def test_pods_on_the_underlay_itself(node1: Host, settings: dict[str, Any]) -> None:
     """Where pods hang on the device of the tunnels, nothing is dropped, and that is told."""
     node1.run("ip", "link", "add", "kbr0", "type", "bridge")

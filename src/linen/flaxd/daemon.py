@@ -152,8 +152,8 @@ class Daemon:
         link = self.links.links.get(self.settings.linux_bridge)
         return link.index if link is not None else None
 
-    def _other_networks(self) -> dict[str, int]:
-        """The Linux bridges of this node's other networks, and their indices."""
+    def _other_networks(self) -> frozenset[str]:
+        """The Linux bridges of this node's other networks."""
         return other_networks(self.settings, self.session.replica, self.links.links)
 
     def cluster_range(self) -> tuple[str, ...]:

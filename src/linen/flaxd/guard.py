@@ -46,11 +46,8 @@ QUESTION = select("Bridge", [], ("name", "external_ids"))
 
 def other_networks(
     settings: Settings, replica: Replica, links: Mapping[str, Link]
-) -> dict[str, int]:
-    """The Linux bridges of this node's other networks: those that their OVS bridges are on.
-
-    By name, the index of each.
-    """
+) -> frozenset[str]:
+    """The Linux bridges of this node's other networks: those that their OVS bridges are on."""
     (found,) = replica.answer([QUESTION])
     others = {
         row["name"]
@@ -58,11 +55,8 @@ def other_networks(
         if pairs(row["external_ids"]).get(naming.MARK_NETWORK) not in (None, settings.network)
     }
     masters = {links[name].master for name in others & links.keys()}
-    return {
-        link.name: link.index
-        for link in links.values()
-        if link.index in masters and link.name != settings.linux_bridge
-    }
+    bridges = {link.name for link in links.values() if link.index in masters}
+    return frozenset(bridges - {settings.linux_bridge})
 
 
 class Guard:
@@ -70,7 +64,7 @@ class Guard:
 
     `underlay`: the devices that other nodes' packets come in by, None while they aren't known.
     `bridge`: the index of the network's Linux bridge, None while there is none.
-    `others`: the Linux bridges of this node's other networks, and their indices.
+    `others`: the Linux bridges of this node's other networks.
     `on_change`: called when `fault` is another.
     """
 
@@ -79,7 +73,7 @@ class Guard:
         settings: Settings,
         underlay: Callable[[], Collection[str] | None],
         bridge: Callable[[], int | None],
-        others: Callable[[], Mapping[str, int]],
+        others: Callable[[], Collection[str]],
         on_change: Callable[[], None],
     ) -> None:
         self.fault = ""
@@ -91,9 +85,7 @@ class Guard:
         self._port = settings.overlay.dst_port or VXLAN_PORT
         self._on_change = on_change
         self._wake = asyncio.Event()
-        # The Linux bridges when the table was last looked at, and when it was written.
-        self._known: tuple[int | None, Mapping[str, int]] = (None, {})
-        self._written: tuple[int | None, Mapping[str, int]] = (None, {})
+        self._known: tuple[int | None, Collection[str]] = (None, ())
 
     async def run(self) -> None:
         """Look every few seconds until cancelled. The table stays."""
@@ -129,11 +121,8 @@ class Guard:
                     nftables.remove(self._table)
                 return self._text(f"{self._device} has the tunnels' address as well as the pods")
             rules = self._rules(underlay)
-            # Of a device that is another than before, what the kernel lists may be out of use.
-            is_new = self._known != self._written
-            if rules and (is_new or not nftables.drops(self._table, rules)):
+            if rules and not nftables.drops(self._table, rules):
                 nftables.drop(self._table, rules)
-                self._written = self._known
                 away = ", nor reach another network" if self._known[1] else ""
                 log.info("pods cannot send VXLAN%s: wrote nftables' %s", away, self._table)
         except NetlinkError as error:

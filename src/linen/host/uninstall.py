@@ -178,7 +178,7 @@ def _remove_guards(keep: set[str], report: Report) -> None:
         for table in nftables.tables():
             if table.startswith(TABLE_PREFIX) and table.removeprefix(TABLE_PREFIX) not in keep:
                 nftables.remove(table)
-                report.removed.append(f"table {table} of nftables")
+                report.removed.append(f"table inet {table} of nftables")
     except NetlinkError as error:
         report.failed = True
         report.stays.append(f"flaxd's tables of nftables: {os.strerror(error.errno)}")

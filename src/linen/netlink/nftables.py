@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A table of nftables, which drops VXLAN from pods and packets from one network to another.
-
-It is two for the kernel, of one name: netdev, for what is asked about a device, and inet. (inet has
-a hook for devices, too, but before 2024 it kept a device that was gone, CVE-2024-26808.)
+"""One table of nftables, which drops VXLAN from pods and packets from one network to another.
 
 That is all that Linen needs of a firewall, so the messages are made here (linux/netfilter/
 nf_tables.h and nfnetlink.h): no program or library has to be there. Numbers inside nftables' own
@@ -27,11 +24,10 @@ NETFILTER = 12  # NETLINK_NETFILTER
 DATAGRAM = 1 << 16  # bytes
 NESTED = 0x8000  # NLA_F_NESTED
 CREATE, APPEND = 0x400, 0x800  # NLM_F_CREATE, NLM_F_APPEND
-ANY, INET, NETDEV = 0, 1, 5  # NFPROTO_UNSPEC, NFPROTO_INET, NFPROTO_NETDEV
-SUBSYSTEM = 10  # NFNL_SUBSYS_NFTABLES
+INET, SUBSYSTEM = 1, 10  # NFPROTO_INET, NFNL_SUBSYS_NFTABLES
 BATCH_BEGIN, BATCH_END = 16, 17
 NEW_TABLE, GET_TABLE, DELETE_TABLE, NEW_CHAIN, NEW_RULE, GET_RULE = 0, 1, 2, 3, 6, 7
-FORWARD, INGRESS = 2, 0  # NF_INET_FORWARD, NF_NETDEV_INGRESS
+FORWARD, INGRESS = 2, 5  # NF_INET_FORWARD, NF_INET_INGRESS
 BEFORE_ALL = -300  # NF_IP_PRI_RAW
 # Attributes: of a table, of a chain, of a rule, of an expression.
 NAME = TABLE = 1
@@ -50,12 +46,11 @@ DEVICE_SIZE = 16  # IFNAMSIZ
 class Chain:
     """A place on the way of packets. `device`: of those alone that it hands to the host."""
 
-    __slots__ = ("_hook", "device", "family", "name")
+    __slots__ = ("_hook", "device", "name")
 
     def __init__(self, name: str, hook: int, device: str = "") -> None:
         self.name = name
         self.device = device
-        self.family = NETDEV if device else INET
         self._hook = hook
 
     def attributes(self) -> bytes:
@@ -124,11 +119,9 @@ def no_way(source: str, target: str) -> Rule:
     return Rule(Chain("between-networks", FORWARD), what, conditions)
 
 
-def _in_order(rules: Sequence[Rule], family: int) -> list[Rule]:
-    """Those of one family as the kernel lists them: chain by chain."""
-    return sorted(
-        (rule for rule in rules if rule.chain.family == family), key=lambda rule: rule.chain.name
-    )
+def _in_order(rules: Sequence[Rule]) -> list[Rule]:
+    """As the kernel lists them: chain by chain."""
+    return sorted(rules, key=lambda rule: rule.chain.name)
 
 
 class Nftables:
@@ -146,22 +139,15 @@ class Nftables:
         self._socket.close()
 
     def tables(self) -> list[str]:
-        """The names of all tables of the families netdev and inet."""
-        return list(dict.fromkeys(name for _, name in self._tables()))
+        """The names of all tables of the family inet."""
+        answers = self._dump(_message(GET_TABLE, codec.DUMP))
+        return [codec.text(dict(codec.attributes(one, _BODY)).get(NAME, b"")) for one in answers]
 
     def drops(self, table: str, rules: Sequence[Rule]) -> bool:
-        """Whether `drop` has been called with this, and nobody has undone it.
-
-        Where a device has gone since and come again it may be that its rule is there (Linux 6.14
-        keeps it) and sees no packet (Linux 6.16 hands them to it again).
-        """
-        name = attribute(TABLE, _text(table))
-        for family in INET, NETDEV:
-            answers = self._dump(_message(GET_RULE, codec.DUMP, family, name))
-            seen = [dict(codec.attributes(one, _BODY)).get(COMMENT) for one in answers]
-            if seen != [rule.mark for rule in _in_order(rules, family)]:
-                return False
-        return True
+        """Whether `drop` has been called with this, and nobody has undone it."""
+        request = _message(GET_RULE, codec.DUMP, attribute(TABLE, _text(table)))
+        seen = [dict(codec.attributes(one, _BODY)) for one in self._dump(request)]
+        return [rule.get(COMMENT) for rule in seen] == [rule.mark for rule in _in_order(rules)]
 
     def drop(self, table: str, rules: Sequence[Rule]) -> None:
         """Have a table that drops what these rules match, and no more.
@@ -169,46 +155,30 @@ class Nftables:
         ENOENT where a device is not there.
         """
         name = attribute(TABLE, _text(table))
-        changes: list[tuple[int, int, int, bytes]] = []
-        for family in INET, NETDEV:
-            # Made first, so that there is one to be removed.
-            changes += [(NEW_TABLE, CREATE, family, name), (DELETE_TABLE, 0, family, name)]
-            if own := _in_order(rules, family):
-                changes.append((NEW_TABLE, CREATE, family, name))
-                chains = {rule.chain.name: rule.chain for rule in own}.values()
-                changes += [
-                    (NEW_CHAIN, CREATE, family, name + chain.attributes()) for chain in chains
-                ]
-                changes += [
-                    (NEW_RULE, CREATE | APPEND, family, name + rule.attributes()) for rule in own
-                ]
-        self._batch(changes)
+        messages = [
+            _message(NEW_TABLE, CREATE, name),  # so that there is one to be removed
+            _message(DELETE_TABLE, 0, name),
+            _message(NEW_TABLE, CREATE, name),
+        ]
+        chains = {rule.chain.name: rule.chain for rule in _in_order(rules)}
+        messages += [
+            _message(NEW_CHAIN, CREATE, name + chain.attributes()) for chain in chains.values()
+        ]
+        *others, last = [name + rule.attributes() for rule in _in_order(rules)]
+        messages += [_message(NEW_RULE, CREATE | APPEND, one) for one in others]
+        self._batch(*messages, _message(NEW_RULE, CREATE | APPEND | codec.ACK, last))
 
     def remove(self, table: str) -> None:
         """Remove a table that is there."""
-        families = [family for family, name in self._tables() if name == table]
-        name = attribute(TABLE, _text(table))
-        self._batch([(DELETE_TABLE, 0, family, name) for family in families or [INET]])
+        self._batch(_message(DELETE_TABLE, codec.ACK, attribute(TABLE, _text(table))))
 
-    def _tables(self) -> list[tuple[int, str]]:
-        """Family and name of each."""
-        found = []
-        for one in self._dump(_message(GET_TABLE, codec.DUMP, ANY)):
-            if (family := one[codec.HEADER_SIZE]) in {INET, NETDEV}:
-                name = dict(codec.attributes(one, _BODY)).get(NAME, b"")
-                found.append((family, codec.text(name)))
-        return found
-
-    def _batch(self, changes: Sequence[tuple[int, int, int, bytes]]) -> None:
-        """All of these changes or none: of each, the arguments of `_message`.
+    def _batch(self, *messages: bytes) -> None:
+        """All of these changes or none.
 
         The last one's acknowledgement ends the answer, where no change's error does.
         """
-        whose = pack("!BBH", ANY, 0, SUBSYSTEM)
+        whose = pack("!BBH", 0, 0, SUBSYSTEM)
         begin, end = (codec.message(kind, 0, whose) for kind in (BATCH_BEGIN, BATCH_END))
-        *others, (kind, flags, family, attributes) = changes
-        messages = [_message(*change) for change in others]
-        messages.append(_message(kind, flags | codec.ACK, family, attributes))
         self._socket.send(begin + b"".join(messages) + end)
         for _ in codec.messages(self._socket.recv(DATAGRAM)):
             return
@@ -226,8 +196,8 @@ class Nftables:
 _BODY = codec.HEADER_SIZE + 4  # where the attributes of an answer begin, behind struct nfgenmsg
 
 
-def _message(kind: int, flags: int, family: int, attributes: bytes = b"") -> bytes:
-    head = pack("!BBH", family, 0, 0)  # struct nfgenmsg
+def _message(kind: int, flags: int, attributes: bytes = b"") -> bytes:
+    head = pack("!BBH", INET, 0, 0)  # struct nfgenmsg
     return codec.message(SUBSYSTEM << 8 | kind, flags, head + attributes)
 
 
