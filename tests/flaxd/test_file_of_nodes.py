@@ -303,7 +303,6 @@ def test_uninstall_leaves_nothing(node1: Host, settings: dict[str, Any]) -> None
     with running_flaxd(node1, **settings) as daemon:
         daemon.wait_for("the overlay works")
         wait_until(settings["conflist"].exists, "the conflist")
-        node1.run("ip", "link", "add", "kbr0", "type", "bridge")
         daemon.wait_for("pods cannot send VXLAN")
     assert "linen-linen-network" in node1.run("nft", "list", "tables").stdout
     folders = {

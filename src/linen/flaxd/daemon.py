@@ -65,9 +65,7 @@ class Daemon:
         self.source = make_source(self.links)
         is_flow = settings.overlay.topology == model.TOPOLOGY_FLOW
         self.rules = Rules(settings, self.roster, self._changed) if is_flow else None
-        self.guard = Guard(
-            settings, self._underlay, self._linux_bridge, self._other_networks, self._changed
-        )
+        self.guard = Guard(settings, self._underlay, self._other_networks, self._changed)
         self._switch = Switch(self.session, self._changed)
         self.heard = time.monotonic()  # when the last news of the nodes came
         self.busy_since: float | None = None  # when the decision in work was made
@@ -146,11 +144,6 @@ class Daemon:
         if self.view is None or self.view.own is None or not self.links.links:
             return None
         return [link.name for link in self.links.links_with(self.view.own.vtep)]
-
-    def _linux_bridge(self) -> int | None:
-        """The index of the network's Linux bridge, None while there is none."""
-        link = self.links.links.get(self.settings.linux_bridge)
-        return link.index if link is not None else None
 
     def _other_networks(self) -> frozenset[str]:
         """The Linux bridges of this node's other networks."""

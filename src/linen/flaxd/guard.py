@@ -3,8 +3,8 @@
 
 A packet that a pod sends to a node leaves with this node's address, if it is masqueraded, and a pod
 may as well write a false sender itself. Open vSwitch would take such a packet for one of this
-node's, of whatever network. So UDP to the network's port is dropped where the Linux bridge hands it
-to the host, before that routes it. (What goes from pod to pod through the OVS bridge is not routed:
+node's, of whatever network. So UDP to the network's port is dropped where it comes from the Linux
+bridge, before the host routes it. (What goes from pod to pod through the OVS bridge is not routed:
 in topology flow a rule drops it there.)
 
 A host that has several networks would route from the Linux bridge of one to that of another. So
@@ -63,7 +63,6 @@ class Guard:
     """Keeps one table of nftables. `fault`: why it can't; empty while it does.
 
     `underlay`: the devices that other nodes' packets come in by, None while they aren't known.
-    `bridge`: the index of the network's Linux bridge, None while there is none.
     `others`: the Linux bridges of this node's other networks.
     `on_change`: called when `fault` is another.
     """
@@ -72,20 +71,18 @@ class Guard:
         self,
         settings: Settings,
         underlay: Callable[[], Collection[str] | None],
-        bridge: Callable[[], int | None],
         others: Callable[[], Collection[str]],
         on_change: Callable[[], None],
     ) -> None:
         self.fault = ""
         self._underlay = underlay
-        self._bridge = bridge
         self._others = others
         self._table = f"{TABLE_PREFIX}{settings.network}"
         self._device = settings.linux_bridge
         self._port = settings.overlay.dst_port or VXLAN_PORT
         self._on_change = on_change
         self._wake = asyncio.Event()
-        self._known: tuple[int | None, Collection[str]] = (None, ())
+        self._known_others: Collection[str] = ()
 
     async def run(self) -> None:
         """Look every few seconds until cancelled. The table stays."""
@@ -101,16 +98,13 @@ class Guard:
             self._wake.clear()
 
     def consider(self) -> None:
-        """Look at once if this node's Linux bridges are others than they were.
-
-        With a bridge, what was done about its packets is gone, too.
-        """
-        if (self._bridge(), self._others()) != self._known:
+        """Look at once if this node's networks are others than they were."""
+        if self._others() != self._known_others:
             self._wake.set()
 
     def _ensure(self, underlay: Collection[str]) -> str:
         """Have the table; why it isn't there, or nothing."""
-        self._known = self._bridge(), self._others()
+        self._known_others = self._others()
         try:
             nftables = Nftables()
         except OSError as error:
@@ -121,9 +115,9 @@ class Guard:
                     nftables.remove(self._table)
                 return self._text(f"{self._device} has the tunnels' address as well as the pods")
             rules = self._rules(underlay)
-            if rules and not nftables.drops(self._table, rules):
+            if not nftables.drops(self._table, rules):
                 nftables.drop(self._table, rules)
-                away = ", nor reach another network" if self._known[1] else ""
+                away = ", nor reach another network" if self._known_others else ""
                 log.info("pods cannot send VXLAN%s: wrote nftables' %s", away, self._table)
         except NetlinkError as error:
             remedy = ": flaxd needs CAP_NET_ADMIN" if error.errno == errno.EPERM else ""
@@ -134,11 +128,8 @@ class Guard:
 
     def _rules(self, underlay: Collection[str]) -> list[Rule]:
         """Other networks' pods must not send VXLAN into this one, either."""
-        bridge, known_others = self._known
-        others = sorted(known_others)
-        senders = [other for other in others if other not in underlay]
-        if bridge is not None:
-            senders.append(self._device)
+        others = sorted(self._known_others)
+        senders = [self._device, *(other for other in others if other not in underlay)]
         rules = [no_vxlan(device, self._port) for device in senders]
         for other in others:
             rules += [no_way(self._device, other), no_way(other, self._device)]

@@ -27,12 +27,12 @@ CREATE, APPEND = 0x400, 0x800  # NLM_F_CREATE, NLM_F_APPEND
 INET, SUBSYSTEM = 1, 10  # NFPROTO_INET, NFNL_SUBSYS_NFTABLES
 BATCH_BEGIN, BATCH_END = 16, 17
 NEW_TABLE, GET_TABLE, DELETE_TABLE, NEW_CHAIN, NEW_RULE, GET_RULE = 0, 1, 2, 3, 6, 7
-FORWARD, INGRESS = 2, 5  # NF_INET_FORWARD, NF_INET_INGRESS
+PREROUTING, FORWARD = 0, 2  # NF_INET_PRE_ROUTING, NF_INET_FORWARD
+CHAINS = {PREROUTING: "from-pods", FORWARD: "between-networks"}
 BEFORE_ALL = -300  # NF_IP_PRI_RAW
 # Attributes: of a table, of a chain, of a rule, of an expression.
 NAME = TABLE = 1
 CHAIN_NAME, HOOK, CHAIN_TYPE = 3, 4, 7
-HOOK_NUMBER, HOOK_PRIORITY, HOOK_DEVICE = 1, 2, 3
 OF_CHAIN, EXPRESSIONS, COMMENT = 2, 4, 7
 EXPRESSION_NAME, EXPRESSION_DATA = 1, 2
 REGISTER = 1  # NFT_REG_1
@@ -43,38 +43,18 @@ UDP = b"\x11"
 DEVICE_SIZE = 16  # IFNAMSIZ
 
 
-class Chain:
-    """A place on the way of packets. `device`: of those alone that it hands to the host."""
-
-    __slots__ = ("_hook", "device", "name")
-
-    def __init__(self, name: str, hook: int, device: str = "") -> None:
-        self.name = name
-        self.device = device
-        self._hook = hook
-
-    def attributes(self) -> bytes:
-        """What the kernel is told of it, but for the table."""
-        hook = attribute(HOOK_NUMBER, _number(self._hook))
-        hook += attribute(HOOK_PRIORITY, _number(BEFORE_ALL))
-        if self.device:
-            hook += attribute(HOOK_DEVICE, _text(self.device))
-        told = attribute(CHAIN_NAME, _text(self.name)) + attribute(HOOK | NESTED, hook)
-        return told + attribute(CHAIN_TYPE, _text("filter"))
-
-
 class Rule:
-    """Packets to be dropped: of those that pass through a chain, where all of `conditions` hold.
+    """Packets to be dropped: at a place on their way, those for which all of `conditions` hold.
 
     `what`: in words, which `nft list ruleset` shows beside the rule, and which it is known by.
     """
 
-    __slots__ = ("_conditions", "chain", "mark")
+    __slots__ = ("_conditions", "mark", "place")
 
-    def __init__(self, chain: Chain, what: str, conditions: Sequence[tuple[str, bytes]]) -> None:
+    def __init__(self, place: int, what: str, conditions: Sequence[tuple[str, bytes]]) -> None:
         text = _text(f"Linen: {what}")
         self.mark = bytes((0, len(text))) + text  # NFTNL_UDATA_RULE_COMMENT
-        self.chain = chain
+        self.place = place
         self._conditions = conditions
 
     def attributes(self) -> bytes:
@@ -88,40 +68,37 @@ class Rule:
             )
             for name, data in (*self._conditions, ("immediate", drop))
         )
-        told = attribute(OF_CHAIN, _text(self.chain.name))
+        told = attribute(OF_CHAIN, _text(CHAINS[self.place]))
         return told + attribute(EXPRESSIONS | NESTED, expressions) + attribute(COMMENT, self.mark)
 
 
 def no_vxlan(device: str, udp_port: int) -> Rule:
-    """No UDP to this port out of the pods behind `device`, before it is routed.
-
-    What a Linux bridge hands to its host comes in by the bridge's device. What it forwards itself
-    does not, and has no rule to pass, as it would have before routing (br_netfilter).
-    """
+    """No UDP to this port out of the pods behind `device`, before it is routed."""
     what = f"no VXLAN from pods ({device}, {udp_port})"
     port = (TRANSPORT_HEADER, 2, 2)  # base, offset and length of the destination port
     loaded = b"".join(
         attribute(kind, _number(value)) for kind, value in zip((2, 3, 4), port, strict=True)
     )
     conditions = (
+        *_device(INCOMING_DEVICE, device),
         ("meta", _meta(PROTOCOL)),
         ("cmp", _equal(UDP)),
         ("payload", attribute(1, _number(REGISTER)) + loaded),
         ("cmp", _equal(udp_port.to_bytes(2, "big"))),
     )
-    return Rule(Chain(f"from-{device}", INGRESS, device), what, conditions)
+    return Rule(PREROUTING, what, conditions)
 
 
 def no_way(source: str, target: str) -> Rule:
     """No packet that came by the device `source` is routed out by `target`."""
     what = f"no way between networks ({source}, {target})"
     conditions = (*_device(INCOMING_DEVICE, source), *_device(OUTGOING_DEVICE, target))
-    return Rule(Chain("between-networks", FORWARD), what, conditions)
+    return Rule(FORWARD, what, conditions)
 
 
 def _in_order(rules: Sequence[Rule]) -> list[Rule]:
     """As the kernel lists them: chain by chain."""
-    return sorted(rules, key=lambda rule: rule.chain.name)
+    return sorted(rules, key=lambda rule: rule.place)
 
 
 class Nftables:
@@ -150,20 +127,18 @@ class Nftables:
         return [rule.get(COMMENT) for rule in seen] == [rule.mark for rule in _in_order(rules)]
 
     def drop(self, table: str, rules: Sequence[Rule]) -> None:
-        """Have a table that drops what these rules match, and no more.
-
-        ENOENT where a device is not there.
-        """
+        """Have a table that drops what these rules match, and no more."""
         name = attribute(TABLE, _text(table))
         messages = [
             _message(NEW_TABLE, CREATE, name),  # so that there is one to be removed
             _message(DELETE_TABLE, 0, name),
             _message(NEW_TABLE, CREATE, name),
         ]
-        chains = {rule.chain.name: rule.chain for rule in _in_order(rules)}
-        messages += [
-            _message(NEW_CHAIN, CREATE, name + chain.attributes()) for chain in chains.values()
-        ]
+        for place in sorted({rule.place for rule in rules}):
+            hook = attribute(1, _number(place)) + attribute(2, _number(BEFORE_ALL))
+            chain = name + attribute(CHAIN_NAME, _text(CHAINS[place]))
+            chain += attribute(HOOK | NESTED, hook) + attribute(CHAIN_TYPE, _text("filter"))
+            messages.append(_message(NEW_CHAIN, CREATE, chain))
         *others, last = [name + rule.attributes() for rule in _in_order(rules)]
         messages += [_message(NEW_RULE, CREATE | APPEND, one) for one in others]
         self._batch(*messages, _message(NEW_RULE, CREATE | APPEND | codec.ACK, last))
