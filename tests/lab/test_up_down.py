@@ -125,8 +125,8 @@ def test_up_interrupted(
     send(process.pid, number)
     status = finish(process)
 
-    if status == 0:  # too late, it was up
-        assert reports == REPORTS
+    if status == 0:  # too late, it was up: the last report may come just before the signal
+        assert reports >= REPORTS - 1
         assert linenctl("lab", "down", "--name", lab_name).returncode == 0
     assert_nothing_is_left(lab_name)
 
