@@ -138,12 +138,7 @@ def mean(samples: Sequence[float]) -> Measured:
 
 def ratio(ours: Series, peers: Series) -> Measured:
     """How many times as long ours takes, of series that were measured in the same rounds."""
-    return ratio_of_medians(ours.walls, peers.walls)
-
-
-def ratio_of_medians(ours: Sequence[float], peers: Sequence[float]) -> Measured:
-    """How many times as large ours are, of numbers that were measured in the same rounds."""
-    return _bootstrap(ours, peers, statistics.median)
+    return _bootstrap(ours.walls, peers.walls, statistics.median)
 
 
 def median_of_ratios(ours: Sequence[float], peers: Sequence[float]) -> Measured:

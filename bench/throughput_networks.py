@@ -168,13 +168,13 @@ def _make_kernel_vxlan(lab: Lab) -> None:
         device = f"dev {links.UPLINK} local {vtep.ip} dstport {FLANNEL_PORT} nolearning"
         commands = [
             f"ip link add {FLANNEL} address {_mac(own)} type vxlan id {VNI} {device}",
-            f"ip address add {pod_range(node)}/32 dev {FLANNEL}",
+            f"ip address add {_subnet(node)}/32 dev {FLANNEL}",
             f"ip link set {FLANNEL} mtu {POD_MTU} up",
             f"iptables -t nat -A POSTROUTING -s {POD_NETWORK} -d {POD_NETWORK} -j RETURN",
             f"iptables -t nat -A POSTROUTING -s {POD_NETWORK} -j MASQUERADE",
         ]
         for peer in others(lab, node):
-            gateway, mac = pod_range(peer), _mac(peer.description.index)
+            gateway, mac = _subnet(peer), _mac(peer.description.index)
             commands += [
                 f"ip neighbour add {gateway} lladdr {mac} dev {FLANNEL} nud permanent",
                 f"bridge fdb append {mac} dev {FLANNEL} dst {peer.description.vtep.ip}",
@@ -196,8 +196,7 @@ def others(lab: Lab, node: Node) -> list[Node]:
     return [other for other in lab.nodes.values() if other is not node]
 
 
-def pod_range(node: Node) -> str:
-    """The first address of the node's pods, of 256."""
+def _subnet(node: Node) -> str:
     return str(POD_NETWORK.network_address + 256 * node.description.index)
 
 

@@ -21,13 +21,12 @@ from bench.throughput_networks import (
     add_pods,
     is_userspace,
     others,
-    pod_range,
     require_full_size,
 )
 from linen.lab.conflists import conflist_of, render_json, with_datapath
-from linen.lab.description import LINUX_BRIDGE, OVS_BRIDGE, POD_NETWORK
+from linen.lab.description import LINUX_BRIDGE, OVS_BRIDGE
 from linen.netlink.nftables import TABLE_PREFIX
-from support.overlays import CONFLIST, Overlay
+from support.overlays import CONFLIST, Overlay, file_of_nodes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -53,7 +52,7 @@ def running_overlays(
     `folder`: for the daemons' file of nodes.
     """
     overlay = Overlay(lab, folder / "nodes.json")
-    overlay.peers.write_text(json.dumps(_cluster(lab)))
+    overlay.peers.write_text(json.dumps(file_of_nodes(lab.description)))
     ends = add_pods(lab)
     try:
         with _kept_by_linen(overlay, STAR):
@@ -68,20 +67,6 @@ def running_overlays(
         for node in lab.nodes.values():
             node.run(["ovs-vsctl", "--if-exists", "del-br", OVS_BRIDGE])
             node.run(["ip", "link", "delete", LINUX_BRIDGE])
-
-
-def _cluster(lab: Lab) -> dict[str, object]:
-    """The daemons' file of nodes; the first is the master, should it be a star."""
-    records = [
-        {
-            "name": node.name,
-            "vtep": str(node.description.vtep.ip),
-            "ranges": [f"{pod_range(node)}/24"],
-            "master": node.description.index == 1,
-        }
-        for node in lab.nodes.values()
-    ]
-    return {"clusterRange": str(POD_NETWORK), "nodes": records}
 
 
 @contextmanager

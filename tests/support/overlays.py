@@ -62,7 +62,7 @@ class Overlay:
         for old in self.lab.pods():
             self.lab.del_pod(old.name)
         description = replace(self.lab.description, pod_family=family)
-        self.peers.write_text(json.dumps(_cluster(description)))
+        self.peers.write_text(json.dumps(file_of_nodes(description)))
         for node, pod in zip(self.lab.nodes.values(), "abc", strict=True):
             ranges = description.pod_ranges(node.description)
             wait_for_gateways(node, [str(one.gateway) for one in ranges])
@@ -97,7 +97,7 @@ def running_overlay(
         3, "mesh", name=fresh_name(), pod_family=pod_family, vtep_family=vtep_family
     )
     peers = folder / "nodes.json"
-    peers.write_text(json.dumps(_cluster(description)))
+    peers.write_text(json.dumps(file_of_nodes(description)))
     with Lab.started(description) as lab:
         running = Overlay(lab, peers, options)
         for node, pod in zip(lab.nodes.values(), "abc", strict=True):
@@ -108,7 +108,7 @@ def running_overlay(
         yield running
 
 
-def _cluster(description: LabDescription) -> dict[str, Any]:
+def file_of_nodes(description: LabDescription) -> dict[str, Any]:
     """The daemons' file of nodes; the first is the master, should it be a star."""
     ranges = [description.pod_ranges(node) for node in description.nodes]
     return {

@@ -42,6 +42,8 @@ class Node:
         self._state_dir = state_dir
         self._netlink = Netlink()
         self._read: dict[str, Inventory | errors.LinenError] = {}
+        self._vteps: dict[str, set[str]] = {}
+        self._routes: dict[str, Route | None] = {}
 
     def close(self) -> None:
         """Hang up on the kernel."""
@@ -114,6 +116,11 @@ class Node:
 
     def vteps(self, network: Network) -> set[str]:
         """Where a network's tunnels lead: by its conflist, by what flaxd has made, by rules."""
+        if network.name not in self._vteps:
+            self._vteps[network.name] = self._find_vteps(network)
+        return self._vteps[network.name]
+
+    def _find_vteps(self, network: Network) -> set[str]:
         bridge = self.find_bridge(network)
         made = (
             {one.options.get("remote_ip", "") for _, one in bridge.tunnels()} if bridge else set()
@@ -155,7 +162,9 @@ class Node:
 
     def route(self, vtep: str) -> Route | None:
         """Where packets to a VTEP go, None where there is no route."""
-        return self._netlink.find_route(vtep)
+        if vtep not in self._routes:
+            self._routes[vtep] = self._netlink.find_route(vtep)
+        return self._routes[vtep]
 
 
 def read_setting(path: str) -> str | None:

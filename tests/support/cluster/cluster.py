@@ -41,7 +41,7 @@ class Cluster:
         self.nodes: dict[str, Node] = {}
         self._dual_stack = dual_stack
         self.kubeconfig = plane.admin_kubeconfig(f"https://{fabric.address}:{plane.port}")
-        pods = settings.BOTH_POD_NETWORKS if dual_stack else settings.POD_NETWORK
+        pods = settings.pod_network(dual_stack=dual_stack)
         manager = {"allocate-node-cidrs": "true", "cluster-cidr": pods}
         plane.start_controllers(
             {

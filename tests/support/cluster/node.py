@@ -80,8 +80,8 @@ class Node(Host):
         )
         proxy = plane.client_kubeconfig(plane.pki.client("system:kube-proxy"), url)
         self._write("kubelet.yaml", yaml.safe_dump(settings.kubelet(self._group, str(plane.ca))))
-        pods = settings.BOTH_POD_NETWORKS if self._dual_stack else settings.POD_NETWORK
-        addresses = [self.address, self.address_6][: 1 + self._dual_stack]
+        pods = settings.pod_network(dual_stack=self._dual_stack)
+        addresses = f"{self.address},{self.address_6}" if self._dual_stack else self.address
         proxying = settings.kube_proxy(self.name, str(proxy), self._proxy_mode, pods)
         self._write("kube-proxy.yaml", yaml.safe_dump(proxying))
         self._commands |= {
@@ -89,7 +89,7 @@ class Node(Host):
                 f"--config={self.folder}/kubelet.yaml",
                 f"--kubeconfig={kubelet}",
                 f"--hostname-override={self.name}",
-                f"--node-ip={','.join(addresses)}",
+                f"--node-ip={addresses}",
             ],
             "kube-proxy": [f"--config={self.folder}/kube-proxy.yaml"],
         }

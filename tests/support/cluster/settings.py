@@ -44,6 +44,11 @@ state = "/run/containerd"
 """
 
 
+def pod_network(*, dual_stack: bool) -> str:
+    """The ranges of all pods' addresses, as Kubernetes' programs take them."""
+    return BOTH_POD_NETWORKS if dual_stack else POD_NETWORK
+
+
 def kubelet(group: str, authority: str) -> dict[str, Any]:
     """kubelet's configuration: the control group that it works in, who may talk to it."""
     return {
