@@ -25,12 +25,18 @@ def files_of(node: Node) -> set[str]:
 
 
 def test_delete_takes_away_what_is_linens(linen: Linen, cluster: Cluster) -> None:
-    """`kubectl delete -k` leaves no file, bridge and tunnel of ours, and all that is another's."""
+    """`kubectl delete -k` leaves no file, bridge and tunnel of ours, and all that is another's.
+
+    Also of an API server that has just been restarted, and has forgotten all watches.
+    """
     node = cluster.nodes["node1"]
     node.run("tee", FOREIGN_CONFLIST, stdin='{"cniVersion": "1.0.0", "name": "x", "plugins": []}')
     node.run("cp", "/bin/true", FOREIGN_PLUGIN)
     node.vsctl("add-br", "br-other", "--", "set", "bridge", "br-other", "datapath_type=netdev")
     node.vsctl("add-port", "br0", "other", "--", "set", "interface", "other", "type=internal")
+    cluster.plane.stop_api_server()
+    cluster.plane.start_api_server()
+    linen.wait_until_heard()
 
     linen.delete()
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 ACCOUNTS = "/api/v1/namespaces/linen-system/serviceaccounts"
 OTHER = "linen-other"
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
+REVIEWS = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
 RIGHTS = """
 kind: Role
 metadata: {name: flaxd}
@@ -50,6 +51,17 @@ def node(plane: ControlPlane) -> Iterator[KubernetesNode]:
 def delete_account(plane: ControlPlane) -> None:
     """What deleting the manifests does first."""
     plane.request("DELETE", f"{ACCOUNTS}/flaxd")
+
+
+def may_see_its_namespace(plane: ControlPlane) -> bool:
+    """Whether the daemon has that right, by the API server's own word."""
+    wanted = {"verb": "get", "resource": "namespaces", "name": "linen-system"}
+    review = {
+        "user": "system:serviceaccount:linen-system:flaxd",
+        "resourceAttributes": wanted | {"namespace": "linen-system"},
+    }
+    answer = plane.request("POST", REVIEWS, {"spec": review})
+    return bool(answer["status"]["allowed"])
 
 
 def annotations_of(node: KubernetesNode) -> dict[str, str]:
@@ -143,6 +155,22 @@ def test_namespace_that_ends(node: KubernetesNode) -> None:
 
         plane.request("DELETE", f"/api/v1/namespaces/{OTHER}")
         flaxd.process.terminate()
+
+        wait_until(lambda: is_clean(node), "the node to be clean", 15)
+
+
+def test_rights_that_go_first(node: KubernetesNode) -> None:
+    """A daemon that is ended with its rights gone waits whether its account goes as well."""
+    plane = node.plane
+    with node.flaxd(service_account=ACCOUNT) as flaxd:
+        node.wait_for_peers("node2")
+        wait_until(node.settings["conflist"].exists, "the conflist")
+        plane.request("DELETE", f"{RBAC}/namespaces/linen-system/rolebindings/linen-flaxd")
+        wait_until(lambda: not may_see_its_namespace(plane), "the rights to be gone")
+
+        flaxd.process.terminate()
+        flaxd.wait_for("its rights are gone")
+        delete_account(plane)
 
         wait_until(lambda: is_clean(node), "the node to be clean", 15)
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from linen.flaxd.sources import Learn
     from linen.host.settings import Settings
     from linen.kube.access import Access
-    from linen.kube.account import Account
+    from linen.kube.account import Account, AccountName
     from linen.kube.nodes import NodeRecord, OwnNode
     from linen.netlink.monitor import Monitor
 
@@ -43,7 +43,9 @@ log = logging.getLogger("flaxd.kubernetes")
 
 GRACE = 10.0  # seconds that a working overlay may fail before the scheduler is told
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds between attempts to write
-PARTING = 5.0  # seconds for what an ending daemon still wants to know or to tell
+# Seconds for what an ending daemon still wants to know, and to tell. With `removal.PATIENCE` they
+# are less than the 30 s that Kubernetes gives a pod to end.
+PARTING, LAST_WORDS = 10.0, 5.0
 
 
 class KubernetesSource:
@@ -106,24 +108,27 @@ class KubernetesSource:
     async def part(self) -> None:
         """Learn whether the daemon ends because its namespace does, with all that is in it.
 
-        Its service account may be deleted after its pod. With its rights gone already, only the
-        watch of that can tell. Raises `Removed` if so.
+        Its service account may be deleted after its pod. Raises `Removed` if so.
         """
         name = self._settings.service_account
-        if name is None:
-            return
+        if name is not None and (self._is_removed() or await self._ends_with(name)):
+            await self._withdraw()
+            raise Removed
+
+    async def _ends_with(self, name: AccountName) -> bool:
+        """Whether the account's namespace is being deleted, or, while one waits, the account is.
+
+        With its rights gone already, only the watch of the account can still tell.
+        """
         try:
             async with asyncio.timeout(PARTING):
-                namespace = await self._client.get(name.home)
+                return is_ending(await self._client.get(name.home))
         except ApiRefused as error:
             log.info("its rights are gone (%s); waiting whether its account goes too", error)
             await asyncio.sleep(PARTING)
         except (KubernetesError, TimeoutError) as error:
             log.info("whether Linen is taken off the cluster is not known: %s", error)
-        else:
-            if is_ending(namespace):
-                await self._withdraw()
-                raise Removed
+        return self._is_removed()
 
     async def _withdraw(self) -> None:
         """Take back what the own Node says of us, at once: our rights are about to go, too."""
@@ -134,7 +139,7 @@ class KubernetesSource:
         annotations = patches.publication(node, None)
         condition = patches.without_condition(node)
         try:
-            async with asyncio.timeout(PARTING), asyncio.TaskGroup() as tasks:
+            async with asyncio.timeout(LAST_WORDS), asyncio.TaskGroup() as tasks:
                 if annotations is not None:
                     tasks.create_task(self._client.patch(path, annotations, MERGE_PATCH))
                 if condition is not None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("flaxd.removal")
 
-PATIENCE = 20.0  # seconds; less than the 30 s that Kubernetes gives a pod to end
+PATIENCE = 12.0  # seconds
 PAUSE = 0.5  # seconds between attempts
 
 

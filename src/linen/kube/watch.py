@@ -3,10 +3,11 @@
 
 A full list, in pages, and from its revision on a watch. A watch that ends, as each does after some
 minutes, is resumed from the last revision seen, for which bookmarks keep that one recent. Where the
-server has forgotten that revision (410), the list is read anew. A list replaces everything: whoever
-was deleted while nobody watched is gone. After failures the next attempt waits, longer each time
-and never twice equally long, so that a cluster of daemons does not return all at once. A server
-that was away and has served another request of this daemon is not waited for any longer.
+server has forgotten that revision (410), as each has that was restarted, the list is read anew, and
+soon. A list replaces everything: whoever was deleted while nobody watched is gone. After failures
+the next attempt waits, longer each time and never twice equally long, so that a cluster of daemons
+does not return all at once. A server that was away and has served another request of this daemon is
+not waited for any longer.
 
 What others need of an object is a record. A Node that changes without its record changing, as
 with each of its heartbeats, is nobody's business.
@@ -106,6 +107,7 @@ class Watch(Generic[R]):
         self._failures = 0  # attempts in a row that came to nothing
         self._refusals = 0  # those of them that the server answered
         self._has_hurried = False  # since a watch worked
+        self._has_expired = False  # since a watch worked
 
     async def run(self) -> None:
         """Keep the records up to date until cancelled."""
@@ -137,9 +139,14 @@ class Watch(Generic[R]):
         """Learn from an attempt that ended, because of `reason` or as watches do."""
         if lasted > self._pace.steady:
             self._failures = self._refusals = 0
-            self._has_hurried = False
+            self._has_hurried = self._has_expired = False
         if reason is None and lasted > self._pace.steady:
             return
+        if isinstance(reason, errors.Expired) and not self._has_expired:
+            # Each server that was restarted has forgotten it, and is there again. Who waited any
+            # longer because it was away would be out of date for that time.
+            self._has_expired = True
+            self._failures = 0
         self._failures += 1
         if isinstance(reason, errors.ApiRefused | errors.ApiUnavailable) and reason.status:
             self._refusals += 1
@@ -148,7 +155,7 @@ class Watch(Generic[R]):
         if isinstance(reason, errors.Expired) or self._refusals > MOST_REFUSALS:
             self._revision = ""
             self._refusals = 0
-        if reason is not None and not isinstance(reason, errors.Expired):
+        if reason is not None:
             self._set_problem(str(reason))
 
     def _pause(self) -> float:

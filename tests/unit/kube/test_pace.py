@@ -59,10 +59,22 @@ def test_a_watch_that_ends_at_once() -> None:
 
 
 def test_an_expired_revision() -> None:
-    """410 Gone makes the list due, soon, and is no problem to speak of."""
+    """410 Gone makes the list due, soon; until then the records may be out of date."""
     (pause,), revision, problem = after((GONE, LONG))
     assert pause <= 0.1
-    assert (revision, problem) == ("", "")
+    assert (revision, problem) == ("", "too old resource version")
+
+
+def test_an_expired_revision_of_a_server_that_was_away() -> None:
+    """A server that is there again, and has forgotten the revision, is asked for the list soon."""
+    pauses, _, _ = after(*[(SILENT, 0.0)] * 10, (GONE, 0.0))
+    assert pauses[-1] <= 0.1
+
+
+def test_revisions_that_expire_again_and_again() -> None:
+    """A server that forgets each revision at once is not asked for list after list."""
+    pauses, _, _ = after(*[(GONE, 0.0)] * 12)
+    assert pauses[-1] > 10
 
 
 def test_a_revision_of_the_future() -> None:
