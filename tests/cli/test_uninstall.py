@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from cli.conftest import Node
 
 CONFLIST = "linen.conflist"
+OUR_COOKIE = "0x6c696e6500000001"
 
 
 class Installed:
@@ -99,6 +100,25 @@ def test_linux_bridge_with_another_address_stays(installed: Installed) -> None:
 
     assert "stays: Linux bridge kbr0: its address 192.0.2.1 is not the network's" in done.stdout
     assert "kbr0" in installed.host.links()
+
+
+def test_rules_of_a_bridge_that_stays(installed: Installed) -> None:
+    """On an OVS bridge that others use no rule of ours stays, and each of theirs."""
+    host = installed.host
+    port = "add-port br0 theirs -- set interface theirs type=internal"
+    host.vsctl("del-controller", "br0")  # which would drop the rules
+    host.vsctl(*port.split())
+    for cookie, priority in ((OUR_COOKIE, 1), (OUR_COOKIE, 2), ("0x7", 3)):
+        rule = f"cookie={cookie},priority={priority},actions=drop"
+        host.run("ovs-ofctl", "add-flow", "br0", rule)
+
+    done = installed.uninstall()
+
+    assert done.returncode == 0, done.stdout
+    assert "removed: 2 rules of OVS bridge br0" in done.stdout
+    shown = host.run("ovs-ofctl", "--no-stats", "dump-flows", "br0").stdout
+    assert OUR_COOKIE not in shown
+    assert "cookie=0x7, priority=3 actions=drop" in shown
 
 
 def test_port_that_comes_in_between(installed: Installed) -> None:

@@ -38,7 +38,7 @@ def test_the_table_is_what_nft_shows(host: Host) -> None:
         "table inet linen-blue {",
         "chain from-pods {",
         "type filter hook prerouting priority raw; policy accept;",
-        'iifname "kbr0" udp dport 4789 drop comment "Linen: no VXLAN from pods (kbr0, 4789)"',
+        'udp dport 4789 iifname "kbr0" drop comment "Linen: no VXLAN from pods (kbr0, 4789)"',
         "}",
         "}",
     ]
@@ -52,7 +52,7 @@ def test_rules_of_several_kinds(host: Host) -> None:
         "table inet linen-blue {",
         "chain from-pods {",
         "type filter hook prerouting priority raw; policy accept;",
-        'iifname "kbr0" udp dport 4789 drop comment "Linen: no VXLAN from pods (kbr0, 4789)"',
+        'udp dport 4789 iifname "kbr0" drop comment "Linen: no VXLAN from pods (kbr0, 4789)"',
         "}",
         "",
         "chain between-networks {",

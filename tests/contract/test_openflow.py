@@ -52,8 +52,8 @@ UNDER_10 = "actions=set_field:0x1->reg0,set_field:10.244.1.1->arp_spa"
 UNDER_FD00 = "actions=set_field:fd00:1::1->ipv6_src"
 AGAIN = "resubmit(,0)"
 SHOWN = {
-    "priority=400,udp,in_port=LOCAL,tp_dst=4789 actions=drop",
-    "priority=400,udp6,in_port=LOCAL,tp_dst=4789 actions=drop",
+    "priority=65535,udp,in_port=LOCAL,tp_dst=4789 actions=drop",
+    "priority=65535,udp6,in_port=LOCAL,tp_dst=4789 actions=drop",
     "priority=0 actions=drop",
     f"priority=350,arp,reg0=0,{BY_NODE},arp_op=1 {UNDER_10},{AGAIN}",
     f"priority=350,icmp6,{BY_NODE},ipv6_src=fe80::/10,{ASKS_FOR_A_POD} {UNDER_FD00},{AGAIN}",

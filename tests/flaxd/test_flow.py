@@ -211,7 +211,7 @@ def test_two_networks_on_one_node(node1: Host, flaxd: Flaxd, settings: dict[str,
 
 def test_pods_cannot_send_vxlan(node1: Host, flaxd: Flaxd) -> None:
     """The firewall keeps pods from sending VXLAN, and comes back when somebody has emptied it."""
-    kept = 'iifname "kbr0" udp dport 4789 drop'
+    kept = 'udp dport 4789 iifname "kbr0" drop'
     wait_until(lambda: kept in node1.run("nft", "list", "ruleset").stdout, "the table")
 
     node1.run("nft", "flush", "ruleset")

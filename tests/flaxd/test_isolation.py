@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from support.overlays import Overlay, running_overlay
+from support.overlays import Overlay, running_overlay, without_br_netfilter
 from support.vxlan import PORT, Listener, frame, send_from, vxlan
 
 if TYPE_CHECKING:
@@ -67,15 +67,23 @@ class Scene:
         self.send(self.addresses.node1, VNI, payload)
 
 
-@pytest.fixture(scope="module", params=["flow-ipv4", "flow-ipv6", "mesh-ipv6"])
+@pytest.fixture(
+    scope="module",
+    params=["flow ipv4", "flow ipv6", "mesh ipv6", "mesh ipv4 alone", "mesh ipv6 alone"],
+)
 def scene(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Scene]:
-    """The nodes in a topology, with addresses of an IP version."""
-    topology, _, family = request.param.partition("-")
+    """The nodes in a topology, with addresses of an IP version.
+
+    Alone: on hosts whose firewall does not see what their Linux bridges carry.
+    """
+    topology, family, *alone = request.param.split()
     folder: Path = tmp_path_factory.mktemp("isolation")
     options = (f"--topology={topology}", f"--vni={VNI}")
     with running_overlay(folder, *options, pod_family=family, vtep_family=family) as running:
+        if alone:
+            without_br_netfilter(running.lab)
         yield Scene(running, ADDRESSES[family])
 
 

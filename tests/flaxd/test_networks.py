@@ -20,6 +20,7 @@ from support.networks import (
     running_networks,
     send_datagram,
 )
+from support.overlays import without_br_netfilter
 from support.vxlan import Listener, Tap, frame, send_from, vxlan
 
 if TYPE_CHECKING:
@@ -60,6 +61,8 @@ class Pair:
         ("mesh", "mesh"),
         ("mesh", "flow"),
         ("listed mesh", "flow"),
+        ("mesh", "mesh", "alone"),
+        ("listed mesh", "flow", "alone"),
     ],
     ids=" and ".join,
 )
@@ -68,10 +71,11 @@ def pair(
 ) -> Iterator[Pair]:
     """Two networks of the same topology, or not, or one without daemons.
 
-    The conflists of the last one list its nodes.
+    The conflists of that one list its nodes. Alone: on hosts whose firewall does not see what their
+    Linux bridges carry.
     """
     folder: Path = tmp_path_factory.mktemp("networks")
-    of_red, of_blue = request.param
+    of_red, of_blue, *alone = request.param
     no_probe = ["--probe-interval=0"]  # the node has one route for both
     kind, _, topology = of_red.rpartition(" ")
     red = Network("red", 1, topology, RED, options=no_probe, has_daemons=kind != "listed")
@@ -85,6 +89,8 @@ def pair(
             lab.del_pod("spare")
         for pod in lab.pods():
             introduce(pod, red if pod.name.startswith("red") else blue)
+        if alone:
+            without_br_netfilter(lab)
         yield Pair(lab, red, blue)
 
 

@@ -108,6 +108,13 @@ def running_overlay(
         yield running
 
 
+def without_br_netfilter(lab: Lab) -> None:
+    """Let packets between pods go past the nodes' firewalls, as on hosts without Kubernetes."""
+    for node in lab.nodes.values():
+        for program in "iptables", "ip6tables":
+            node.run(["sysctl", "--write", f"net.bridge.bridge-nf-call-{program}=0"])
+
+
 def file_of_nodes(description: LabDescription) -> dict[str, Any]:
     """The daemons' file of nodes; the first is the master, should it be a star."""
     ranges = [description.pod_ranges(node) for node in description.nodes]

@@ -55,8 +55,8 @@ RESUBMIT = "resubmit"  # look for a rule once more, with the fields as they are 
 
 LOCAL = (0xFFFFFFFE).to_bytes(4, "big")  # OpenFlow 1.3.5, 7.2.1: the bridge's own device
 
-# Priorities: what is more special comes first.
-GUARD, ASKER, ASK, GROUP, PEER, NOTHING = 400, 350, 300, 200, 100, 0
+# Priorities: what is more special comes first, and the guard before all others, whosever they are.
+GUARD, ASKER, ASK, GROUP, PEER, NOTHING = 0xFFFF, 350, 300, 200, 100, 0
 
 VXLAN_PORT = 4789
 
@@ -114,16 +114,17 @@ class Outlet(model.Value):
 
 
 def common_rules(outlet: Outlet) -> list[Rule]:
-    """The rules that do not depend on the peers.
+    """The rules that do not depend on the peers."""
+    return [*guard_rules(outlet.dst_port), Rule(NOTHING, ())]
 
-    A pod may not send VXLAN itself, or the node that receives it would take it for ours.
+
+def guard_rules(udp_port: int) -> list[Rule]:
+    """A pod may not send VXLAN itself, or the node that receives it would take it for ours.
+
+    In every topology: these two also go before what a learning switch does.
     """
-    vxlan = (TP_DST, outlet.dst_port.to_bytes(2, "big"), b"")
-    return [
-        Rule(GUARD, (_FROM_PODS, _IPV4, _UDP, vxlan)),
-        Rule(GUARD, (_FROM_PODS, _IPV6, _UDP, vxlan)),
-        Rule(NOTHING, ()),
-    ]
+    vxlan = (TP_DST, udp_port.to_bytes(2, "big"), b"")
+    return [Rule(GUARD, (_FROM_PODS, version, _UDP, vxlan)) for version in (_IPV4, _IPV6)]
 
 
 def asker_rules(mac: bytes, gateways: Sequence[str], cluster_range: Sequence[str]) -> list[Rule]:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from linen.core import cluster, errors, model, naming, transaction
 from linen.flaxd import cache, metrics, publisher, reconcile
+from linen.flaxd.bridge_guard import BridgeGuard, guarded
 from linen.flaxd.guard import Guard, other_networks
 from linen.flaxd.rules import Rules
 from linen.flaxd.switch import Switch
@@ -66,6 +67,7 @@ class Daemon:
         is_flow = settings.overlay.topology == model.TOPOLOGY_FLOW
         self.rules = Rules(settings, self.roster, self._changed) if is_flow else None
         self.guard = Guard(settings, self._underlay, self._other_networks, self._changed)
+        self.bridge_guard = BridgeGuard(settings, self._guarded_bridges, self._changed)
         self._switch = Switch(self.session, self._changed)
         self.heard = time.monotonic()  # when the last news of the nodes came
         self.busy_since: float | None = None  # when the decision in work was made
@@ -96,6 +98,7 @@ class Daemon:
             tasks.create_task(self._reconcile_for_ever(), name="reconcile")
             tasks.create_task(self._keeper.run(), name="cache")
             tasks.create_task(self.guard.run(), name="guard")
+            tasks.create_task(self.bridge_guard.run(), name="bridge guard")
             tasks.create_task(self._switch.run(), name="switch")
             if self.rules is not None:
                 tasks.create_task(self.rules.run(), name="rules")
@@ -149,6 +152,10 @@ class Daemon:
         """The Linux bridges of this node's other networks."""
         return other_networks(self.settings, self.session.replica, self.links.links)
 
+    def _guarded_bridges(self) -> frozenset[str]:
+        """The OVS bridges through which pods must not send VXLAN."""
+        return guarded(self.settings, self.session.replica)
+
     def cluster_range(self) -> tuple[str, ...]:
         """All pods' addresses, as CIDRs."""
         given = self.view.cluster_range if self.view is not None else ()
@@ -172,8 +179,10 @@ class Daemon:
             return metrics.CHANGED
         waiting, faults = decision.waiting, decision.faults
         self.guard.consider()
+        self.bridge_guard.consider(decision.seen)
         if self._switch.problem:
             waiting = (self._switch.problem,)
+        faults += self.bridge_guard.faults
         if self.guard.fault:
             faults += (self.guard.fault,)
         if self.rules is not None:

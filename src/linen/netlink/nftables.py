@@ -73,18 +73,21 @@ class Rule:
 
 
 def no_vxlan(device: str, udp_port: int) -> Rule:
-    """No UDP to this port out of the pods behind `device`, before it is routed."""
+    """No UDP to this port out of the pods behind `device`, before it is routed.
+
+    Other packets, which are nearly all, are let by for their protocol already.
+    """
     what = f"no VXLAN from pods ({device}, {udp_port})"
     port = (TRANSPORT_HEADER, 2, 2)  # base, offset and length of the destination port
     loaded = b"".join(
         attribute(kind, _number(value)) for kind, value in zip((2, 3, 4), port, strict=True)
     )
     conditions = (
-        *_device(INCOMING_DEVICE, device),
         ("meta", _meta(PROTOCOL)),
         ("cmp", _equal(UDP)),
         ("payload", attribute(1, _number(REGISTER)) + loaded),
         ("cmp", _equal(udp_port.to_bytes(2, "big"))),
+        *_device(INCOMING_DEVICE, device),
     )
     return Rule(PREROUTING, what, conditions)
 

@@ -6,12 +6,15 @@ starts again whenever the connection ends. ovs-vswitchd loses all rules when it 
 end is the connection's, so whoever looks at the rules after each call of `on_change` has them back
 at once.
 `apply` changes rules, all or none of them.
+`visit` is for who needs a bridge only now and then: each connection is work for ovs-vswitchd, which
+looks at all of them once for every handful of packets that it switches in userspace.
 """
 
 from __future__ import annotations
 
 import asyncio
 import struct
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from linen import streams
@@ -21,7 +24,7 @@ from linen.openflow.table import Table
 from linen.streams import LostError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
     from typing import NoReturn
 
     from linen.openflow.table import Changes
@@ -81,17 +84,17 @@ class Session:
         """
         connection = self._connection
         if connection is None or not connection.synchronized:
-            raise self._unavailable(self.problem)
+            raise self.unavailable()
         try:
             async with asyncio.timeout(seconds):
                 await connection.apply(changes)
         except TimeoutError:
             connection.abort()
-            raise self._unavailable("no answer in time") from None
+            raise self.unavailable("no answer in time") from None
         except _RefusedError as refused:
             raise errors.OvsRefused(f"OVS bridge {self.path} refuses rules: {refused}") from None
         except LostError as lost:
-            raise self._unavailable(f"no answer: {lost}") from None
+            raise self.unavailable(f"no answer: {lost}") from None
 
     async def _serve_one_connection(self) -> tuple[bool, LostError]:
         """Connect and follow the bridge while it is there; whether that worked, why it ended."""
@@ -112,10 +115,39 @@ class Session:
             connection.give_up(reason)
         return connection.synchronized, reason
 
-    def _unavailable(self, reason: str) -> errors.Unavailable:
+    def unavailable(self, reason: str = "") -> errors.Unavailable:
+        """The error that says so. `reason`: if it is another than why there is no connection."""
         return errors.Unavailable(
-            f"the OVS bridge's OpenFlow socket {self.path} is not available: {reason}"
+            f"the OVS bridge's OpenFlow socket {self.path} is not available:"
+            f" {reason or self.problem}"
         )
+
+
+@asynccontextmanager
+async def visit(path: str, *, seconds: float = PATIENCE) -> AsyncIterator[Session]:
+    """A session that is connected, for as long as the block lasts.
+
+    Raises `Unavailable` where the bridge does not answer within `seconds`.
+    """
+    news = asyncio.Event()
+    session = Session(path, news.set)
+    connection = asyncio.create_task(session.run())
+    try:
+        await _until_connected(session, news, seconds)
+        yield session
+    finally:
+        connection.cancel()
+        await asyncio.wait([connection])
+
+
+async def _until_connected(session: Session, news: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            while not session.connected:
+                await news.wait()
+                news.clear()
+    except TimeoutError:
+        raise session.unavailable() from None
 
 
 class _RefusedError(LostError):

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Keeps pods from sending VXLAN through OVS bridges that learn: a mesh's and a star's.
+
+A pod reaches other nodes' gateways through the OVS bridge. Userspace Open vSwitch looks for VXLAN
+in all that it is about to hand to a bridge's device, to whichever of the node's addresses it is
+sent, and takes it for another node's if the pod has written that node's address into it. So two
+rules drop it where it comes from the pods, as in topology flow, where they are among all others
+(`rules`). A network whose conflist lists its peers has no daemon, so those of other networks see to
+its OVS bridge.
+
+Nobody tells that a rule is gone: a connection that is kept for that costs packets more than a look
+now and then does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import PurePath
+from typing import TYPE_CHECKING
+
+from linen import streams
+from linen.core import flows, naming
+from linen.core.errors import LinenError
+from linen.core.model import TOPOLOGY_FLOW
+from linen.core.notation import pairs
+from linen.flaxd import guard
+from linen.openflow import wire
+from linen.openflow.session import visit
+from linen.openflow.table import Changes, Comparison
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from linen.core.model import Observed
+    from linen.host.settings import Settings
+    from linen.ovsdb.replica import Replica
+
+log = logging.getLogger("flaxd.guard")
+
+INTERVAL = 10.0  # seconds until it is seen that the rules are gone
+
+
+def guarded(settings: Settings, replica: Replica) -> frozenset[str]:
+    """The OVS bridges to see to: those of networks without a daemon, and the own if it learns."""
+    (found,) = replica.answer([guard.QUESTION])
+    names = set()
+    for row in found["rows"]:
+        marks = pairs(row["external_ids"])
+        network, maker = marks.get(naming.MARK_NETWORK), marks.get(naming.MARK_MAKER)
+        if network == settings.network:
+            if settings.overlay.topology != TOPOLOGY_FLOW:
+                names.add(row["name"])
+        elif network is not None and maker == naming.MAKER_PLUGIN:
+            names.add(row["name"])
+    return frozenset(names)
+
+
+class BridgeGuard:
+    """Keeps the two rules on OVS bridges. `faults`: where it can't, and why.
+
+    `bridges`: the names of the OVS bridges to see to. `on_change`: called when `faults` are others.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        bridges: Callable[[], Collection[str]],
+        on_change: Callable[[], None],
+    ) -> None:
+        self.faults: tuple[str, ...] = ()
+        self._folder = PurePath(settings.overlay.ovsdb).parent
+        self._rules = flows.guard_rules(settings.overlay.dst_port or flows.VXLAN_PORT)
+        self._bridges = bridges
+        self._on_change = on_change
+        self._wake = asyncio.Event()
+        self._known: tuple[object, ...] = ()
+
+    async def run(self) -> None:
+        """Look every few seconds until cancelled. The rules stay."""
+        while True:
+            await streams.is_set_within(self._wake, INTERVAL)
+            self._wake.clear()
+            faults = [await self._ensure(bridge) for bridge in sorted(self._bridges())]
+            before, self.faults = self.faults, tuple(filter(None, faults))
+            if self.faults != before:
+                self._on_change()
+
+    def consider(self, seen: Observed | None) -> None:
+        """Look at once if the OVS bridges are others than they were, or one was made anew."""
+        now = (self._bridges(), seen)
+        if now != self._known:
+            self._known = now
+            self._wake.set()
+
+    async def _ensure(self, bridge: str) -> str:
+        """Have the rules on one OVS bridge; why they aren't there, or nothing."""
+        wanted = Comparison()
+        wanted.want(map(wire.entry, self._rules))
+        try:
+            async with visit(str(self._folder / f"{bridge}.mgmt")) as session:
+                missing = wanted.difference(session.table).add
+                if missing:
+                    await session.apply(Changes(missing, []))
+                    log.info("pods cannot send VXLAN through OVS bridge %s: wrote rules", bridge)
+        except LinenError as error:
+            return f"pods can send VXLAN through OVS bridge {bridge}: {error.message}"
+        return ""

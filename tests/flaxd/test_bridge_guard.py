@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The rules that keep pods from sending VXLAN through an OVS bridge that learns."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from support.host import wait_until
+
+if TYPE_CHECKING:
+    from support.daemons import Flaxd
+    from support.host import Host
+
+VSWITCHD = "ovs-vswitchd unix:db.sock --disable-system --detach --pidfile -vconsole:off"
+GUARD = {
+    "priority=65535,udp,in_port=LOCAL,tp_dst=4789 actions=drop",
+    "priority=65535,udp6,in_port=LOCAL,tp_dst=4789 actions=drop",
+}
+LEARNING = "priority=0 actions=NORMAL"
+LISTED = "external_ids:linen-network=listed external_ids:linen-maker=plugin"
+
+
+def rules(host: Host, bridge: str = "br0") -> set[str]:
+    """The rules of an OVS bridge, without their cookies."""
+    shown = host.run("ovs-ofctl", "--no-stats", "dump-flows", bridge, check=False).stdout
+    lines = (line.strip() for line in shown.splitlines() if "actions=" in line)
+    return {line.rpartition("cookie=")[2].partition(", ")[2] or line for line in lines}
+
+
+def wait_for_guard(host: Host, seconds: float = 15) -> None:
+    """Return when the two rules are there."""
+    wait_until(lambda: rules(host) >= GUARD, "the rules", seconds)
+
+
+def test_bridge_goes_on_learning(node1: Host, flaxd: Flaxd) -> None:
+    """There are two rules beside the one that makes the OVS bridge a learning switch."""
+    wait_for_guard(node1)
+
+    assert rules(node1) == GUARD | {LEARNING}
+    assert flaxd.state()["faults"] == []
+
+
+@pytest.mark.usefixtures("flaxd")
+def test_rules_that_others_remove(node1: Host) -> None:
+    """They are put back, and rules of others stay."""
+    wait_for_guard(node1)
+    node1.run("ovs-ofctl", "del-flows", "br0")
+    node1.run("ovs-ofctl", "add-flow", "br0", "priority=7,actions=NORMAL")
+
+    wait_for_guard(node1)
+
+    assert "priority=7 actions=NORMAL" in rules(node1)
+
+
+@pytest.mark.usefixtures("flaxd")
+def test_vswitchd_restarts(node1: Host) -> None:
+    """ovs-vswitchd that has forgotten them has them again."""
+    wait_for_guard(node1)
+    node1.run("ovs-appctl", "exit")
+    node1.run(*VSWITCHD.split())
+
+    wait_for_guard(node1)
+
+
+@pytest.mark.usefixtures("flaxd")
+def test_network_without_a_daemon(node1: Host) -> None:
+    """The OVS bridge of a network whose conflist lists its peers is guarded by the other's daemon.
+
+    One that is not Linen's is not.
+    """
+    for bridge in "br7", "br8":
+        node1.vsctl("add-br", bridge, "--", "set", "bridge", bridge, "datapath_type=netdev")
+    node1.vsctl("set", "bridge", "br7", *LISTED.split())
+
+    wait_until(lambda: rules(node1, "br7") >= GUARD, "the rules", 15)
+
+    assert rules(node1, "br8") == {LEARNING}
+
+
+def test_bridge_that_does_not_answer(node1: Host, flaxd: Flaxd) -> None:
+    """Where the rules cannot be written that is told, until they can."""
+    wait_for_guard(node1)
+    said = "pods can send VXLAN through OVS bridge br0"
+    for there, away in (("br0.mgmt", "br0.gone"), ("br0.gone", "br0.mgmt")):
+        node1.run("mv", f"/run/openvswitch/{there}", f"/run/openvswitch/{away}")
+        is_told = away == "br0.gone"
+        wait_until(
+            lambda: any(said in fault for fault in flaxd.state()["faults"]) == is_told,  # noqa: B023
+            "the fault" if is_told else "its end",
+            40,
+        )
