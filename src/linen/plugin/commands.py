@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 def add(request: Request, config: Config) -> str:
     """Join the pod's Linux bridge to the overlay, which is made or mended first where needed."""
     netlink = Netlink()
-    seen = sysfs.find_pods_bridge(config.prev_result)
+    seen = sysfs.find_pods_bridge(config.prev_result, config.options.ovs_bridge)
     mtu = (seen or links.linux_bridge(netlink, config, request.netns)).mtu
     finding, changed = Overlay(config, netlink, mtu).ensure()
-    if changed or seen is None or not seen.carries(config.options.ovs_bridge):
+    if changed or seen is None or not seen.has_overlay:
         bridge = links.linux_bridge(netlink, config, request.netns)
         links.attach(netlink, config, finding.seen, bridge)
         if changed:

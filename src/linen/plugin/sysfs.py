@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The pod's Linux bridge as sysfs shows it, which costs no waiting.
+"""The pod's Linux bridge as sysfs shows it, which costs little waiting.
 
 Netlink answers what it is asked about links under one lock of the whole kernel (RTNL), for which
 all that starts a pod queues: `bridge`, the making of network namespaces, Open vSwitch. Where many
 pods start at once, a single question waits for a second. sysfs has the little that an ADD wants to
 know where all is in order already, and takes no such lock.
+
+It has one of its own (kernfs_rwsem), which is taken for every part of a path, and whoever makes a
+link holds it for each of the link's forty files. So the way to the bridge is gone once, by its
+shortest path, and all else is looked up from there.
 
 sysfs shows the network namespace of whoever mounted it, which need not be ours. It is if the bridge
 there has the pod's own link, whose name the plugin before us has just made up.
@@ -20,32 +24,27 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from linen.light.json import Json
 
-LINKS = "/sys/class/net"
+LINKS = "/sys/devices/virtual/net"  # those that are nobody's hardware, as bridges are
 PORTS = "brif"  # of a Linux bridge alone: a folder with an entry for each of its ports
 IFF_UP = 0x1  # linux/if.h
 LONGEST = 32  # bytes of an attribute that is a number
 
 
 class PodsBridge:
-    """A Linux bridge that has the pod's link. `mtu`: in bytes."""
+    """A Linux bridge that has the pod's link.
 
-    __slots__ = ("mtu", "name")
+    `mtu`: in bytes. `has_overlay`: whether the OVS bridge is a port of it and set up, so that
+    packets pass.
+    """
 
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.mtu = int(_read(f"{name}/mtu"))
+    __slots__ = ("has_overlay", "mtu")
 
-    def carries(self, port: str) -> bool:
-        """Whether a link is a port of the bridge and set up, so that packets pass."""
-        if not _exists(f"{self.name}/{PORTS}/{port}"):
-            return False
-        try:
-            return bool(int(_read(f"{port}/flags"), 16) & IFF_UP)
-        except OSError:
-            return False  # it went away in between
+    def __init__(self, mtu: int, *, has_overlay: bool) -> None:
+        self.mtu = mtu
+        self.has_overlay = has_overlay
 
 
-def find_pods_bridge(prev_result: dict[str, Json] | None) -> PodsBridge | None:
+def find_pods_bridge(prev_result: dict[str, Json] | None, ovs_bridge: str) -> PodsBridge | None:
     """The Linux bridge that the plugin before us put the pod on, None where sysfs shows none.
 
     Raises `ConfigInvalid` where its result can't be read.
@@ -56,25 +55,37 @@ def find_pods_bridge(prev_result: dict[str, Json] | None) -> PodsBridge | None:
         if not request.interface_name_fault(name)
     ]
     for name in names:
-        folder = f"{name}/{PORTS}"
-        if _exists(folder) and any(_exists(f"{folder}/{other}") for other in names):
-            try:
-                return PodsBridge(name)
-            except OSError:
-                return None  # it went away in between
+        try:
+            folder = posix.open(f"{LINKS}/{name}", posix.O_PATH | posix.O_CLOEXEC)
+        except OSError:
+            continue
+        try:
+            if any(_has_port(folder, other) for other in names if other != name):
+                return PodsBridge(
+                    int(_read(folder, "mtu")),
+                    has_overlay=_has_port(folder, ovs_bridge) and _is_up(folder, ovs_bridge),
+                )
+        except OSError:
+            return None  # it went away in between
+        finally:
+            posix.close(folder)
     return None
 
 
-def _exists(path: str) -> bool:
+def _has_port(bridge: int, link: str) -> bool:
     try:
-        posix.stat(f"{LINKS}/{path}")
+        posix.stat(f"{PORTS}/{link}", dir_fd=bridge)
     except OSError:
         return False
     return True
 
 
-def _read(path: str) -> bytes:
-    descriptor = posix.open(f"{LINKS}/{path}", posix.O_RDONLY | posix.O_CLOEXEC)
+def _is_up(neighbour: int, link: str) -> bool:
+    return bool(int(_read(neighbour, f"../{link}/flags"), 16) & IFF_UP)
+
+
+def _read(folder: int, path: str) -> bytes:
+    descriptor = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC, dir_fd=folder)
     try:
         return posix.read(descriptor, LONGEST)
     finally:
