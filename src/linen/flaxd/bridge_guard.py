@@ -74,7 +74,7 @@ class BridgeGuard:
         self._bridges = bridges
         self._on_change = on_change
         self._wake = asyncio.Event()
-        self._known: tuple[object, ...] = ()
+        self._known: tuple[Collection[str], Observed | None, str] = ((), None, "")
 
     async def run(self) -> None:
         """Look every few seconds until cancelled. The rules stay."""
@@ -86,9 +86,14 @@ class BridgeGuard:
             if self.faults != before:
                 self._on_change()
 
-    def consider(self, seen: Observed | None) -> None:
-        """Look at once if the OVS bridges are others than they were, or one was made anew."""
-        now = (self._bridges(), seen)
+    def consider(self, seen: Observed | None, problem: str) -> None:
+        """Look at once if the OVS bridges are others than they were, or may be made anew.
+
+        `seen`: the own network's. `problem`: why ovs-vswitchd serves none of them, if so.
+        """
+        now = (self._bridges(), seen, problem)
+        if problem != self._known[-1]:
+            self.faults = ()  # of the time before
         if now != self._known:
             self._known = now
             self._wake.set()

@@ -179,10 +179,11 @@ class Daemon:
             return metrics.CHANGED
         waiting, faults = decision.waiting, decision.faults
         self.guard.consider()
-        self.bridge_guard.consider(decision.seen)
-        if self._switch.problem:
+        self.bridge_guard.consider(decision.seen, self._switch.problem)
+        if self._switch.problem:  # then nobody sends anything
             waiting = (self._switch.problem,)
-        faults += self.bridge_guard.faults
+        else:
+            faults += self.bridge_guard.faults
         if self.guard.fault:
             faults += (self.guard.fault,)
         if self.rules is not None:
