@@ -4,8 +4,8 @@
 A packet that a pod sends to a node leaves with this node's address, if it is masqueraded, and a pod
 may as well write a false sender itself. Open vSwitch would take such a packet for one of this
 node's, of whatever network. So UDP to the network's port is dropped where it comes from the Linux
-bridge, before the host routes it. (What goes from pod to pod through the OVS bridge is not routed:
-in topology flow a rule drops it there.)
+bridge, before the host routes it. (What goes through the OVS bridge is not routed: rules drop it
+there, see `rules` and `bridge_guard`.)
 
 A host that has several networks would route from the Linux bridge of one to that of another. So
 what would go that way is dropped, in both directions, whether or not the other network has a daemon

@@ -74,7 +74,7 @@ def find_pods_bridge(prev_result: dict[str, Json] | None, ovs_bridge: str) -> Po
 
 def _has_port(bridge: int, link: str) -> bool:
     try:
-        posix.stat(f"{PORTS}/{link}", dir_fd=bridge)
+        posix.stat(f"{PORTS}/{link}", dir_fd=bridge, follow_symlinks=False)
     except OSError:
         return False
     return True
