@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from support.daemons import FLAXD, running_flaxd
-from support.host import wait_until
+from support.host import VSWITCHD, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -322,7 +322,6 @@ def test_uninstall_leaves_nothing(node1: Host, settings: dict[str, Any]) -> None
 
 
 OVSDB_SERVER = "ovsdb-server conf.db --remote=punix:db.sock --detach --pidfile -vconsole:off"
-VSWITCHD = "ovs-vswitchd unix:db.sock --disable-system --detach --pidfile -vconsole:off"
 
 
 def start_again(host: Host, command: str) -> None:

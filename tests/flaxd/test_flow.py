@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from support.daemons import Flaxd, Nodes, node, running_flaxd
-from support.host import wait_until
+from support.host import VSWITCHD, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from support.host import Host
 
-VSWITCHD = "ovs-vswitchd unix:db.sock --disable-system --detach --pidfile -vconsole:off"
 COMMON = 4  # rules that do not depend on peers
 PER_PEER = 3  # with one IPv4 range
 

@@ -16,21 +16,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from linen import streams
 from linen.core import flows, naming
 from linen.core.errors import LinenError
 from linen.core.model import TOPOLOGY_FLOW
-from linen.core.notation import pairs
-from linen.flaxd import guard
+from linen.flaxd.guard import marked_bridges
 from linen.openflow import wire
-from linen.openflow.session import visit
+from linen.openflow.session import socket_of, visit
 from linen.openflow.table import Changes, Comparison
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable
 
     from linen.core.model import Observed
     from linen.host.settings import Settings
@@ -41,40 +39,20 @@ log = logging.getLogger("flaxd.guard")
 INTERVAL = 10.0  # seconds until it is seen that the rules are gone
 
 
-def guarded(settings: Settings, replica: Replica) -> frozenset[str]:
-    """The OVS bridges to see to: those of networks without a daemon, and the own if it learns."""
-    (found,) = replica.answer([guard.QUESTION])
-    names = set()
-    for row in found["rows"]:
-        marks = pairs(row["external_ids"])
-        network, maker = marks.get(naming.MARK_NETWORK), marks.get(naming.MARK_MAKER)
-        if network == settings.network:
-            if settings.overlay.topology != TOPOLOGY_FLOW:
-                names.add(row["name"])
-        elif network is not None and maker == naming.MAKER_PLUGIN:
-            names.add(row["name"])
-    return frozenset(names)
-
-
 class BridgeGuard:
     """Keeps the two rules on OVS bridges. `faults`: where it can't, and why.
 
-    `bridges`: the names of the OVS bridges to see to. `on_change`: called when `faults` are others.
+    `replica`: of OVSDB. `on_change`: called when `faults` are others.
     """
 
-    def __init__(
-        self,
-        settings: Settings,
-        bridges: Callable[[], Collection[str]],
-        on_change: Callable[[], None],
-    ) -> None:
+    def __init__(self, settings: Settings, replica: Replica, on_change: Callable[[], None]) -> None:
         self.faults: tuple[str, ...] = ()
-        self._folder = PurePath(settings.overlay.ovsdb).parent
+        self._settings = settings
+        self._replica = replica
         self._rules = flows.guard_rules(settings.overlay.dst_port or flows.VXLAN_PORT)
-        self._bridges = bridges
         self._on_change = on_change
         self._wake = asyncio.Event()
-        self._known: tuple[Collection[str], Observed | None, str] = ((), None, "")
+        self._known: tuple[set[str], Observed | None, str] = (set(), None, "")
 
     async def run(self) -> None:
         """Look every few seconds until cancelled. The rules stay."""
@@ -98,12 +76,23 @@ class BridgeGuard:
             self._known = now
             self._wake.set()
 
+    def _bridges(self) -> set[str]:
+        """Those of networks without a daemon, and the own if it learns."""
+        learns = self._settings.overlay.topology != TOPOLOGY_FLOW
+        names = set()
+        for name, marks in marked_bridges(self._replica).items():
+            network, maker = marks.get(naming.MARK_NETWORK), marks.get(naming.MARK_MAKER)
+            is_own = network == self._settings.network
+            if (is_own and learns) or (network and not is_own and maker == naming.MAKER_PLUGIN):
+                names.add(name)
+        return names
+
     async def _ensure(self, bridge: str) -> str:
         """Have the rules on one OVS bridge; why they aren't there, or nothing."""
         wanted = Comparison()
         wanted.want(map(wire.entry, self._rules))
         try:
-            async with visit(str(self._folder / f"{bridge}.mgmt")) as session:
+            async with visit(socket_of(self._settings.overlay.ovsdb, bridge)) as session:
                 missing = wanted.difference(session.table).add
                 if missing:
                     await session.apply(Changes(missing, []))

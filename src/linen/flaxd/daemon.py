@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from linen.core import cluster, errors, model, naming, transaction
 from linen.flaxd import cache, metrics, publisher, reconcile
-from linen.flaxd.bridge_guard import BridgeGuard, guarded
+from linen.flaxd.bridge_guard import BridgeGuard
 from linen.flaxd.guard import Guard, other_networks
 from linen.flaxd.rules import Rules
 from linen.flaxd.switch import Switch
@@ -67,7 +67,7 @@ class Daemon:
         is_flow = settings.overlay.topology == model.TOPOLOGY_FLOW
         self.rules = Rules(settings, self.roster, self._changed) if is_flow else None
         self.guard = Guard(settings, self._underlay, self._other_networks, self._changed)
-        self.bridge_guard = BridgeGuard(settings, self._guarded_bridges, self._changed)
+        self.bridge_guard = BridgeGuard(settings, self.session.replica, self._changed)
         self._switch = Switch(self.session, self._changed)
         self.heard = time.monotonic()  # when the last news of the nodes came
         self.busy_since: float | None = None  # when the decision in work was made
@@ -151,10 +151,6 @@ class Daemon:
     def _other_networks(self) -> frozenset[str]:
         """The Linux bridges of this node's other networks."""
         return other_networks(self.settings, self.session.replica, self.links.links)
-
-    def _guarded_bridges(self) -> frozenset[str]:
-        """The OVS bridges through which pods must not send VXLAN."""
-        return guarded(self.settings, self.session.replica)
 
     def cluster_range(self) -> tuple[str, ...]:
         """All pods' addresses, as CIDRs."""

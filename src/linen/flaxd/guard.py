@@ -44,15 +44,20 @@ IMPATIENCE = 0.2  # seconds between looks while this node's tunnel address is no
 QUESTION = select("Bridge", [], ("name", "external_ids"))
 
 
+def marked_bridges(replica: Replica) -> dict[str, dict[str, str]]:
+    """The marks of all OVS bridges, by name; none for those that aren't Linen's."""
+    (found,) = replica.answer([QUESTION])
+    return {row["name"]: pairs(row["external_ids"]) for row in found["rows"]}
+
+
 def other_networks(
     settings: Settings, replica: Replica, links: Mapping[str, Link]
 ) -> frozenset[str]:
     """The Linux bridges of this node's other networks: those that their OVS bridges are on."""
-    (found,) = replica.answer([QUESTION])
     others = {
-        row["name"]
-        for row in found["rows"]
-        if pairs(row["external_ids"]).get(naming.MARK_NETWORK) not in (None, settings.network)
+        name
+        for name, marks in marked_bridges(replica).items()
+        if marks.get(naming.MARK_NETWORK) not in (None, settings.network)
     }
     masters = {links[name].master for name in others & links.keys()}
     bridges = {link.name for link in links.values() if link.index in masters}

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from pathlib import PurePath
 from typing import TYPE_CHECKING, NamedTuple
 
 from linen.core import flows
@@ -18,7 +17,7 @@ from linen.core.routes import Routes
 from linen.flaxd.probe import gateways
 from linen.host.settings import REPLICATE
 from linen.openflow import wire
-from linen.openflow.session import Session
+from linen.openflow.session import Session, socket_of
 from linen.openflow.table import Changes, Comparison
 
 if TYPE_CHECKING:
@@ -68,8 +67,7 @@ class Rules:
         self, settings: Settings, roster: cluster.Roster, on_change: Callable[[], None]
     ) -> None:
         overlay = settings.overlay
-        folder = PurePath(overlay.ovsdb).parent  # Open vSwitch has all its sockets in one folder
-        self.session = Session(str(folder / f"{overlay.ovs_bridge}.mgmt"), on_change)
+        self.session = Session(socket_of(overlay.ovsdb, overlay.ovs_bridge), on_change)
         self._bridge = overlay.ovs_bridge
         self._cluster_range = settings.cluster_range
         self._replicates = settings.broadcast == REPLICATE

@@ -32,7 +32,7 @@ from linen.host.removal import remove_from
 from linen.netlink.codec import NetlinkError
 from linen.netlink.nftables import TABLE_PREFIX, Nftables
 from linen.openflow import wire
-from linen.openflow.session import visit
+from linen.openflow.session import socket_of, visit
 from linen.openflow.table import Changes
 
 if TYPE_CHECKING:
@@ -157,31 +157,31 @@ def _remove_overlay(record: Record, keep: set[str], report: Report) -> set[str]:
         report.stays += removal.reasons
         for bridge in removal.staying:
             _take_off(bridge.name, report)
-            _remove_rules(Path(path).with_name(f"{bridge.name}.mgmt"), report)
+            _remove_rules(bridge.name, socket_of(path, bridge.name), report)
     return gone
 
 
-def _remove_rules(openflow: Path, report: Report) -> None:
+def _remove_rules(bridge: str, openflow: str, report: Report) -> None:
     """Our rules of an OVS bridge that stays; ovs-vswitchd, if it does not run, has none."""
 
     async def remove() -> int:
-        async with visit(str(openflow)) as session:
+        async with visit(openflow) as session:
             rules = session.table.rules.items()
             ours = [key for key, content in rules if wire.is_ours(content)]
             if ours:
                 await session.apply(Changes([], ours))
             return len(ours)
 
-    if not openflow.exists():
+    if not Path(openflow).exists():
         return
     try:
         number = asyncio.run(remove())
     except errors.LinenError as error:
         report.failed = True
-        report.stays.append(f"rules of OVS bridge {openflow.stem}: {error.message}")
+        report.stays.append(f"rules of OVS bridge {bridge}: {error.message}")
         return
     if number:
-        report.removed.append(f"{number} rules of OVS bridge {openflow.stem}")
+        report.removed.append(f"{number} rules of OVS bridge {bridge}")
 
 
 def _remove_linux_bridges(networks: list[Network], gone: set[str], report: Report) -> None:

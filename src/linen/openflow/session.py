@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import struct
 from contextlib import asynccontextmanager
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from linen import streams
@@ -33,6 +34,11 @@ SILENCE = 5.0  # seconds, see `Session`
 PATIENCE = 10.0  # seconds that changes may take; ten thousand nodes need one
 FIRST_PAUSE, LONGEST_PAUSE = 0.02, 0.1  # seconds between attempts: without rules no packet goes
 REFUSED_PAUSE = 5.0  # seconds before a bridge is asked again that refused us
+
+
+def socket_of(ovsdb: str, bridge: str) -> str:
+    """The OpenFlow socket of an OVS bridge: Open vSwitch has all its sockets in one folder."""
+    return str(PurePath(ovsdb).with_name(f"{bridge}.mgmt"))
 
 
 class Session:
