@@ -41,6 +41,15 @@ def test_bridge_goes_on_learning(node1: Host, flaxd: Flaxd) -> None:
     assert flaxd.state()["faults"] == []
 
 
+def test_nothing_works_before_the_guards(flaxd: Flaxd) -> None:
+    """Pods are let in, by the conflist, once those that are there cannot send VXLAN."""
+    said = flaxd.log
+    guards = [said.find("through OVS bridge br0: wrote"), said.find("wrote nftables' linen-")]
+
+    assert -1 not in guards
+    assert max(guards) < said.find("linen.conflist") < said.find("the overlay works")
+
+
 @pytest.mark.usefixtures("flaxd")
 def test_rules_that_others_remove(node1: Host) -> None:
     """They are put back, and rules of others stay."""

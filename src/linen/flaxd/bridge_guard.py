@@ -42,11 +42,12 @@ INTERVAL = 10.0  # seconds until it is seen that the rules are gone
 class BridgeGuard:
     """Keeps the two rules on OVS bridges. `faults`: where it can't, and why.
 
-    `replica`: of OVSDB. `on_change`: called when `faults` are others.
+    `replica`: of OVSDB. `on_change`: called when `faults` are others, or it has seen to a bridge.
     """
 
     def __init__(self, settings: Settings, replica: Replica, on_change: Callable[[], None]) -> None:
         self.faults: tuple[str, ...] = ()
+        self._seen_to: set[str] = set()  # since ovs-vswitchd is there
         self._settings = settings
         self._replica = replica
         self._rules = flows.guard_rules(settings.overlay.dst_port or flows.VXLAN_PORT)
@@ -59,10 +60,17 @@ class BridgeGuard:
         while True:
             await streams.is_set_within(self._wake, INTERVAL)
             self._wake.clear()
-            faults = [await self._ensure(bridge) for bridge in sorted(self._bridges())]
-            before, self.faults = self.faults, tuple(filter(None, faults))
-            if self.faults != before:
+            before = self.faults, self._seen_to
+            bridges = self._bridges()
+            faults = [await self._ensure(bridge) for bridge in sorted(bridges)]
+            self.faults, self._seen_to = tuple(filter(None, faults)), bridges
+            if (self.faults, self._seen_to) != before:
                 self._on_change()
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether it has seen to all OVS bridges, for better or worse."""
+        return self._bridges() <= self._seen_to
 
     def consider(self, seen: Observed | None, problem: str) -> None:
         """Look at once if the OVS bridges are others than they were, or may be made anew.
@@ -71,7 +79,7 @@ class BridgeGuard:
         """
         now = (self._bridges(), seen, problem)
         if problem != self._known[-1]:
-            self.faults = ()  # of the time before
+            self.faults, self._seen_to = (), set()  # of the time before
         if now != self._known:
             self._known = now
             self._wake.set()

@@ -189,6 +189,8 @@ class Daemon:
                 return metrics.CHANGED
             waiting = waiting or self.rules.waiting()
             faults += self.rules.faults()
+        if not (self.guard.is_settled and self.bridge_guard.is_settled):
+            waiting = waiting or ("the rules that keep pods from sending VXLAN are not there yet",)
         waiting = waiting or self._publisher.publish(self.view, self.links)
         self._tell(waiting, faults + self._publisher.rivals)
         return metrics.WAITING if waiting else metrics.UNCHANGED

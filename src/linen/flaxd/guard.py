@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("flaxd.guard")
 
 INTERVAL = 10.0  # seconds until it is seen that somebody has emptied the firewall
-IMPATIENCE = 0.2  # seconds between looks while this node's tunnel address is not known
 
 # What `other_networks` asks of the replica of OVSDB.
 QUESTION = select("Bridge", [], ("name", "external_ids"))
@@ -67,9 +66,10 @@ def other_networks(
 class Guard:
     """Keeps one table of nftables. `fault`: why it can't; empty while it does.
 
+    `is_settled`: it has tried.
     `underlay`: the devices that other nodes' packets come in by, None while they aren't known.
     `others`: the Linux bridges of this node's other networks.
-    `on_change`: called when `fault` is another.
+    `on_change`: called when `fault` or `is_settled` is another.
     """
 
     def __init__(
@@ -80,6 +80,7 @@ class Guard:
         on_change: Callable[[], None],
     ) -> None:
         self.fault = ""
+        self.is_settled = False
         self._underlay = underlay
         self._others = others
         self._table = f"{TABLE_PREFIX}{settings.network}"
@@ -93,18 +94,17 @@ class Guard:
         """Look every few seconds until cancelled. The table stays."""
         while True:
             underlay = self._underlay()
-            if underlay is None:
-                await asyncio.sleep(IMPATIENCE)
-                continue
-            before, self.fault = self.fault, self._ensure(underlay)
-            if self.fault != before:
-                self._on_change()
+            if underlay is not None:
+                before = self.fault, self.is_settled
+                self.fault, self.is_settled = self._ensure(underlay), True
+                if (self.fault, self.is_settled) != before:
+                    self._on_change()
             await streams.is_set_within(self._wake, INTERVAL)
             self._wake.clear()
 
     def consider(self) -> None:
-        """Look at once if this node's networks are others than they were."""
-        if self._others() != self._known_others:
+        """Look at once if this node's networks are others than they were, or until it has tried."""
+        if not self.is_settled or self._others() != self._known_others:
             self._wake.set()
 
     def _ensure(self, underlay: Collection[str]) -> str:
