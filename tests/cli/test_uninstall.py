@@ -80,6 +80,19 @@ def test_leaves_nothing_of_ours(installed: Installed) -> None:
     assert "kbr0" in installed.host.links()
 
 
+def test_conflists_that_flaxd_wrote(installed: Installed) -> None:
+    """They go whatever they are called, and all that is theirs with them."""
+    document = example("master", "1.0.0") | {"managedBy": "flaxd"}
+    installed.node.conflist.rename(installed.node.conf_dir / "05-linen.conflist")
+    (installed.node.conf_dir / "05-linen.conflist").write_text(json.dumps(document))
+
+    done = installed.uninstall()
+
+    assert done.returncode == 0, done.stdout
+    assert installed.files() == []
+    assert installed.bridges() == []
+
+
 def test_empty_linux_bridge_goes(installed: Installed) -> None:
     """A Linux bridge on which no pod hangs goes with its network."""
     installed.node.chain.delete("pod")

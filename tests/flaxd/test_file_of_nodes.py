@@ -130,12 +130,26 @@ def test_foreign_ports_stay(node1: Host, nodes: Nodes) -> None:
     assert "own" in node1.vsctl("list-ports", "br0").split()
 
 
+def test_bridge_that_is_the_nodes_uplink(node1: Host, settings: dict[str, Any]) -> None:
+    """An OVS bridge of others with a network card on it is left as it is, and that is told."""
+    node1.run("ip", "link", "add", "card", "type", "veth", "peer", "name", "cable0")
+    node1.vsctl("add-br", "br0", "--", "set", "bridge", "br0", "datapath_type=netdev")
+    node1.vsctl("add-port", "br0", "card")
+    node1.run("ip", "link", "add", "kbr0", "type", "bridge")
+
+    with running_flaxd(node1, **settings) as daemon:
+        daemon.wait_for("waiting: OVS bridge br0 isn't Linen's and has the host's card on it")
+        assert daemon.get("/readyz")[0] == 503
+
+    assert node1.vsctl("list-ports", "br0") == "card"
+    assert node1.links()["br0"].get("master") is None
+
+
 @pytest.mark.usefixtures("flaxd")
 def test_puts_the_ovs_bridge_on_the_linux_bridge(node1: Host) -> None:
     """br0 joins kbr0 as soon as that exists, and again whenever somebody takes it off or down."""
     node1.run("ip", "link", "add", "kbr0", "mtu", "1400", "type", "bridge")
     wait_until(lambda: attached(node1), "br0 on kbr0")
-    wait_until(lambda: node1.links()["br0"]["mtu"] == 1400, "the MTU of the Linux bridge")
 
     node1.run("ip", "link", "set", "br0", "nomaster")
     wait_until(lambda: attached(node1), "br0 on kbr0 again")
@@ -183,6 +197,8 @@ def test_star(node1: Host, settings: dict[str, Any]) -> None:
     with running_flaxd(node1, **settings, topology="star"):
         wait_for_tunnels(node1, "2", "3")
     node1.vsctl("del-br", "br0")
+    node1.run("ip", "address", "flush", "dev", "eth0")
+    node1.run("ip", "address", "add", "10.245.0.2/16", "dev", "eth0")
 
     leaf = settings | {"node": "node2"}
     with running_flaxd(node1, **leaf, topology="star"):
@@ -269,6 +285,7 @@ def test_pages(flaxd: Flaxd) -> None:
     assert flaxd.get("/readyz") == (200, "ok\n\n")
     _, metrics = flaxd.get("/metrics")
     assert 'flaxd_changes_total{kind="add_tunnel"} 2.0' in metrics
+    assert "flaxd_ready 1.0" in metrics
     assert "flaxd_ovsdb_connected 1.0" in metrics
     state = flaxd.state()
     assert state["plan"] == []
@@ -285,6 +302,7 @@ def test_not_ready_while_ovsdb_is_away(node1: Host, flaxd: Flaxd) -> None:
 
     wait_until(is_told, "503")
     assert flaxd.get("/healthz")[0] == 200
+    assert "flaxd_ready 0.0" in flaxd.get("/metrics")[1]
 
 
 def test_silent_at_rest(node1: Host, flaxd: Flaxd) -> None:

@@ -130,23 +130,41 @@ def test_two_hundred_nodes_at_once(node1: KubernetesNode) -> None:
 
 @pytest.mark.timeout(240)
 def test_api_server_away(node1: KubernetesNode) -> None:
-    """While the API server is away, for a minute, tunnels are mended, over a restart too."""
-    announce(node1.plane, "node2")
+    """While the API server is away, for a minute, tunnels are mended, over a restart too.
+
+    Also where two nodes claim the same addresses.
+    """
+    for name in ("node2", "node4"):
+        announce(node1.plane, name, **{"linen-cni/pod-ranges": "10.244.7.0/24"})
     with node1.flaxd():
-        node1.wait_for_peers("node2")
+        node1.wait_for_peers("node2", "node4")
         node1.plane.stop_api_server()
         end = time.monotonic() + 60
         while time.monotonic() < end:
             node1.host.vsctl("del-port", "vxif10_245_0_2")
-            node1.wait_for_peers("node2")
+            node1.wait_for_peers("node2", "node4")
 
     node1.host.vsctl("del-port", "vxif10_245_0_2")
     with node1.flaxd():
-        node1.wait_for_peers("node2")
+        node1.wait_for_peers("node2", "node4")
 
         node1.plane.start_api_server()
         announce(node1.plane, "node3")
-        node1.wait_for_peers("node2", "node3", seconds=60)
+        node1.wait_for_peers("node2", "node3", "node4", seconds=60)
+
+
+def test_address_of_ones_own(node1: KubernetesNode) -> None:
+    """A node that says that it has an address of this one gets no tunnel, and that is told.
+
+    Broadcasts would come back through it, and teach the bridges wrong ports.
+    """
+    node1.host.run("ip", "address", "add", "192.0.2.7/32", "dev", "lo")
+    announce(node1.plane, "node2", **{"linen-cni/vtep": "192.0.2.7"})
+    announce(node1.plane, "node3")
+
+    with node1.flaxd() as daemon:
+        node1.wait_for_peers("node3")
+        daemon.wait_for("no tunnel to node node2: its VTEP address 192.0.2.7 is one of this node's")
 
 
 def test_token_is_rotated(node1: KubernetesNode) -> None:

@@ -99,6 +99,25 @@ def test_account_deleted(node: KubernetesNode) -> None:
         assert flaxd.stop() == 0
 
 
+def test_account_deleted_with_a_conflist_of_another_name(node: KubernetesNode) -> None:
+    """Where the daemon writes another file than usual nothing stays either, but others' network."""
+    usual = node.settings["conflist"]
+    node.settings["conflist"] = usual.with_name("05-red.conflist")
+    usual.parent.mkdir()
+    usual.write_text('{"name": "other", "cniVersion": "1.0.0", "plugins": [{"type": "linen"}]}')
+    with node.flaxd(service_account=ACCOUNT) as flaxd:
+        wait_until(node.settings["conflist"].exists, "the conflist")
+
+        delete_account(node.plane)
+
+        flaxd.wait_for("nothing is left to do", 15)
+        assert not node.settings["conflist"].exists()
+        assert not node.peers()
+        assert "br0" not in node.host.links()
+        assert usual.exists()
+        assert (node.settings["bin_dir"] / "linen").exists()
+
+
 def test_account_deleted_with_two_networks(node: KubernetesNode) -> None:
     """The daemon of a secondary network goes with the first one's, and nothing of either stays."""
     secondary = node.settings["conflist"].with_name("multus.d") / "linen.conflist"

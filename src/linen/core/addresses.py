@@ -12,6 +12,7 @@ OVERHEAD_IPV6 = 70
 
 IPV6_MTU = 1280  # RFC 8200, section 5; the kernel has no IPv6 on a device with less
 
+IPV6_LOOPBACK = bytes(15) + b"\x01"  # RFC 4291, 2.5.3
 IPV4_MAPPED = bytes(10) + b"\xff\xff"  # RFC 4291, 2.5.5.2; Open vSwitch takes it for IPv4
 
 
@@ -28,7 +29,11 @@ def parse_vtep(text: str) -> str:
         raise ValueError("is the unspecified address, not a node's")
     if len(address) == 4:
         is_group = address[0] >= 224
+        if address[0] in (0, 127):
+            raise ValueError("is an address of whoever looks at it, not a node's")
     else:
+        if address == IPV6_LOOPBACK:
+            raise ValueError("is an address of whoever looks at it, not a node's")
         is_group = address[0] == 0xFF
         if address.startswith(IPV4_MAPPED):
             ipv4 = sock.ip_text(address[len(IPV4_MAPPED) :])

@@ -18,7 +18,7 @@ from linen.core import model
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Container, Iterable, Mapping, Sequence
 
 # Measured: userspace Open vSwitch stops flooding at 780 tunnels over IPv4, and 630 over IPv6
 # ("resubmits yielded over 64 kB of actions"), and then no ARP finds a node beyond any more.
@@ -219,12 +219,24 @@ class Neighbours(model.Value):
         return [peer.vtep for peer in self.peers.values()]
 
 
-def neighbours(own: Peer, roster: Roster, topology: str) -> Neighbours:
-    """The peers that node `own`, the roster's own, needs a tunnel to; sorted but in flow."""
+def neighbours(
+    own: Peer, roster: Roster, topology: str, own_addresses: Container[str] = ()
+) -> Neighbours:
+    """The peers that node `own`, the roster's own, needs a tunnel to; sorted but in flow.
+
+    `own_addresses`: all that this node has. A tunnel to one of them would bring back each broadcast
+    that goes into it.
+    """
     faults = roster.faults()
     if topology == model.TOPOLOGY_FLOW:
         return Neighbours(roster.peers, faults)
     wanted = [roster.peers[name] for name in sorted(roster.peers)]
+    faults += [
+        f"no tunnel to node {peer.name}: its VTEP address {peer.vtep} is one of this node's own"
+        for peer in wanted
+        if peer.vtep in own_addresses
+    ]
+    wanted = [peer for peer in wanted if peer.vtep not in own_addresses]
     if topology == model.TOPOLOGY_STAR and not own.is_master:
         wanted = [peer for peer in wanted if peer.is_master]
         if not wanted:

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is in the way of a new tunnel: its name taken, or somebody else's tunnel to that peer.
 
+And what is on an OVS bridge that we did not make.
+
 Port names are unique in all of OVSDB, and so are a tunnel's remote address and key in all of Open
 vSwitch. The rows in the way may belong to the administrator, to `flaxd`, to another network, or
 to the original of 2017.
@@ -9,7 +11,7 @@ to the original of 2017.
 from __future__ import annotations
 
 from linen.core import model
-from linen.core.notation import includes, is_, pairs, select, to_map, to_uuid
+from linen.core.notation import includes, is_, pairs, select, to_map, to_uuid, uuids
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
     from linen.light.json import Json
 
 COLUMNS = ("name", "type", "options")
+
+# The two names of one `Interface.type` (ovs-vswitchd.conf.db(5)).
+HOSTS_DEVICES = ("", "system")
 
 # Above this many tunnels one read of all interfaces costs less than three searches for each (0.05
 # ms a search among 1,000 interfaces, 3 ms for all of them).
@@ -79,6 +84,27 @@ def _locate(
         for (remote, (port, _)), result in zip(ports.items(), holders, strict=True)
         if result["rows"]
     }
+
+
+def devices_on(bridge: str) -> Generator[list[Json], list[Json], list[str]]:
+    """The names of the host's devices, as network cards, that are ports of an OVS bridge.
+
+    Open vSwitch makes the devices of all other types of interfaces itself.
+    """
+    bridges, ports, *interfaces = yield [
+        select("Bridge", is_("name", bridge), ("ports",)),
+        select("Port", [], ("_uuid", "interfaces")),
+        *(select("Interface", is_("type", kind), ("_uuid", "name")) for kind in HOSTS_DEVICES),
+    ]
+    held = [uuid for row in bridges["rows"] for uuid in uuids(row["ports"])]
+    on_it = [
+        uuid
+        for row in ports["rows"]
+        if row["_uuid"][1] in held
+        for uuid in uuids(row["interfaces"])
+    ]
+    rows = [row for result in interfaces for row in result["rows"]]
+    return sorted(row["name"] for row in rows if row["_uuid"][1] in on_it)
 
 
 def identity(options: dict[str, str]) -> tuple[str, str, str]:

@@ -55,15 +55,21 @@ def missing_tunnels(spec: model.OverlaySpec, observed: model.Observed) -> list[m
 def find_steps(
     spec: model.OverlaySpec, observed: model.Observed, missing: Sequence[model.TunnelSpec]
 ) -> Generator[list[Json], list[Json], list[plan.Step]]:
-    """A conversation with OVSDB that ends in `difference`; without `missing` it asks nothing.
+    """A conversation with OVSDB that ends in `difference`.
 
-    `missing`: the `missing_tunnels`. What is in their way is asked for first.
+    Raises `Conflict` where there are steps, and the OVS bridge is somebody's uplink.
+    `missing`: the `missing_tunnels`. What is in their way is asked for first, and without them, on
+    an OVS bridge of ours, nothing.
     """
-    if not missing:
-        return difference(spec, observed)
-    own_names = {tunnel.name for tunnel in observed.tunnels}
-    neighbourhood = yield from neighbours.look_around(missing, own_names)
-    return difference(spec, observed, neighbourhood)
+    neighbourhood = NOBODY
+    if missing:
+        own_names = {tunnel.name for tunnel in observed.tunnels}
+        neighbourhood = yield from neighbours.look_around(missing, own_names)
+    steps = difference(spec, observed, neighbourhood)
+    if steps and observed.bridge is not None and observed.bridge.network is None:
+        devices = yield from neighbours.devices_on(spec.bridge)
+        _refuse_uplink(spec, devices)
+    return steps
 
 
 def _kept(spec: model.OverlaySpec, observed: model.Observed) -> dict[str, model.ObservedTunnel]:
@@ -105,6 +111,21 @@ def _refuse_conflicts(spec: model.OverlaySpec, bridge: model.ObservedBridge) -> 
             f"`ovs-vsctl set bridge {spec.bridge} {bridge.stp}_enable=false`,"
             " or give the network its own ovs.ovsBridge",
         )
+
+
+def _refuse_uplink(spec: model.OverlaySpec, devices: Sequence[str]) -> None:
+    """A bridge that is a node's way out would, on the pods' Linux bridge, lose its address.
+
+    And with one on two nodes each broadcast would go round for ever: out by the tunnel, back by the
+    network card.
+    """
+    if not devices:
+        return
+    raise errors.Conflict(
+        f"OVS bridge {spec.bridge} isn't Linen's and has the host's {', '.join(devices)} on it:"
+        f" pods and tunnels there could cut the node off, or send broadcasts round for ever",
+        "give the network its own ovs.ovsBridge (flaxd's ovs-bridge)",
+    )
 
 
 def _refuse_other_vni(spec: model.OverlaySpec, bridge: model.ObservedBridge) -> None:

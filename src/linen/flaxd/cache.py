@@ -39,8 +39,11 @@ def load(settings: Settings) -> cluster.View | None:
     """
     path = path_of(settings)
     try:
-        known = peers_file.read(path, settings.node)
-    except peers_file.PeersInvalid:
+        # Of nodes that claim the same addresses one has them, which is settled when they are used.
+        known = peers_file.read(path, settings.node, may_overlap=True)
+    except peers_file.PeersInvalid as error:
+        if path.exists():
+            log.warning("the nodes that were kept for this start cannot be used: %s", error)
         return None
     return cluster.View(known.own, known.peers, complete=False, cluster_range=known.cluster_range)
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from linen.cni import options, versions
 from linen.core import model
 from linen.host import files, programs
+from linen.host.conflists import MANAGED
 from linen.host.errors import HostError
 from linen.host.settings import GATEWAY_DEFAULT, OVERLAY_KEYS
 
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from linen.light.json import Json
 
 Document = dict[str, Any]
-MANAGED = ("managedBy", "flaxd")
 
 
 def render(
@@ -115,6 +115,8 @@ def overlay_block(overlay: model.OverlayOptions) -> dict[str, Json]:
 
 def range_faults(cluster: Iterable[str], ranges: Sequence[str]) -> list[str]:
     """Why a node's ranges cannot be parts of the cluster's."""
+    if not ranges:
+        return ["this node has no part of the pod network yet"]
     subnets = {net.version: net for net in map(ipaddress.ip_network, cluster)}
     faults = []
     for own in map(ipaddress.ip_network, ranges):
@@ -182,11 +184,6 @@ def adopt(settings: Settings, document: Document) -> tuple[Settings, list[str]]:
         overlay=model.OverlayOptions(**agreed),
     )
     return adopted, faults
-
-
-def is_managed(document: Document) -> bool:
-    """Whether the daemon rendered it."""
-    return document.get(MANAGED[0]) == MANAGED[1]
 
 
 def migrated(document: Document) -> Document | None:

@@ -10,14 +10,12 @@ looks at what tells nobody that it has changed: ovs-vswitchd's lock, the firewal
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
-import os
 import time
 from typing import TYPE_CHECKING
 
 from linen.core import cluster, errors, model, naming, transaction
-from linen.flaxd import cache, metrics, publisher, reconcile
+from linen.flaxd import cache, devices, metrics, publisher, reconcile
 from linen.flaxd.bridge_guard import BridgeGuard
 from linen.flaxd.guard import Guard, other_networks
 from linen.flaxd.rules import Rules
@@ -25,8 +23,6 @@ from linen.flaxd.switch import Switch
 from linen.flaxd.watchtower import Watchtower
 from linen.host import intentions
 from linen.host.errors import HostError
-from linen.netlink.blocking import Netlink
-from linen.netlink.codec import NetlinkError
 from linen.netlink.monitor import Monitor
 from linen.ovsdb.blocking import TransactionError
 from linen.ovsdb.session import Session
@@ -163,11 +159,12 @@ class Daemon:
             self._tell((f"OVSDB at {self.session.path}: {self.session.problem}",), ())
             return metrics.WAITING
         mtu = self._publisher.mtu(self.view, self.links)
+        addresses = {address.ip for address in self.links.addresses}
         self.decision = decision = reconcile.decide(
-            self.settings, self.roster, self.session.replica, self.links.links, mtu
+            self.settings, self.roster, self.session.replica, self.links.links, mtu, addresses
         )
         if decision.attachment is not None:
-            self._attach(decision.attachment)
+            devices.attach(decision.attachment)
         if not self.session.may_write:
             return self._look_on(decision)
         if decision.steps:
@@ -216,21 +213,6 @@ class Daemon:
         await rules.write(changes)
         self._changed()
         return True
-
-    def _attach(self, attachment: reconcile.Attachment) -> None:
-        port, bridge = attachment.port, attachment.linux_bridge
-        netlink = Netlink()
-        try:
-            netlink.enslave(port, bridge)
-        except NetlinkError as error:
-            remedy = ": flaxd needs CAP_NET_ADMIN" if error.errno == errno.EPERM else ""
-            raise HostError(
-                f"device {port.name} cannot be put on Linux bridge {bridge.name}:"
-                f" {os.strerror(error.errno)}{remedy}"
-            ) from None
-        finally:
-            netlink.close()
-        log.info("put device %s on Linux bridge %s", port.name, bridge.name)
 
     async def _carry_out(self, decision: reconcile.Decision) -> None:
         """One transaction.

@@ -19,6 +19,7 @@ from linen.flaxd import conflist, logs, privileges, removal
 from linen.flaxd.daemon import Daemon
 from linen.flaxd.sources import FileSource
 from linen.host import settings
+from linen.host.conflists import is_managed
 from linen.host.errors import HostError
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def effective(chosen: settings.Settings) -> settings.Settings:
         document = conflist.read(chosen.conflist)
     except HostError as error:
         raise settings.SettingsInvalid([f"{error.message}; {error.details}"]) from None
-    if document is None or conflist.is_managed(document):
+    if document is None or is_managed(document):
         return chosen
     adopted, faults = conflist.adopt(chosen, document)
     if faults:

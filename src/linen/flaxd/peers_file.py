@@ -44,10 +44,17 @@ class PeersInvalid(Exception):
         self.faults = faults
 
 
-def read(path: Path, own: str, known: Mapping[str, cluster.Peer] = NOBODY) -> cluster.View:
+def read(
+    path: Path,
+    own: str,
+    known: Mapping[str, cluster.Peer] = NOBODY,
+    *,
+    may_overlap: bool = False,
+) -> cluster.View:
     """The cluster as the file has it, seen from node `own`. Raises `PeersInvalid`.
 
     `known`: the nodes that there were before. Those that are still the same are not parsed again.
+    `may_overlap`: whether two nodes may claim the same addresses.
     """
     try:
         if path.stat().st_size > LARGEST_FILE:
@@ -55,16 +62,23 @@ def read(path: Path, own: str, known: Mapping[str, cluster.Peer] = NOBODY) -> cl
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise PeersInvalid([f"{path} cannot be read: {error}"]) from None
-    return parse(text, str(path), own, known)
+    return parse(text, str(path), own, known, may_overlap=may_overlap)
 
 
 def parse(
-    text: str, place: str, own: str, known: Mapping[str, cluster.Peer] = NOBODY
+    text: str,
+    place: str,
+    own: str,
+    known: Mapping[str, cluster.Peer] = NOBODY,
+    *,
+    may_overlap: bool = False,
 ) -> cluster.View:
-    """The cluster as `text` has it, seen from node `own`. Raises `PeersInvalid`."""
+    """As `read`, from a text."""
     document = _document(text, place)
     faults: list[str] = []
     found = _Reader(faults, known).document(document, place)
+    if not may_overlap:
+        faults += _shared_ranges(found[1], place)
     if own not in found[1] and not faults:
         faults.append(f"{place}: nodes: this node, {own}, is not among them (--node says its name)")
     if faults:
@@ -122,7 +136,6 @@ class _Reader:
             peer = self._find_known(node) or self._node(node, f"{place}: nodes[{index}]")
             if peer is not None and peers.setdefault(peer.name, peer) is not peer:
                 self._faults.append(f"{place}: nodes[{index}]: {peer.name} is there twice")
-        self._refuse_shared_ranges(peers, place)
         return ranges, peers
 
     def _find_known(self, node: Json) -> cluster.Peer | None:
@@ -169,19 +182,20 @@ class _Reader:
             if key not in known:
                 self._faults.append(f"{place}: {key!r} is unknown; known are {', '.join(known)}")
 
-    def _refuse_shared_ranges(self, peers: dict[str, cluster.Peer], place: str) -> None:
-        """Two nodes with an address range in common would give one address to two pods."""
-        ranges = sorted([parse_range(cidr) for peer in peers.values() for cidr in peer.ranges])
-        if not any(map(_overlap, ranges, ranges[1:])):
-            return
-        held = sorted(
-            (parse_range(cidr), cidr, name) for name, peer in peers.items() for cidr in peer.ranges
-        )
-        for (first, one_cidr, one), (second, other_cidr, other) in itertools.pairwise(held):
-            if _overlap(first, second):
-                self._faults.append(
-                    f"{place}: {one_cidr} of node {one} and {other_cidr} of node {other} overlap"
-                )
+
+def _shared_ranges(peers: Mapping[str, cluster.Peer], place: str) -> list[str]:
+    """Two nodes with an address range in common would give one address to two pods."""
+    ranges = sorted([parse_range(cidr) for peer in peers.values() for cidr in peer.ranges])
+    if not any(map(_overlap, ranges, ranges[1:])):
+        return []
+    held = sorted(
+        (parse_range(cidr), cidr, name) for name, peer in peers.items() for cidr in peer.ranges
+    )
+    return [
+        f"{place}: {one_cidr} of node {one} and {other_cidr} of node {other} overlap"
+        for (first, one_cidr, one), (second, other_cidr, other) in itertools.pairwise(held)
+        if _overlap(first, second)
+    ]
 
 
 def _overlap(first: Range, second: Range) -> bool:

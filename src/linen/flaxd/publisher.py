@@ -7,9 +7,9 @@ import logging
 from typing import TYPE_CHECKING
 
 from linen.core import addresses
-from linen.flaxd import conflist, guard, health, reconcile, sources
+from linen.flaxd import conflist, devices, guard, health, reconcile, sources
 from linen.host.checks import folder
-from linen.host.conflists import EXTENSIONS
+from linen.host.conflists import EXTENSIONS, is_managed
 from linen.host.errors import HostError
 from linen.host.settings import GATEWAY_NONE
 from linen.ovsdb.replica import columns_read_by
@@ -30,7 +30,7 @@ def monitored(settings: Settings) -> dict[str, set[str]]:
     return columns_read_by(
         reconcile.questions(settings),
         [
-            {"table": "Port", "columns": ["name"], "where": []},
+            {"table": "Port", "columns": ["name", "interfaces"], "where": []},
             {"table": "Bridge", "columns": ["name", "ports"], "where": []},
             health.question(settings.network, reconcile.MAKER),
             guard.QUESTION,
@@ -75,13 +75,11 @@ class Publisher:
             return ("this node's tunnel address is not known yet",)
         try:
             present = conflist.read(settings.conflist)
-            if present is not None and not conflist.is_managed(present):
+            if present is not None and not is_managed(present):
                 self._migrate(present)
                 return ()
-            if not view.own.ranges:
-                return ("this node has no part of the pod network yet",)
-            cluster_range = view.cluster_range or settings.cluster_range
             mtu = self.mtu(view, links)
+            cluster_range = view.cluster_range or settings.cluster_range
             faults = self._taken(present) + conflist.range_faults(cluster_range, view.own.ranges)
             faults += self._mtu_faults(view.own, mtu, links)
             if faults:
@@ -95,12 +93,27 @@ class Publisher:
         if conflist.write(settings.conflist, document):
             log.info("wrote %s", settings.conflist)
         self._has_written = True
+        self._give_mtu(mtu, links)
         return ()
 
+    def _give_mtu(self, mtu: int | None, links: Monitor) -> None:
+        """Let the Linux bridge have the conflist's MTU.
+
+        The bridge plugin gives it that only when it makes it; and as long as the OVS bridge is on
+        it, with the MTU of before, it would never grow.
+        """
+        linux_bridge = links.links.get(self._settings.linux_bridge)
+        if mtu is None or linux_bridge is None or linux_bridge.kind != "bridge":
+            return
+        if linux_bridge.mtu != mtu:
+            devices.set_mtu(linux_bridge, mtu)
+
     def _mtu_faults(self, own: cluster.Peer, mtu: int | None, links: Monitor) -> list[str]:
-        """Why IPv6 does not get through, where pods have it: no pod could start."""
+        """Why pods' packets would not get through, or with IPv6 no pod could start."""
+        if mtu is None:
+            return [_unknown_mtu(own)]
         enough = addresses.IPV6_MTU
-        if mtu is None or mtu >= enough or not any(":" in cidr for cidr in own.ranges):
+        if mtu >= enough or not any(":" in cidr for cidr in own.ranges):
             return []
         narrowest = _narrowest(own, links)
         if self._settings.mtu is not None or narrowest is None:
@@ -129,6 +142,13 @@ class Publisher:
         changed = conflist.migrated(present)
         if changed is not None and conflist.write(self._settings.conflist, changed):
             log.info("moved runtimeConfig.ovs to ovs in %s", self._settings.conflist)
+
+
+def _unknown_mtu(own: cluster.Peer) -> str:
+    return (
+        f"how large pods' packets may be is not known: no device of this node has its tunnel"
+        f" address {own.vtep}; bring that up, or set mtu"
+    )
 
 
 def _narrowest(own: cluster.Peer, links: Monitor) -> Link | None:

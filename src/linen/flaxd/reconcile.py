@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from linen.core import cluster, desired, errors, flows, model, observed, plan, planner
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Container, Mapping, Sequence
 
     from linen.host.settings import Settings
     from linen.netlink.codec import Link
@@ -60,8 +60,9 @@ def decide(
     replica: Replica,
     links: Mapping[str, Link],
     mtu: int | None,
+    own_addresses: Container[str] = (),
 ) -> Decision:
-    """The decision from the cluster's nodes, OVSDB's rows and this node's devices.
+    """The decision from the cluster's nodes, OVSDB's rows, this node's devices and addresses.
 
     `mtu`: bytes of a pod's packet, for as long as there is no Linux bridge to take it from.
     """
@@ -69,7 +70,7 @@ def decide(
     if view is None or view.own is None:
         said = view.faults if view is not None else ()
         return Decision(waiting=("this node's tunnel address is not known yet",), faults=said)
-    found = cluster.neighbours(view.own, roster, settings.overlay.topology)
+    found = cluster.neighbours(view.own, roster, settings.overlay.topology, own_addresses)
     linux_bridge = links.get(settings.linux_bridge)
     spec = _spec(
         settings,

@@ -31,9 +31,10 @@ CONFLIST_NAME = "linen.conflist"  # ours in that folder
 # (libcni.ConfFiles).
 EXTENSIONS = (".conflist", ".conf", ".json")
 LINEN, BRIDGE = "linen", "bridge"
-# The plugin that attaches a pod to several networks, and where it finds the conflist of one whose
-# NetworkAttachmentDefinition has none in it.
-MULTUS = "multus"
+MANAGED = ("managedBy", "flaxd")  # a key of what flaxd wrote, which runtimes ignore
+# The plugin that attaches a pod to several networks, itself or by asking its daemon, and where it
+# finds the conflist of one whose NetworkAttachmentDefinition has none in it.
+MULTUS = ("multus", "multus-shim")
 SECONDARY_CONF_DIR = "/etc/cni/multus/net.d"
 
 
@@ -43,6 +44,11 @@ class ConflistUnreadable(Exception):
     def __init__(self, finding: Finding) -> None:
         super().__init__(finding.what)
         self.finding = finding
+
+
+def is_managed(document: dict[str, Json]) -> bool:
+    """Whether flaxd wrote it."""
+    return bool(document.get(MANAGED[0]) == MANAGED[1])
 
 
 @dataclass(frozen=True)

@@ -146,9 +146,12 @@ def parse_ranges(value: Json) -> tuple[str, ...]:
     ranges = []
     for item in items:
         try:
-            ranges.append(str(ipaddress.ip_network(item.strip() if isinstance(item, str) else "")))
+            cidr = str(ipaddress.ip_network(item.strip() if isinstance(item, str) else ""))
         except ValueError as error:
             raise options.Wrong(f"{options.kind(item)} is no CIDR: {error}") from None
+        if "%" in cidr:  # RFC 4007, 11.2; `ipaddress` takes it
+            raise options.Wrong(f"{options.kind(item)} has a zone, which a range cannot have")
+        ranges.append(cidr)
     return tuple(ranges)
 
 
@@ -372,6 +375,8 @@ def _contradictions(settings: Settings) -> list[str]:
         )
     if settings.gateway == GATEWAY_NONE and settings.probe_interval:
         faults.append("probe-interval needs gateways to ping, and gateway is none: let it be 0")
+    if settings.linux_bridge == overlay.ovs_bridge:
+        faults.append(f"linux-bridge and ovs-bridge are both {overlay.ovs_bridge}: change one")
     if settings.peers is not None and settings.kubeconfig is not None:
         faults.append("peers and kubeconfig exclude each other: the nodes come from one place")
     if settings.vtep_ip is not None and settings.vtep_interface is not None:

@@ -21,6 +21,7 @@ from linen.host.conflists import (
     CONFLIST_NAME,
     LINEN,
     SECONDARY_CONF_DIR,
+    is_managed,
     networks_of,
 )
 from linen.host.files import remove_file
@@ -36,8 +37,6 @@ from linen.openflow.session import socket_of, visit
 from linen.openflow.table import Changes
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
     from linen.host.checks.folder import Folder
     from linen.host.conflists import Conflist, Network
 
@@ -51,27 +50,40 @@ class Report:
     failed: bool = False
 
 
+@dataclass(frozen=True)
+class Share:
+    """What is one daemon's: its conflist, its network, and that in the OVSDB at `ovsdb`."""
+
+    conflist: Path
+    network: str
+    ovsdb: str
+
+
 def uninstall(
     bin_dir: Path,
     conf_dir: Path,
     state_dir: Path,
     *,
     keep_overlay: bool = False,
-    databases: Collection[str] = (),
+    share: Share | None = None,
 ) -> Report:
-    """Remove what is ours. Raises `HostError` where the record cannot be read.
+    """Remove what is ours, or only one daemon's share of it.
 
-    `databases`: sockets of OVSDBs to look into besides those that record and conflist name.
+    Raises `HostError` where the record cannot be read.
     """
     record = Record.read(state_dir)
     report = Report()
     folder = read_folder(conf_dir)
-    ours = [conflist for conflist in folder.ours if conflist.path.name == CONFLIST_NAME]
-    rest = [conflist for conflist in folder.conflists if conflist not in ours]
+    path = share.conflist if share else conf_dir / CONFLIST_NAME
+    ours = [one for one in folder.ours if one.path == path or _is_written_for(one, share)]
+    rest = [one for one in folder.conflists if one not in ours]
     rest += _elsewhere(conf_dir)
     networks = networks_of(ours)
-    record.databases |= {*databases, *(network.options.ovsdb for network in networks)}
-    _remove_conflist(conf_dir / CONFLIST_NAME, folder, record, report)
+    record.databases |= {network.options.ovsdb for network in networks}
+    if share is not None:
+        record.databases.add(share.ovsdb)
+    for each in sorted({path, *(one.path for one in ours)}):
+        _remove_conflist(each, folder, record, report)
     _remove_programs(bin_dir, record, rest, report)
     if keep_overlay:
         report.stays.append("the overlay: OVS bridges and tunnels go on without the plugin")
@@ -86,6 +98,11 @@ def uninstall(
         _remove_known_nodes(state_dir, report)
     record.write()
     return report
+
+
+def _is_written_for(conflist: Conflist, share: Share | None) -> bool:
+    """Whether flaxd wrote it, and if this is about one daemon's share, for that one's network."""
+    return is_managed(conflist.document) and (share is None or share.network == conflist.name)
 
 
 def _elsewhere(conf_dir: Path) -> list[Conflist]:

@@ -147,6 +147,8 @@ def _parse_range(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
         network = ipaddress.ip_network(text)
     except ValueError:
         raise ValueError("is no list of CIDRs, such as 10.244.1.0/24") from None
+    if "%" in text:  # RFC 4007, 11.2; `ipaddress` takes it
+        raise ValueError("has a range with a zone, which means something on its own node only")
     if network.prefixlen < LEAST_PREFIX[network.version]:
         raise ValueError(
             f"has a range of more than a /{LEAST_PREFIX[network.version]}, no node's part"

@@ -20,7 +20,15 @@ if TYPE_CHECKING:
 ROUTING, GENERIC = 0, 16  # NETLINK_ROUTE, NETLINK_GENERIC
 DATAGRAM = 1 << 16  # bytes: above the 32 KiB that the kernel puts into one piece of a dump
 ABSENT = (errno.ENODEV, errno.ENOENT)
-UNREACHABLE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EINVAL, errno.EACCES)
+# No route, or one that says no; EOPNOTSUPP: the kernel knows none of this IP version, as of IPv6
+# with ipv6.disable=1 (rtnetlink_rcv_msg, net/core/rtnetlink.c).
+UNREACHABLE = (
+    errno.ENETUNREACH,
+    errno.EHOSTUNREACH,
+    errno.EINVAL,
+    errno.EACCES,
+    errno.EOPNOTSUPP,
+)
 
 
 class Netlink:
@@ -73,6 +81,10 @@ class Netlink:
         """
         self._ask(codec.set_mac(master.index, master.mac))
         self._ask(codec.enslave(link.index, master.index, master.mtu))
+
+    def set_mtu(self, link: Link, mtu: int) -> None:
+        """Give `link` an MTU, in bytes. A Linux bridge no longer takes its ports' smallest then."""
+        self._ask(codec.set_mtu(link.index, mtu))
 
     def find_route(self, address: str) -> Route | None:
         """Where packets to an IP address go, None where there is no route."""

@@ -169,6 +169,12 @@ def enslave(index: int, master: int, mtu: int) -> bytes:
     return message(RTM_SETLINK, ACK, body)
 
 
+def set_mtu(index: int, mtu: int) -> bytes:
+    """Set a link's MTU, in bytes."""
+    body = pack(LINK, 0, 0, index, 0, 0) + attribute(IFLA_MTU, pack("=I", mtu))
+    return message(RTM_SETLINK, ACK, body)
+
+
 def get_route(address: bytes) -> bytes:
     """Ask where packets to this address of 4 or 16 bytes go."""
     family = AF_INET if len(address) == 4 else AF_INET6

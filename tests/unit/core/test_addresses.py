@@ -14,11 +14,12 @@ from linen.core import addresses
 
 @given(st.ip_addresses())
 def test_agrees_with_ipaddress(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> None:
-    """An address is taken exactly if `ipaddress` calls it no group, link-local or unspecified."""
+    """An address is taken exactly if `ipaddress` calls it unicast, and no link's or host's own."""
     is_broadcast = address.version == 4 and int(address) >> 28 == 15
     is_scoped = address.version == 6 and address.is_link_local
     is_mapped = address.version == 6 and address.ipv4_mapped is not None
-    is_special = address.is_multicast or address.is_unspecified or is_mapped
+    is_own = address.is_loopback or (address.version == 4 and int(address) >> 24 == 0)
+    is_special = address.is_multicast or address.is_unspecified or is_mapped or is_own
     fit = not (is_special or is_broadcast or is_scoped)
 
     if fit:

@@ -11,6 +11,7 @@ import pytest
 from linen.cni import config, options
 from linen.flaxd import conflist
 from linen.host import settings
+from linen.host.conflists import is_managed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -152,5 +153,5 @@ def test_file_is_private_and_written_once(tmp_path: Path) -> None:
     assert conflist.write(path, document) is True
     assert conflist.write(path, document) is False
     assert path.stat().st_mode & 0o777 == 0o600
-    assert conflist.is_managed(json.loads(path.read_text()))
+    assert is_managed(json.loads(path.read_text()))
     assert config.parse(document["plugins"][1] | {"name": document["name"]}).name == "linen-network"

@@ -53,6 +53,8 @@ def test_yaml() -> None:
         ([NODE1, NODE2 | {"vteps": 1}], "'vteps' is unknown"),
         ([NODE1, NODE2 | {"ranges": ["10.244.1.128/25"]}], "overlap"),
         ([NODE1, NODE2 | {"master": "no"}], "nodes[1]: master: must be true or false"),
+        ([NODE1, NODE2 | {"ranges": ["fd00:10::%evil/64"]}], "has a zone"),
+        ([NODE1, NODE2 | {"vtep": "127.0.0.1"}], "whoever looks at it"),
         ([NODE1, 5], "nodes[1]: must be an object, is 5"),
     ],
 )

@@ -124,7 +124,7 @@ def _users_of_flaxd() -> set[int]:
 def first_file(folder: Folder) -> Iterator[Finding]:
     """Our conflist comes first: containerd and CRI-O take the first file alone."""
     ours = [conflist.path for conflist in folder.ours]
-    passing_on = [conflist.path for conflist in folder.conflists if conflist.of_type(MULTUS)]
+    passing_on = [one.path for one in folder.conflists if any(map(one.of_type, MULTUS))]
     if ours and folder.files[0] not in ours + passing_on:
         yield warning(
             str(folder.files[0]),
