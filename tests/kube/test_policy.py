@@ -17,6 +17,7 @@ FLAXD = "linen-system/flaxd"
 MERGE = {"Content-Type": "application/merge-patch+json"}
 STRATEGIC = {"Content-Type": "application/strategic-merge-patch+json"}
 EVENTS = "/apis/events.k8s.io/v1/namespaces/default/events"
+RANGES = "linen-cni/pod-ranges"
 READY = {"type": "Ready", "status": "True", "reason": "KubeletReady", "message": "ready"}
 
 
@@ -58,6 +59,22 @@ def test_its_own_annotations(daemon: httpx2.Client) -> None:
         assert answer.json()["metadata"]["annotations"].get("linen-cni/vtep") == value
 
 
+def test_its_own_ranges_and_place(plane: ControlPlane, daemon: httpx2.Client) -> None:
+    """A daemon tells what Kubernetes gave its Node, and calls it a master if it has the label."""
+    plane.patch_node("node1", {"metadata": {"labels": {"linen-cni/master": "true"}}})
+    told = {"linen-cni/pod-ranges": "10.9.0.0/24", "linen-cni/master": "true"}
+    answer = patched(daemon, "node1", {"metadata": {"annotations": told}})
+    assert answer.status_code == 200, answer.text
+
+    # What was right when it was told keeps nothing else from being changed, or from being taken
+    # back.
+    plane.patch_node("node1", {"metadata": {"labels": {"linen-cni/master": None}}})
+    answer = patched(daemon, "node1/status", condition("NetworkUnavailable", "True"), STRATEGIC)
+    assert answer.status_code == 200, answer.text
+    answer = patched(daemon, "node1", {"metadata": {"annotations": dict.fromkeys(told)}})
+    assert answer.status_code == 200, answer.text
+
+
 def test_its_own_condition(daemon: httpx2.Client) -> None:
     """A daemon sets, changes the condition NetworkUnavailable of its own Node."""
     for status in ("True", "False"):
@@ -78,6 +95,10 @@ def test_its_own_condition(daemon: httpx2.Client) -> None:
         ("node1", {"metadata": {"annotations": {"new": "x"}}}, "only annotations"),
         ("node1", {"metadata": {"annotations": {"linen-cni.io/x": "x"}}}, "only annotations"),
         ("node1/status", {"metadata": {"annotations": {"new": "x"}}}, "only annotations"),
+        ("node1", {"metadata": {"annotations": {RANGES: "10.9.1.0/24"}}}, "own podCIDRs"),
+        ("node1", {"metadata": {"annotations": {RANGES: "10.9.0.0/16"}}}, "own podCIDRs"),
+        ("node1", {"metadata": {"annotations": {RANGES: "10.9.0.0/24,fd00::/64"}}}, "own podCIDRs"),
+        ("node1", {"metadata": {"annotations": {"linen-cni/master": "true"}}}, "has the label"),
         ("node1", {"metadata": {"labels": {"zone": "b"}}}, "labels"),
         ("node1", {"metadata": {"labels": {"zone": None}}}, "labels"),
         ("node1", {"metadata": {"labels": {"new": "x"}}}, "labels"),
