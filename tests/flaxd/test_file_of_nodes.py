@@ -317,20 +317,30 @@ def test_silent_at_rest(node1: Host, flaxd: Flaxd) -> None:
 
 
 def test_uninstall_leaves_nothing(node1: Host, settings: dict[str, Any]) -> None:
-    """After the daemon `linenctl uninstall` leaves no row, no file and no table of nftables."""
-    with running_flaxd(node1, **settings) as daemon:
-        daemon.wait_for("the overlay works")
-        wait_until(settings["conflist"].exists, "the conflist")
-        daemon.wait_for("pods cannot send VXLAN")
-    assert "linen-linen-network" in node1.run("nft", "list", "tables").stdout
+    """After the daemon `linenctl uninstall` leaves no row, no file and no table of nftables.
+
+    While that runs, and would make all of it anew, nothing is removed.
+    """
     folders = {
         "--bin-dir": settings["bin_dir"],
         "--conf-dir": settings["conflist"].parent,
         "--state-dir": settings["state_dir"],
     }
-
     options = [f"{name}={folder}" for name, folder in folders.items()]
-    node1.run(FLAXD.with_name("linenctl"), "uninstall", *options)
+    uninstall = (FLAXD.with_name("linenctl"), "uninstall", *options)
+    with running_flaxd(node1, **settings) as daemon:
+        daemon.wait_for("the overlay works")
+        wait_until(settings["conflist"].exists, "the conflist")
+        daemon.wait_for("pods cannot send VXLAN")
+        refused = node1.run(*uninstall, check=False)
+        assert refused.returncode == 1
+        assert "flaxd of network linen-network runs on this node" in refused.stderr
+        assert settings["conflist"].exists()
+        assert (settings["bin_dir"] / "linen").exists()
+        assert tunnels(node1) == {"10.245.0.2", "10.245.0.3"}
+    assert "linen-linen-network" in node1.run("nft", "list", "tables").stdout
+
+    node1.run(*uninstall)
 
     assert node1.records("Bridge", "name") == []
     assert node1.records("Interface", "name") == []

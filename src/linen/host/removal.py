@@ -11,7 +11,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from linen.core import errors
+from linen.core import errors, naming
 from linen.core.notation import is_, to_set, to_uuid
 from linen.core.transaction import RACE_LOST
 from linen.host.inventory import read_inventory
@@ -146,6 +146,15 @@ def remove_from(path: str, keep: Collection[str]) -> Removal:
     raise errors.Unavailable(
         f"OVSDB at {path} keeps being changed by somebody else", "try again later"
     )
+
+
+def find_daemons(path: str) -> list[str]:
+    """The networks in the OVSDB at a socket that a flaxd keeps. Raises `Unavailable`."""
+    with closing(Connection(path, Deadline(PATIENCE))) as connection:
+        bridges = read_inventory(connection).bridges
+        marked = [*bridges, *(port for bridge in bridges for port in bridge.ports)]
+        networks = {each.network for each in marked if each.network is not None}
+        return sorted(one for one in networks if connection.is_held(naming.writers_lock(one)))
 
 
 def _commit(connection: Connection, removal: Removal) -> bool:

@@ -24,12 +24,13 @@ from linen.host.conflists import (
     is_managed,
     networks_of,
 )
+from linen.host.errors import HostError
 from linen.host.files import remove_file
 from linen.host.linux_bridges import gateways, remove_idle
 from linen.host.node import DEFAULT_OVSDB
 from linen.host.programs import is_linen
 from linen.host.record import KNOWN_NODES, Record
-from linen.host.removal import remove_from
+from linen.host.removal import find_daemons, remove_from
 from linen.netlink.codec import NetlinkError
 from linen.netlink.nftables import TABLE_PREFIX, Nftables
 from linen.openflow import wire
@@ -37,6 +38,8 @@ from linen.openflow.session import socket_of, visit
 from linen.openflow.table import Changes
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from linen.host.checks.folder import Folder
     from linen.host.conflists import Conflist, Network
 
@@ -69,7 +72,7 @@ def uninstall(
 ) -> Report:
     """Remove what is ours, or only one daemon's share of it.
 
-    Raises `HostError` where the record cannot be read.
+    Raises `HostError` where the record cannot be read, or a daemon would make all of it anew.
     """
     record = Record.read(state_dir)
     report = Report()
@@ -82,6 +85,8 @@ def uninstall(
     record.databases |= {network.options.ovsdb for network in networks}
     if share is not None:
         record.databases.add(share.ovsdb)
+    else:
+        _refuse_daemons(record.databases or {DEFAULT_OVSDB})
     for each in sorted({path, *(one.path for one in ours)}):
         _remove_conflist(each, folder, record, report)
     _remove_programs(bin_dir, record, rest, report)
@@ -103,6 +108,21 @@ def uninstall(
 def _is_written_for(conflist: Conflist, share: Share | None) -> bool:
     """Whether flaxd wrote it, and if this is about one daemon's share, for that one's network."""
     return is_managed(conflist.document) and (share is None or share.network == conflist.name)
+
+
+def _refuse_daemons(databases: Iterable[str]) -> None:
+    """While a daemon runs it would make anew what is removed."""
+    for path in databases:
+        try:
+            networks = find_daemons(path)
+        except errors.LinenError:
+            continue  # who removes its rows tells that it is away
+        if networks:
+            raise HostError(
+                f"flaxd of network {', '.join(networks)} runs on this node, and would make anew what"
+                " is removed",
+                "stop it first: `systemctl stop flaxd`, or in a cluster delete its DaemonSet",
+            )
 
 
 def _elsewhere(conf_dir: Path) -> list[Conflist]:

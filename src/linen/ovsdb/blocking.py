@@ -93,6 +93,13 @@ class Connection:
             )
         return self._results(reply)
 
+    def is_held(self, lock: str) -> bool:
+        """Whether somebody else has a lock of the server."""
+        calls = wire.request(self._next(), "lock", [lock])
+        asked = self._sent
+        self._call(calls + wire.request(self._next(), "unlock", [lock]))
+        return not (self._replies[asked].get("result") or {}).get("locked")
+
     def converse(self, conversation: Generator[list[Json], list[Json], Learned]) -> Learned:
         """Carry a conversation of the core (operations out, results in) to its end."""
         return wire.converse(conversation, self.transact)
