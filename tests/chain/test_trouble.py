@@ -8,8 +8,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from chain.conftest import Attached
+from support.cni import plugin_entry
+from support.conflists import set_version
+
 if TYPE_CHECKING:
-    from chain.conftest import Attached
+    from pathlib import Path
+
     from support.cni import Chain
 
 LIMIT = 5.0  # seconds in which there must be an answer
@@ -108,6 +113,58 @@ def test_foreign_link_with_the_bridges_name(attached: Attached) -> None:
 
     assert "br0" in answer.error(answer.json["code"])
     assert attached.host.links()["br0"].get("master") is None
+
+
+def test_bridge_that_is_the_nodes_uplink(attached: Attached) -> None:
+    """An OVS bridge of others with a network card on it gets no tunnel, and goes on no bridge.
+
+    The node would lose its address there.
+    """
+    host = attached.host
+    host.run("ip", "link", "add", "card", "type", "veth", "peer", "name", "cable")
+    host.vsctl("add-br", "br0", "--", "set", "bridge", "br0", "datapath_type=netdev")
+    host.vsctl("add-port", "br0", "card")
+
+    text = attached.call("ADD").error(102)
+
+    assert "isn't Linen's and has the host's card on it" in text
+    assert "ovs.ovsBridge" in text
+    assert host.vsctl("list-ports", "br0") == "card"
+    assert host.links()["br0"].get("master") is None
+
+
+def on_linux_bridge_br0(plugin: Path, chain: Chain, version: str) -> Attached:
+    """A pod on a Linux bridge with the name of the network's OVS bridge."""
+    set_version(chain.conflist, version)
+    plugin_entry(chain.conflist, "bridge")["bridge"] = "br0"
+    return Attached(chain.host, plugin, chain)
+
+
+@pytest.mark.parametrize("version", ["0.2.0", "1.0.0"])
+def test_one_name_for_both_bridges(plugin: Path, chain: Chain, version: str) -> None:
+    """An OVS bridge with the Linux bridge's name is never written; code 102 names both options.
+
+    Results older than 0.3.0 do not name the Linux bridge.
+    """
+    attached = on_linux_bridge_br0(plugin, chain, version)
+
+    text = attached.call("ADD").error(102)
+
+    assert [word for word in ("br0", "`bridge`", "ovs.ovsBridge") if word not in text] == []
+    log = chain.host.run("ovsdb-tool", "-m", "show-log", "/run/openvswitch/conf.db").stdout
+    assert "table Bridge" not in log
+
+
+def test_one_name_and_the_ovs_bridge_is_a_row_already(plugin: Path, chain: Chain) -> None:
+    """That an OVS bridge is but a row, for the Linux bridge has its name, is told in those words.
+
+    After a start of the machine it is, where the Linux bridge was first.
+    """
+    attached = on_linux_bridge_br0(plugin, chain, "1.0.0")
+    netdev = ("--", "set", "bridge", "br0", "datapath_type=netdev")
+    chain.host.run("ovs-vsctl", "--timeout=10", "add-br", "br0", *netdev, check=False)
+
+    assert "ovs.ovsBridge" in attached.call("ADD").error(102)
 
 
 def test_failed_add_in_the_chain_gives_the_address_back(chain: Chain) -> None:

@@ -334,16 +334,27 @@ def test_program_not_working(node: Node) -> None:
     assert "broken" in only(node, "cni-version")["what"]
 
 
-def test_version_that_a_plugin_does_not_speak(node: Node) -> None:
-    """A cniVersion newer than a plugin of the chain is an error that names the plugin."""
+@pytest.mark.parametrize(
+    ("version", "several", "key", "cure"),
+    [
+        ("1.1.0", [], "cniVersion", "set cniVersion to 1.0.0"),
+        ("1.0.0", ["1.0.0", "1.1.0"], "cniVersions", "take 1.1.0 out of cniVersions"),
+    ],
+)
+def test_version_that_a_plugin_does_not_speak(
+    node: Node, version: str, several: list[str], key: str, cure: str
+) -> None:
+    """A version that the runtime may choose and a plugin lacks is an error that names both."""
+    node.write(node.document | {"cniVersion": version, "cniVersions": several})
     path = node.bin_dir / "bridge"
     path.unlink()
     path.symlink_to(DEBIAN_PLUGINS / "bridge")
 
     finding = only(node, "cni-version")
 
+    assert finding["where"] == f"{node.conflist}: {key}"
     assert "bridge does not speak 1.1.0" in finding["what"]
-    assert "1.0.0" in finding["cure"]
+    assert cure in finding["cure"]
 
 
 def test_default_route_twice_is_what_bridge_refuses(fresh: Node) -> None:

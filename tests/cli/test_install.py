@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from support.cni import Chain
+from support.cni import Chain, plugin_entry
 from support.conflists import example
 from support.paths import DEBIAN_PLUGINS, FROZEN_PLUGIN, GO_TOOLS
 
@@ -38,6 +38,13 @@ class Site:
         return self.node.linenctl(
             "install", "--conflist", self.source, "--plugin", FROZEN_PLUGIN, *argv
         )
+
+    def chain(self, conflist: dict[str, Any]) -> Chain:
+        """What is installed, as a runtime has it."""
+        chain = Chain.__new__(Chain)
+        chain.host, chain.cni_path, chain.folder = self.node.host, self.bin_dir, self.conf_dir
+        chain.conflist = conflist
+        return chain
 
     def files(self) -> dict[str, tuple[bytes, int]]:
         """Content and mode of all that is installed."""
@@ -69,11 +76,8 @@ def test_installs_all_that_a_runtime_needs(site: Site) -> None:
 def test_installed_chain_works(site: Site) -> None:
     """A pod is attached with what was installed, and then nothing is left to say."""
     site.install()
-    chain = Chain.__new__(Chain)
-    chain.host, chain.cni_path, chain.folder = site.node.host, site.bin_dir, site.conf_dir
-    chain.conflist = example("master", "1.0.0")
 
-    result = chain.add("pod")
+    result = site.chain(example("master", "1.0.0")).add("pod")
 
     assert result["interfaces"][0]["name"] == "kbr0"
     assert "vxif10_245_2_2" in site.node.host.vsctl("list-ports", "br0")
@@ -138,6 +142,18 @@ def test_wrong_conflist_is_refused_whole(site: Site) -> None:
     assert [word for word in ("ovs.vtepIP", "ovs.stp") if word not in done.stdout] == []
 
 
+def test_one_name_for_both_bridges(site: Site) -> None:
+    """A Linux bridge and an OVS bridge of one name are an error of check, and not installed."""
+    document = example("master", "1.0.0")
+    plugin_entry(document, "bridge")["bridge"] = "br0"
+    site.write(document)
+
+    for done in (site.node.linenctl("check", site.source), site.install()):
+        assert done.returncode == 1
+        assert "[bridge-names]" in done.stdout
+    assert site.files() == {}
+
+
 def test_version_is_lowered(site: Site) -> None:
     """A cniVersion that the distribution's plugins do not speak is lowered, and this is told."""
     site.write(example("master", "1.1.0"))
@@ -147,6 +163,34 @@ def test_version_is_lowered(site: Site) -> None:
     installed = json.loads((site.conf_dir / "linen.conflist").read_text())
     assert installed == example("master", "1.0.0")
     assert "cniVersion 1.1.0 becomes 1.0.0" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("version", "several", "left"),
+    [
+        ("1.0.0", ["1.0.0", "1.1.0"], {"cniVersion": "1.0.0"}),
+        ("1.1.0", ["1.0.0", "1.1.0"], {"cniVersion": "1.0.0"}),
+        ("", ["1.1.0"], {"cniVersion": "1.0.0"}),
+        (
+            "0.4.0",
+            ["1.1.0", "1.0.0", "0.4.0"],
+            {"cniVersion": "0.4.0", "cniVersions": ["1.0.0", "0.4.0"]},
+        ),
+    ],
+)
+def test_versions_that_a_plugin_does_not_speak_are_left_out(
+    site: Site, version: str, several: list[str], left: dict[str, Any]
+) -> None:
+    """A runtime can choose none of several versions with which a plugin would refuse a pod."""
+    document = example("master", version) | {"cniVersions": several}
+    site.write(document)
+
+    done = site.install()
+
+    installed = json.loads((site.conf_dir / "linen.conflist").read_text())
+    assert installed == example("master", "") | left
+    assert f"cniVersions loses 1.1.0: it is not spoken by bridge ({DEBIAN_PLUGINS}" in done.stdout
+    assert site.chain(installed).add("pod")["cniVersion"] == max(left.get("cniVersions", ["1.0.0"]))
 
 
 def test_plugins_of_others_stay(site: Site) -> None:

@@ -131,6 +131,16 @@ print(json.dumps([r and [r.is_local, r.link == netlink.find_link("far").index] f
     assert nowhere is None
 
 
+def test_a_kernel_without_routes_of_an_ip_version(host: Host) -> None:
+    """There is no route where the kernel has none at all, as of IPv6 that is off since the boot."""
+    program = """
+from linen.netlink import codec
+codec.AF_INET6 = 4  # AF_IPX, for which no kernel has routes any more
+print(json.dumps([netlink.find_route("fd00::3"), sorted(netlink.own_addresses(["fd00::3"]))]))
+"""
+    assert python(prepared(host), OURS + program) == [None, []]
+
+
 def test_namespace_of_a_pods_other_end(host: Host) -> None:
     """The host's end of a pod's link names the pod's network namespace."""
     prepared(host)

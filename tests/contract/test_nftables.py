@@ -101,6 +101,16 @@ print(json.dumps([sorted(before), nftables.tables()]))
     assert python(host, program) == [["firewall", "linen-blue"], ["firewall"]]
 
 
+def test_a_kernel_without_nftables(host: Host) -> None:
+    """Where nfnetlink is there and nf_tables is not, there are no tables, and that is no error."""
+    program = """
+from linen.netlink import nftables as module
+module.SUBSYSTEM = 200  # which no kernel has
+print(json.dumps(nftables.tables()))
+"""
+    assert python(host, program) == []
+
+
 def test_a_table_that_is_not_there_cannot_be_removed(host: Host) -> None:
     """The kernel's answer is not taken for success."""
     program = """

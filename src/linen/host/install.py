@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from linen.core import errors
+from linen.host.cni_versions import fit_versions
 from linen.host.conflists import (
     CONFLIST_NAME,
     LINEN,
@@ -39,7 +40,6 @@ from linen.host.programs import (
     find_linen,
     find_reference,
     is_program,
-    version_key,
 )
 from linen.host.record import Record
 
@@ -136,7 +136,7 @@ def _with_conflist(order: Order, source: Path) -> Installation:
         raise ConflistRefused(f"{source} has errors", findings)
     copies, kept = _reference_plugins(conflist.programs() - {LINEN}, order, record)
     programs = {LINEN: plugin} | copies
-    conflist, remarks = _fit_version(conflist, programs | {path.name: path for path in kept})
+    conflist, remarks = fit_versions(conflist, programs | {path.name: path for path in kept})
     if not order.offline:
         _require_open_vswitch(conflist)
     placements = _program_placements(programs, order)
@@ -196,30 +196,6 @@ def _reference_plugins(
     return copies, kept
 
 
-def _fit_version(conflist: Conflist, sources: dict[str, Path]) -> tuple[Conflist, list[str]]:
-    """The conflist in a version of CNI that all of its plugins speak: its own, or an older one."""
-    wanted = conflist.version
-    if not wanted:
-        return conflist, []
-    spoken = {name: ask_versions(path) for name, path in sources.items()}
-    mute = sorted(name for name, versions in spoken.items() if wanted not in versions)
-    if not mute:
-        return conflist, []
-    common = set.intersection(*(set(versions) for versions in spoken.values()))
-    older = [one for one in common if version_key(one) < version_key(wanted)]
-    told = ", ".join(f"{name} ({sources[name]})" for name in mute)
-    if not older:
-        raise HostError(
-            f"cniVersion {wanted} is not spoken by {told}, nor is an older one by all plugins",
-            "update that plugin, or write the conflist in another version",
-        )
-    version = max(older, key=version_key)
-    document = conflist.document | {"cniVersion": version}
-    document.pop("cniVersions", None)  # the runtime would choose the newest of these
-    remark = f"cniVersion {wanted} becomes {version}: {wanted} is not spoken by {told}"
-    return Conflist(conflist.path, document), [remark]
-
-
 def _require_open_vswitch(conflist: Conflist) -> None:
     """A runtime that finds a conflist takes the node for ready, so its overlay has to work."""
     with closing(Node(networks_of([conflist]), Path())) as node:
@@ -241,7 +217,7 @@ def _conflist_placement(conflist: Conflist, order: Order) -> Placement:
         _require_ours(path)
     text = conflist.path.read_text(encoding="utf-8")
     if parse_conflist(text, path).document != conflist.document:
-        text = json.dumps(conflist.document, indent=2) + "\n"  # its version was lowered
+        text = json.dumps(conflist.document, indent=2) + "\n"  # some version had to go
     return Placement.of(path, text.encode(), SECRET, str(order.conflist))
 
 

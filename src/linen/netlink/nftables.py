@@ -8,6 +8,7 @@ attributes are big-endian.
 
 from __future__ import annotations
 
+import errno
 from _struct import pack
 
 from linen.light import sock
@@ -40,6 +41,7 @@ REGISTER = 1  # NFT_REG_1
 INCOMING_DEVICE, OUTGOING_DEVICE, PROTOCOL = 6, 7, 16
 TRANSPORT_HEADER = 2  # NFT_PAYLOAD_TRANSPORT_HEADER
 UDP = b"\x11"
+NO_SUBSYSTEM = (errno.EINVAL, errno.EOPNOTSUPP)
 DEVICE_SIZE = 16  # IFNAMSIZ
 
 
@@ -108,7 +110,7 @@ class Nftables:
     """A conversation with the kernel's firewall in the network namespace of this process.
 
     Raises `NetlinkError`, as all its calls do: EPERM without CAP_NET_ADMIN. `OSError` where the
-    kernel has no nftables.
+    kernel has no nfnetlink.
     """
 
     def __init__(self) -> None:
@@ -119,8 +121,18 @@ class Nftables:
         self._socket.close()
 
     def tables(self) -> list[str]:
-        """The names of all tables of the family inet."""
-        answers = self._dump(_message(GET_TABLE, codec.DUMP))
+        """The names of all tables of the family inet; none where the kernel has no nf_tables.
+
+        It may have nfnetlink all the same, whose answer to a subsystem that is neither there nor
+        a module to be loaded is EINVAL (nfnetlink_rcv_msg, net/netfilter/nfnetlink.c), or
+        EOPNOTSUPP where it is of a batch.
+        """
+        try:
+            answers = self._dump(_message(GET_TABLE, codec.DUMP))
+        except codec.NetlinkError as error:
+            if error.errno in NO_SUBSYSTEM:
+                return []
+            raise
         return [codec.text(dict(codec.attributes(one, _BODY)).get(NAME, b"")) for one in answers]
 
     def drops(self, table: str, rules: Sequence[Rule]) -> bool:

@@ -78,6 +78,8 @@ class Overlay:
         except TransactionError as error:
             raise self._misunderstood(error) from None
         seen = observed.answers(results, network)
+        if seen.bridge is None:
+            self._refuse_linux_bridge()
         spec = self._spec(())
         missing = planner.missing_tunnels(spec, seen)
         suspects = missing
@@ -162,10 +164,22 @@ class Overlay:
     def _refuse_errors(self, finding: Finding) -> None:
         refused = finding.errors()
         if refused:
+            self._refuse_linux_bridge()
             raise errors.OvsRefused(
                 f"Open vSwitch reports an error: {'; '.join(refused)}",
                 "“File exists” means that another port has this remote address and key already;"
                 " `ovs-vsctl list interface NAME` shows all of a row",
+            )
+
+    def _refuse_linux_bridge(self) -> None:
+        """Where a Linux bridge has its name, Open vSwitch cannot make the OVS bridge's device."""
+        name = self._config.options.ovs_bridge
+        link = self._netlink.find_link(name)
+        if link is not None and link.kind == "bridge":
+            raise errors.Conflict(
+                f"{name} is a Linux bridge, and ovs.ovsBridge is {name}, too",
+                "two devices cannot have one name: change `bridge` in the entry of the bridge"
+                " plugin, or ovs.ovsBridge in that of linen",
             )
 
     def _refuse_absent_datapath(self, finding: Finding) -> None:

@@ -74,8 +74,21 @@ def typeless_plugin(document: Json) -> None:
     document["plugins"].append({"ovs": {}})
 
 
+def versions_in_a_text(document: Json) -> None:
+    document["cniVersions"] = "1.0.0"
+
+
 def program_with_folder(document: Json) -> None:
     bridge(document)["ipam"]["type"] = "../../bin/sh"
+
+
+def one_name(document: Json) -> None:
+    bridge(document)["bridge"] = linen(document)["ovs"]["ovsBridge"]
+
+
+def one_name_by_default(document: Json) -> None:
+    del linen(document)["ovs"]["ovsBridge"]
+    bridge(document)["bridge"] = "br0"
 
 
 def many_tunnels(document: Json) -> None:
@@ -187,8 +200,11 @@ def vtep_among_pods(document: Json) -> None:
 FAULTS: list[tuple[Callable[[Json], None], str, str, str, str]] = [
     (no_name, "structure", "error", "name", "null"),
     (bad_version, "structure", "error", "cniVersion", "2.0.0"),
+    (versions_in_a_text, "structure", "error", "cniVersions", "'1.0.0'"),
     (typeless_plugin, "structure", "error", "plugins[2]", "type"),
     (program_with_folder, "structure", "error", "", "../../bin/sh"),
+    (one_name, "bridge-names", "error", "plugins[0].bridge", "ovs.ovsBridge"),
+    (one_name_by_default, "bridge-names", "error", "plugins[0].bridge", "br0"),
     (many_tunnels, "flood-limit", "warning", "", "500 tunnels"),
     (too_many_tunnels, "flood-limit", "error", "", "751 tunnels"),
     (too_many_tunnels_over_ipv6, "flood-limit", "error", "", "of which 600 at most work"),

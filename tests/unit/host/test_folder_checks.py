@@ -145,6 +145,11 @@ def test_another_file_first(net_d: NetD) -> None:
 
     assert finding.where == str(path)
     assert "10-first.conflist" in finding.what
+    assert finding.cure.endswith("rename ours, for example to 05-10-first.conflist")
+
+    net_d.write("10-first.conflist", NetD.network("first", 1) | {"managedBy": "flaxd"})
+    cure = net_d.only_fault("first-file").cure
+    assert f"LINEN_CONFLIST={net_d.path / '05-10-first.conflist'}" in cure  # flaxd writes it anew
 
 
 def test_same_name(net_d: NetD) -> None:

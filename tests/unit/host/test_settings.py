@@ -121,6 +121,15 @@ def test_what_flow_excludes(arguments: dict[str, str], said: str) -> None:
         settings.load(arguments, {}, None)
 
 
+@pytest.mark.parametrize(
+    "arguments", [{"linux-bridge": "br0"}, {"linux-bridge": "blue", "ovs-bridge": "blue"}]
+)
+def test_one_name_for_both_bridges(arguments: dict[str, str]) -> None:
+    """A Linux bridge and an OVS bridge of one name are a fault that names both settings."""
+    with pytest.raises(settings.SettingsInvalid, match="linux-bridge and ovs-bridge"):
+        settings.load(arguments, {}, None)
+
+
 def test_flow() -> None:
     """Topology flow drops packets to many unless it is told to replicate them."""
     assert settings.load({"topology": "flow"}, {}, None).broadcast == "drop"

@@ -67,6 +67,12 @@ def _name(conflist: Conflist) -> Iterator[Finding]:
 
 def _versions(conflist: Conflist) -> Iterator[Finding]:
     several = conflist.document.get("cniVersions")
+    if several is not None and not isinstance(several, list):
+        yield error(
+            conflist.at("cniVersions"),
+            f"must be a list of versions, is {options.kind(several)}",
+            cure="leave it out; `cniVersion` names one version",
+        )
     named = [("cniVersion", conflist.document.get("cniVersion"))]
     named += [("cniVersions", one) for one in (several if isinstance(several, list) else [])]
     for key, version in named:
@@ -140,6 +146,20 @@ def _predecessors(
             cause="the overlay reaches pods through the Linux bridge that they hang on",
             cure="use `bridge`",
         )
+
+
+def bridge_names(conflist: Conflist) -> Iterator[Finding]:
+    """The Linux bridge and the OVS bridge have a name each."""
+    places = [place for place, _ in conflist.of_type(BRIDGE)]
+    for network in networks_of([conflist]) if places else []:
+        if network.linux_bridge == network.options.ovs_bridge:
+            yield error(
+                conflist.at(f"{places[0]}.bridge"),
+                f"{network.linux_bridge} is the name that ovs.ovsBridge gives the OVS bridge, too",
+                cause="both are network devices of the node, so the second one cannot be made, and"
+                " every ADD fails; ovs.ovsBridge is br0 where it is left out",
+                cure="give each a name of its own, such as kbr0 and br0",
+            )
 
 
 def ovs_options(conflist: Conflist) -> Iterator[Finding]:
@@ -272,6 +292,7 @@ CHECKS: tuple[Check[Conflist], ...] = (
     Check("structure", "name, version and list of plugins are as CNI asks", structure),
     Check("repeated-keys", "no key stands twice", repeated_keys),
     Check("chain-order", "linen stands once, behind the Linux bridge's plugin", chain),
+    Check("bridge-names", "Linux bridge and OVS bridge have a name each", bridge_names),
     Check("ovs-options", "Linen's options are known and right", ovs_options),
     Check("legacy-options", "Linen's options stand under `ovs`", legacy_options),
     Check("default-route-twice", "the default route is set once", default_route_twice),

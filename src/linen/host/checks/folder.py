@@ -17,6 +17,7 @@ from linen.host.conflists import (
     MULTUS,
     ConflistUnreadable,
     conflist_files,
+    is_managed,
     networks_of,
     read_conflist,
 )
@@ -130,8 +131,16 @@ def first_file(folder: Folder) -> Iterator[Finding]:
             str(folder.files[0]),
             f"this file comes before {ours[0].name}, so pods get its network and not ours",
             cause="a runtime takes the first file in alphabetical order",
-            cure=f"remove it, or rename ours, for example to 05-{ours[0].name}",
+            cure=f"remove it, or {_to_come_first(folder.ours[0])}",
         )
+
+
+def _to_come_first(conflist: Conflist) -> str:
+    name = f"05-{conflist.path.name}"
+    if not is_managed(conflist.document):
+        return f"rename ours, for example to {name}"
+    path = conflist.path.with_name(name)  # a file that was renamed flaxd would write anew
+    return f"have flaxd write another one, for example by LINEN_CONFLIST={path}, and remove ours"
 
 
 def same_name(folder: Folder) -> Iterator[Finding]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from linen.host.cni_versions import ONE, SEVERAL, named_versions
 from linen.host.conflists import LINEN
 from linen.host.errors import HostError
 from linen.host.findings import Check, error
@@ -19,7 +20,9 @@ from linen.host.programs import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
+    from linen.host.conflists import Conflist
     from linen.host.findings import Finding
     from linen.host.node import Node
 
@@ -50,9 +53,8 @@ def _how_to_get(name: str) -> str:
 
 
 def speak(node: Node) -> Iterator[Finding]:
-    """Every plugin speaks the version of CNI that its conflist is written in."""
+    """Every plugin speaks each version of CNI that a runtime may choose from its conflist."""
     for network in node.networks:
-        wanted = network.conflist.version
         for name in sorted(network.conflist.programs()):
             path = node.bin_dir / name
             if not is_program(path):
@@ -62,17 +64,30 @@ def speak(node: Node) -> Iterator[Finding]:
             except HostError as fault:
                 yield error(str(path), fault.message, cure=fault.details)
                 continue
-            if wanted and wanted not in spoken:
-                newest = max(spoken, key=version_key, default="none")
-                yield error(
-                    network.conflist.at("cniVersion"),
-                    f"{name} does not speak {wanted}; its newest is {newest}",
-                    cause="every plugin of the chain is called with the list's cniVersion",
-                    cure=f"set cniVersion to {newest}, or update {path}",
-                )
+            yield from _unspoken(network.conflist, path, spoken)
+
+
+def _unspoken(conflist: Conflist, path: Path, spoken: list[str]) -> Iterator[Finding]:
+    newest = max(spoken, key=version_key, default="none")
+    lacking = {
+        key: [version for version in versions if version not in spoken]
+        for key, versions in named_versions(conflist).items()
+    }
+    cures = [f"set cniVersion to {newest}"] if lacking[ONE] else []
+    if lacking[SEVERAL]:
+        cures.append(f"take {' and '.join(lacking[SEVERAL])} out of cniVersions")
+    if cures:
+        told = sorted({*lacking[ONE], *lacking[SEVERAL]}, key=version_key)
+        yield error(
+            conflist.at(ONE if lacking[ONE] else SEVERAL),
+            f"{path.name} does not speak {' and '.join(told)}; its newest is {newest}",
+            cause="every plugin of the chain is called with cniVersion, or with the newest of"
+            " cniVersions that the runtime knows",
+            cure=f"{' and '.join(cures)}, or update {path}",
+        )
 
 
 CHECKS: tuple[Check[Node], ...] = (
     Check("programs", "every plugin that a conflist names is there", present),
-    Check("cni-version", "every plugin speaks its conflist's cniVersion", speak),
+    Check("cni-version", "every plugin speaks its conflist's versions", speak),
 )
