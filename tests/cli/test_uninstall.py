@@ -14,6 +14,7 @@ from linen.host.removal import operations, plan_removal, remove_from
 from linen.light.sock import Deadline
 from linen.ovsdb.blocking import Connection, TransactionError
 from support.conflists import example
+from support.host import OVSDB_SERVER
 from support.paths import FROZEN_PLUGIN
 
 if TYPE_CHECKING:
@@ -309,6 +310,21 @@ def test_ovsdb_away(installed: Installed) -> None:
     assert installed.files() == []
     assert "/var/run/openvswitch/db.sock" in done.stdout
     assert "/var/run/openvswitch/db.sock" in installed.record().read_text()
+
+
+def test_linux_bridge_goes_at_the_second_attempt(installed: Installed) -> None:
+    """What hung on it because OVSDB was away keeps it from going then, not for ever."""
+    installed.node.chain.delete("pod")
+    installed.host.signal("KILL", "ovsdb-server")
+    assert installed.uninstall().returncode == 1
+    assert "kbr0" in installed.host.links()
+
+    installed.host.run("sh", "-c", f"cd /run/openvswitch && {OVSDB_SERVER}")
+    done = installed.uninstall()
+
+    assert done.returncode == 0, done.stdout
+    assert "kbr0" not in installed.host.links()
+    assert not installed.record().exists()
 
 
 def test_network_of_another_conflist_stays(installed: Installed) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from support.daemons import FLAXD, running_flaxd
-from support.host import VSWITCHD, wait_until
+from support.host import OVSDB_SERVER, VSWITCHD, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -327,7 +327,7 @@ def test_uninstall_leaves_nothing(node1: Host, settings: dict[str, Any]) -> None
         "--state-dir": settings["state_dir"],
     }
     options = [f"{name}={folder}" for name, folder in folders.items()]
-    uninstall = (FLAXD.with_name("linenctl"), "uninstall", *options)
+    uninstall: list[str | Path] = [FLAXD.with_name("linenctl"), "uninstall", *options]
     with running_flaxd(node1, **settings) as daemon:
         daemon.wait_for("the overlay works")
         wait_until(settings["conflist"].exists, "the conflist")
@@ -347,9 +347,6 @@ def test_uninstall_leaves_nothing(node1: Host, settings: dict[str, Any]) -> None
     assert not settings["conflist"].exists()
     assert list(settings["state_dir"].rglob("*")) == []
     assert not node1.run("nft", "list", "tables").stdout
-
-
-OVSDB_SERVER = "ovsdb-server conf.db --remote=punix:db.sock --detach --pidfile -vconsole:off"
 
 
 def start_again(host: Host, command: str) -> None:

@@ -68,6 +68,9 @@ def test_documented_kustomizations_work(tmp_path: Path) -> None:
         assert chosen.overlay.topology == "star"
         _controller_agrees(objects)
         assert _asked_for(text) <= settings_of(objects).items()
+        # The order of the outermost kustomization counts.
+        own = (DEPLOY / "host-ovs" / "kustomization.yaml").read_text()
+        assert _order(text) == _order(own)
 
 
 def test_a_second_network_has_everything_of_its_own(tmp_path: Path) -> None:
@@ -107,11 +110,49 @@ def _asked_for(kustomization: str) -> set[tuple[str, str]]:
     }
 
 
+def _order(kustomization: str) -> Any:
+    """In which order objects are applied, and deleted."""
+    return yaml.safe_load(kustomization)["sortOptions"]
+
+
 def _controller_agrees(objects: list[dict[str, Any]]) -> None:
     """The fixed address and port of the controller, if any, are those that Open vSwitch is told."""
     services = [found["spec"] for found in objects if found["kind"] == "Service"]
     addresses = [f"tcp:{spec['clusterIP']}:{spec['ports'][0]['port']}" for spec in services]
     assert list(settings.load({}, settings_of(objects), None).overlay.controllers) == addresses
+
+
+def test_controller_brings_its_star(tmp_path: Path) -> None:
+    """The controller's component alone makes a star, since the controller floods."""
+    shutil.copytree(DEPLOY, tmp_path / "deploy")
+    (tmp_path / "own").mkdir()
+    own = {"resources": ["../deploy/base"], "components": ["../deploy/components/controller"]}
+    (tmp_path / "own" / "kustomization.yaml").write_text(yaml.safe_dump(own))
+
+    objects = parsed(kubectl("kustomize", tmp_path / "own"))
+
+    _controller_agrees(objects)
+    assert settings.load({}, settings_of(objects), None).overlay.topology == "star"
+
+
+def test_scrape_configuration_finds_flaxd() -> None:
+    """The scrape in docs/monitoring.md keeps flaxd's container alone, and asks at its port."""
+    guide = (CHECKOUT / "docs" / "monitoring.md").read_text()
+    (text,) = re.findall(r"```yaml\n(scrape_configs:\n.*?)```", guide, re.DOTALL)
+    (job,) = yaml.safe_load(text)["scrape_configs"]
+    keep, address, _ = job["relabel_configs"]
+    objects = rendered("bundled-ovs")
+    found = {
+        f"{found['spec']['template']['metadata']['labels']['app.kubernetes.io/name']};{name}"
+        for found in objects
+        if found["kind"] == "DaemonSet"
+        for name in containers_of(found["spec"]["template"]["spec"])
+    }
+
+    assert keep["regex"] in found
+    assert job["kubernetes_sd_configs"][0]["namespaces"]["names"] == [manifests.NAMESPACE]
+    port = settings.load({}, settings_of(objects), None).listen[1]
+    assert address["replacement"] == f"$1:{port}"
 
 
 @each_overlay

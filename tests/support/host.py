@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
 OVSDB_SOCKET = "/var/run/openvswitch/db.sock"
+OVSDB_SERVER = "ovsdb-server conf.db --remote=punix:db.sock --detach --pidfile -vconsole:off"
 VSWITCHD = "ovs-vswitchd unix:db.sock --disable-system --detach --pidfile -vconsole:off"
 PATIENCE = 30.0  # seconds, for what takes less than one on a machine that has nothing else to do
 _SCRIPT = Path(__file__).with_name("host.sh")

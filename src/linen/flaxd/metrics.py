@@ -62,6 +62,7 @@ BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 1
 class Snapshot:
     """How things are at this moment.
 
+    `ready`: whether this node's overlay works.
     `reconnects`: of OVSDB, the first connection not counted.
     `source_synced`: whether the nodes come from their source and not from the last run's copy.
     `source_stale`: seconds since the source was last known to be up to date, 0 while it is.
@@ -69,6 +70,7 @@ class Snapshot:
     """
 
     peers: Sequence[PeerHealth]
+    ready: bool
     ovsdb_connected: bool
     ovsdb_reconnects: int
     source_synced: bool
@@ -174,6 +176,8 @@ class _Now(Collector):
         """All gauges, and those counters that are kept elsewhere."""
         now = self._observe()
         yield _build_info()
+        text = "Whether this node's overlay works, as /readyz says."
+        yield _gauge("flaxd_ready", text, now.ready)
         yield _by_word("flaxd_peers", "Peers by state.", "state", health.STATES, now.peers)
         tunnels = (health.PRESENT, health.PENDING, health.REFUSED, health.MISSING)
         text = "Tunnels that are wanted, by whether Open vSwitch has made them."

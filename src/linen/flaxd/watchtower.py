@@ -164,6 +164,7 @@ class Watchtower:
             self._synced, self._stale_since = True, now
         return metrics.Snapshot(
             peers=peers,
+            ready=not self._not_ready(),
             ovsdb_connected=daemon.session.connected,
             ovsdb_reconnects=daemon.session.losses,
             source_synced=self._synced,

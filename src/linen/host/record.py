@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What `linenctl install` has put where, so that `uninstall` takes that away and nothing else.
 
-A JSON file: `files`, path → SHA-256 of what was written there, and `databases`, the sockets of the
-OVSDBs in which the installed conflists let the plugin make rows.
+A JSON file: `files`, path → SHA-256 of what was written there; `databases`, the sockets of the
+OVSDBs in which the installed conflists let the plugin make rows; and `linuxBridges`, name →
+gateways' addresses of those that an uninstallation that failed has to remove when it is tried
+again, for by then no conflist names them.
 It is written before the files themselves, so that an interrupted install can be undone; a path
 whose content is another one is not ours, whatever the record says.
 """
@@ -38,6 +40,7 @@ class Record:
     path: Path
     files: dict[str, str] = field(default_factory=dict)
     databases: set[str] = field(default_factory=set)
+    linux_bridges: dict[str, list[str]] = field(default_factory=dict)
 
     @classmethod
     def read(cls, folder: Path) -> Record:
@@ -45,7 +48,8 @@ class Record:
         path = folder / FILE
         try:
             document = json.loads(path.read_text(encoding="utf-8"))
-            return cls(path, dict(document["files"]), set(document["databases"]))
+            bridges = dict(document.get("linuxBridges", {}))
+            return cls(path, dict(document["files"]), set(document["databases"]), bridges)
         except FileNotFoundError:
             return cls(path)
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -62,10 +66,14 @@ class Record:
 
     def write(self) -> None:
         """Keep the record; one of nothing is no file."""
-        if not self.files and not self.databases:
+        if not self.files and not self.databases and not self.linux_bridges:
             remove_file(self.path)
             return
         self.path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        document = {"files": self.files, "databases": sorted(self.databases)}
+        document = {
+            "files": self.files,
+            "databases": sorted(self.databases),
+            "linuxBridges": self.linux_bridges,
+        }
         text = json.dumps(document, indent=2, sort_keys=True) + "\n"
         write_whole(self.path, text.encode(), RECORD_MODE)

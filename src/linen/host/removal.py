@@ -152,7 +152,8 @@ def find_daemons(path: str) -> list[str]:
     """The networks in the OVSDB at a socket that a flaxd keeps. Raises `Unavailable`."""
     with closing(Connection(path, Deadline(PATIENCE))) as connection:
         bridges = read_inventory(connection).bridges
-        marked = [*bridges, *(port for bridge in bridges for port in bridge.ports)]
+        ports = [port for bridge in bridges for port in bridge.ports]
+        marked: list[Bridge | Port] = [*bridges, *ports]
         networks = {each.network for each in marked if each.network is not None}
         return sorted(one for one in networks if connection.is_held(naming.writers_lock(one)))
 

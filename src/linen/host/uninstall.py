@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from linen.host.checks.folder import Folder
-    from linen.host.conflists import Conflist, Network
+    from linen.host.conflists import Conflist
 
 
 @dataclass
@@ -97,9 +97,10 @@ def uninstall(
         keep = {network.name for network in left}
         gone = _remove_overlay(record, keep, report)
         _remove_guards(keep, report)
-        in_use = {network.linux_bridge for network in left}
-        idle = [network for network in networks if network.linux_bridge not in in_use]
-        _remove_linux_bridges(idle, gone, report)
+        record.linux_bridges |= {one.linux_bridge: sorted(gateways(one)) for one in networks}
+        for network in left:
+            record.linux_bridges.pop(network.linux_bridge, None)
+        _remove_linux_bridges(record, gone, report)
         _remove_known_nodes(state_dir, report)
     record.write()
     return report
@@ -119,8 +120,8 @@ def _refuse_daemons(databases: Iterable[str]) -> None:
             continue  # who removes its rows tells that it is away
         if networks:
             raise HostError(
-                f"flaxd of network {', '.join(networks)} runs on this node, and would make anew what"
-                " is removed",
+                f"flaxd of network {', '.join(networks)} runs on this node, and would make anew"
+                " what is removed",
                 "stop it first: `systemctl stop flaxd`, or in a cluster delete its DaemonSet",
             )
 
@@ -221,16 +222,20 @@ def _remove_rules(bridge: str, openflow: str, report: Report) -> None:
         report.removed.append(f"{number} rules of OVS bridge {bridge}")
 
 
-def _remove_linux_bridges(networks: list[Network], gone: set[str], report: Report) -> None:
-    """Those that the bridge plugin made for our networks alone."""
-    for network in networks:
-        outcome = remove_idle(network.linux_bridge, gateways(network), gone)
-        if outcome is None:
-            continue
-        if outcome.reason:
-            report.stays.append(f"Linux bridge {outcome.name}: {outcome.reason}")
-        else:
-            report.removed.append(f"Linux bridge {outcome.name}")
+def _remove_linux_bridges(record: Record, gone: set[str], report: Report) -> None:
+    """Those that the bridge plugin made for our networks alone.
+
+    One that stays is left to whatever hangs on it, unless all of this has to be done once more.
+    """
+    for name, own in list(record.linux_bridges.items()):
+        outcome = remove_idle(name, own, gone)
+        if outcome is not None and outcome.reason:
+            report.stays.append(f"Linux bridge {name}: {outcome.reason}")
+            if report.failed:
+                continue
+        elif outcome is not None:
+            report.removed.append(f"Linux bridge {name}")
+        del record.linux_bridges[name]
 
 
 def _remove_guards(keep: set[str], report: Report) -> None:

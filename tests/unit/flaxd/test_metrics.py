@@ -44,6 +44,7 @@ NODE2 = PeerHealth(
 NODE3 = dataclasses.replace(NODE2, peer="node3", tunnel="refused", state="down", results=())
 NOW = metrics.Snapshot(
     peers=[NODE2, NODE3],
+    ready=True,
     ovsdb_connected=True,
     ovsdb_reconnects=2,
     source_synced=True,
@@ -85,6 +86,7 @@ def test_state_is_read_when_asked(watched: Watched) -> None:
     assert watched.value("flaxd_peers", state="degraded") == 0
     assert watched.value("flaxd_tunnels", tunnel="refused") == 1
     assert watched.value("flaxd_tunnels_wanted") == 2
+    assert watched.value("flaxd_ready") == 1
     assert watched.value("flaxd_ovsdb_connected") == 1
     assert watched.value("flaxd_ovsdb_reconnects_total") == 2
     assert watched.value("flaxd_probes_sent_total") == 40
@@ -93,8 +95,9 @@ def test_state_is_read_when_asked(watched: Watched) -> None:
     (build,) = [s for s in watched.samples() if s.name == "flaxd_build_info"]
     assert version.items() <= build.labels.items()
 
-    watched.now = dataclasses.replace(NOW, ovsdb_connected=False, source_stale=7.5)
+    watched.now = dataclasses.replace(NOW, ready=False, ovsdb_connected=False, source_stale=7.5)
 
+    assert watched.value("flaxd_ready") == 0
     assert watched.value("flaxd_ovsdb_connected") == 0
     assert watched.value("flaxd_source_stale_seconds") == 7.5
 
