@@ -3,6 +3,7 @@
 
 They are made in time or not at all, a peer that says nothing is asked whether it is still there and
 given up if it does not answer, and between two attempts there is a pause, which news may end.
+`Retry` is that pause for who has more to do than to wait for its end.
 """
 
 from __future__ import annotations
@@ -75,6 +76,54 @@ def pause(failures: int, first: float, longest: float) -> float:
         return 0.0
     doubled = min(longest, first * 2.0 ** min(failures - 1, 20))
     return doubled * random.uniform(0.5, 1)  # noqa: S311  (spreads load, guards nothing)
+
+
+class Retry:
+    """When to try again what has failed: later each time, by one alarm, whatever else happens.
+
+    `wake`: called when an attempt is due. `first`, `longest`: as for
+    `pause`.
+    """
+
+    def __init__(self, wake: Callable[[], None], first: float, longest: float) -> None:
+        self._wake = wake
+        self._first = first
+        self._longest = longest
+        self._failures = 0
+        self._alarm: asyncio.TimerHandle | None = None
+
+    @property
+    def is_due(self) -> bool:
+        """Whether the pause after the last failure, if there was one, is over."""
+        return self._alarm is None
+
+    def failed(self, at_least: float = 0.0) -> float:
+        """Seconds until the next attempt, no fewer than the peer asked for.
+
+        An attempt ahead of its time, for which there may be many reasons, makes the pause no
+        longer, and adds no other.
+        """
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        if self._alarm is None:
+            self._failures += 1
+            due = now + max(at_least, pause(self._failures, self._first, self._longest))
+        else:
+            self._alarm.cancel()
+            due = max(self._alarm.when(), now + at_least)
+        self._alarm = loop.call_at(due, self._ring)
+        return due - now
+
+    def succeeded(self) -> None:
+        """What failed has worked: the next failure is the first again."""
+        self._failures = 0
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+
+    def _ring(self) -> None:
+        self._alarm = None
+        self._wake()
 
 
 def _lost(error: OSError) -> LostError:

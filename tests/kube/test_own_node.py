@@ -32,6 +32,14 @@ def kubeconfig(plane: ControlPlane, tmp_path: Path) -> Path:
     return plane.token_kubeconfig(token)
 
 
+@pytest.fixture
+def may_tell(plane: ControlPlane, kubeconfig: Path) -> Path:
+    """As `kubeconfig`, of a node1 with the pod ranges and the label that make `NODE1` the truth."""
+    spec = {"podCIDR": NODE1.ranges[0], "podCIDRs": list(NODE1.ranges)}
+    plane.patch_node("node1", {"spec": spec, "metadata": {"labels": {nodes.MASTER_LABEL: "true"}}})
+    return kubeconfig
+
+
 async def publish(watched: Watched[nodes.OwnNode], peer: Peer | None) -> bool:
     """Whether anything had to be written so that the Node tells that it is `peer`."""
     patch = patches.publication(watched.records["node1"], peer)
@@ -65,12 +73,12 @@ def test_addresses_and_ranges_that_come_late(plane: ControlPlane, kubeconfig: Pa
     run(body())
 
 
-def test_what_is_published_is_what_others_read(plane: ControlPlane, kubeconfig: Path) -> None:
+def test_what_is_published_is_what_others_read(plane: ControlPlane, may_tell: Path) -> None:
     """What a daemon publishes is what the others read, and nothing else of its Node changes."""
 
     async def body() -> None:
         async with (
-            watching_own(kubeconfig, "node1") as own,
+            watching_own(may_tell, "node1") as own,
             watching(plane.admin_kubeconfig()) as cluster,
         ):
             assert await publish(own, NODE1)
@@ -94,13 +102,13 @@ def test_what_is_published_is_what_others_read(plane: ControlPlane, kubeconfig: 
     run(body())
 
 
-def test_two_daemons_of_one_node(kubeconfig: Path) -> None:
+def test_two_daemons_of_one_node(may_tell: Path) -> None:
     """Where a daemon is replaced by another, the second finds nothing to write."""
 
     async def body() -> None:
         async with (
-            watching_own(kubeconfig, "node1") as old,
-            watching_own(kubeconfig, "node1") as new,
+            watching_own(may_tell, "node1") as old,
+            watching_own(may_tell, "node1") as new,
         ):
             assert await publish(old, NODE1)
             await new.until(lambda: new.records["node1"].annotations)
@@ -180,7 +188,7 @@ def test_an_event_that_repeats(plane: ControlPlane, kubeconfig: Path) -> None:
         assert own is not None
         clock = Clock()
         async with client.Client(access.load(kubeconfig), "linen-tests") as api:
-            recorder = events.Recorder(api, clock)
+            recorder = events.Recorder(api, clock=clock)
             for _ in range(100):
                 await recorder.emit(own, "Warning", "PeerInvalid", "node2 has no address")
                 clock.now += timedelta(seconds=1)

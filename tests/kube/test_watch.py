@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -11,10 +12,13 @@ from linen.core.cluster import Peer
 from linen.kube.nodes import parse_own
 from support.host import wait_until
 from support.kube_watches import QUICK, Watched, run, watching, watching_own
+from support.kubernetes import temporary_control_plane
 from support.notices import running
 from support.relay import Relay
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from linen.kube.nodes import NodeRecord
     from support.kubernetes import ControlPlane
 
@@ -245,3 +249,45 @@ def test_a_server_that_falls_silent(plane: ControlPlane) -> None:
                 await watched.until(lambda: "node2" in watched.records)
 
     run(body())
+
+
+def test_an_etcd_that_was_restored(tmp_path: Path) -> None:
+    """Where etcd is put back to an earlier state, that and what happens later is seen.
+
+    The API server takes a watch of a revision that is still to come, and says nothing on it.
+    """
+    backup = tmp_path / "etcd"
+
+    async def body(plane: ControlPlane) -> None:
+        def stop() -> None:
+            plane.stop_api_server()
+            plane.programs.stop("etcd")
+
+        def back_up() -> None:
+            stop()
+            shutil.copytree(plane.folder / "etcd", backup)
+            plane.start()
+
+        def restore() -> None:
+            stop()
+            shutil.rmtree(plane.folder / "etcd")
+            shutil.copytree(backup, plane.folder / "etcd")
+            plane.start()
+
+        def write() -> None:
+            plane.add_node("later")
+            for number in range(400):
+                plane.annotate("later", vtep=f"10.245.6.{number % 250}")
+
+        plane.add_node("earlier", annotations=NODE1)
+        await asyncio.to_thread(back_up)
+        pace = replace(QUICK, silence=1)
+        async with watching(plane.admin_kubeconfig(), pace=pace) as watched:
+            await asyncio.to_thread(write)
+            await watched.until(lambda: _vtep(watched.records, "later") == "10.245.6.149")
+            await asyncio.to_thread(restore)
+            plane.add_node("new", annotations=CHANGED)
+            await watched.until(lambda: set(watched.records) == {"earlier", "new"})
+
+    with temporary_control_plane() as plane:
+        run(body(plane))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Waiting for what may happen, without missing that nobody waits any more."""
+"""Waiting for what may happen, or until it is time for another attempt."""
 
 from __future__ import annotations
 
@@ -44,5 +44,72 @@ def test_whether_it_happened() -> None:
         assert not await streams.is_set_within(event, 0.01)
         event.set()
         assert await streams.is_set_within(event, 60)
+
+    asyncio.run(scenario())
+
+
+def test_two_thousand_failures() -> None:
+    """However often an attempt fails, there is a next one, and by then it is due."""
+
+    async def scenario() -> None:
+        woken = asyncio.Event()
+        retry = streams.Retry(woken.set, 1e-6, 1e-4)
+        for _ in range(2000):
+            assert retry.is_due
+            assert retry.failed() <= 1e-4
+            assert not retry.is_due
+            assert await streams.is_set_within(woken, 60)
+            woken.clear()
+
+    asyncio.run(scenario())
+
+
+def test_pauses_of_failures() -> None:
+    """Pauses double up to the longest, and a success makes them short again."""
+
+    async def scenario() -> None:
+        woken = asyncio.Event()
+        retry = streams.Retry(woken.set, 0.01, 0.04)
+        for most in (0.01, 0.02, 0.04, 0.04):
+            assert most / 2 <= retry.failed() <= most
+            assert await streams.is_set_within(woken, 60)
+            woken.clear()
+        retry.succeeded()
+        assert retry.failed() <= 0.01
+
+    asyncio.run(scenario())
+
+
+def test_attempts_ahead_of_time() -> None:
+    """However many attempts fail before one is due, the pause is the same, and ends once."""
+
+    async def scenario() -> None:
+        calls = list[float]()
+        clock = asyncio.get_running_loop().time
+        retry = streams.Retry(lambda: calls.append(clock()), 0.1, 60)
+        due = clock() + retry.failed()
+        for _ in range(100):
+            assert abs(clock() + retry.failed() - due) < 0.01
+        assert not calls
+        end = asyncio.Event()
+        asyncio.get_running_loop().call_at(due + 0.1, end.set)
+        await end.wait()
+        assert len(calls) == 1
+
+    asyncio.run(scenario())
+
+
+def test_a_peer_that_asks_to_be_left_alone() -> None:
+    """No attempt is due before the peer wants one, and a success needs none."""
+
+    async def scenario() -> None:
+        calls = list[None]()
+        retry = streams.Retry(lambda: calls.append(None), 0.001, 0.001)
+        assert retry.failed() <= 0.001
+        assert 6 < retry.failed(7) <= 7
+        assert retry.failed(0.01) > 6
+        retry.succeeded()
+        assert retry.is_due
+        assert not calls
 
     asyncio.run(scenario())

@@ -255,13 +255,16 @@ def flood_limit(vteps: Iterable[str]) -> int:
 
 
 def _size_faults(topology: str, tunnels: int, limit: int) -> list[str]:
-    """What to do about too many tunnels, or what will be to be done."""
+    """What to do about too many tunnels, or what will be to be done.
+
+    The sentence is the same whatever their number: it becomes an Event, and would be another one
+    with each node that joins, on every node.
+    """
     if tunnels < FLOOD_WARNING:
         return []
     why = f"beyond {limit} tunnels Open vSwitch stops to deliver broadcasts, and so ARP"
     if tunnels > limit:
-        more = tunnels - limit
-        cure = f"so the last {more} by name get no tunnel; use topology flow"
-        return [f"{tunnels} other nodes are too many for a {topology}: {why}, {cure}"]
+        cure = "so the last by name get no tunnel; use topology flow"
+        return [f"more than {limit} other nodes are too many for a {topology}: {why}, {cure}"]
     cure = "use topology flow before more nodes join"
-    return [f"{tunnels} other nodes are many for a {topology}: {why}; {cure}"]
+    return [f"{FLOOD_WARNING} other nodes or more are many for a {topology}: {why}; {cure}"]

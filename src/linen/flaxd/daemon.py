@@ -14,6 +14,7 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
+from linen import streams
 from linen.core import cluster, errors, model, naming, transaction
 from linen.flaxd import cache, devices, metrics, publisher, reconcile
 from linen.flaxd.bridge_guard import BridgeGuard
@@ -75,6 +76,7 @@ class Daemon:
         self._is_kept = True  # whether the view is what is kept for the next start
         self._wake = asyncio.Event()
         self._pace = _Pace()
+        self._retry = streams.Retry(self._changed, SHORTEST_PAUSE, LONGEST_PAUSE)
         self._waiting_since: float | None = None
         self._said: tuple[tuple[str, ...], tuple[str, ...]] = (("",), ())
 
@@ -128,11 +130,12 @@ class Daemon:
             self.busy_since = began = time.monotonic()
             try:
                 outcome = await self._reconcile()
+                self._retry.succeeded()
             except _PASSING as error:
                 outcome = metrics.FAILED
                 self._tell((str(error),), self.decision.faults)
                 log.warning("try again: %s", error)
-                asyncio.get_running_loop().call_later(self._pace.failed(), self._changed)
+                self._retry.failed()  # a change before then may be what was missing: it is tried
             self.busy_since = None
             self.watchtower.metrics.reconciled(outcome, time.monotonic() - began)
             self.watchtower.look()
@@ -264,23 +267,16 @@ class Daemon:
 
 
 class _Pace:
-    """How long to wait before the next attempt, and before a change that somebody keeps undoing.
+    """How long to wait before a change that somebody keeps undoing.
 
     Many nodes that join one after the other are many changes, but each of them is made once.
     """
 
     def __init__(self) -> None:
-        self._failures = 0
         self._made: dict[str, tuple[int, float]] = {}  # change: how often in a row, when last
-
-    def failed(self) -> float:
-        """Seconds until the next attempt: doubled by each failure, up to `LONGEST_PAUSE`."""
-        self._failures += 1
-        return float(min(SHORTEST_PAUSE * 2**self._failures, LONGEST_PAUSE))
 
     def changing(self, changes: Sequence[str], now: float) -> float:
         """Seconds until these changes may be made: none, unless one was made many times before."""
-        self._failures = 0
         self._made = {c: made for c, made in self._made.items() if now - made[1] <= CALM}
         for change in changes:
             count, _ = self._made.get(change, (0, now))

@@ -4,15 +4,19 @@
 A server of asyncio's with just as much of HTTP/1 as GET takes: one request a connection, in
 bounded bytes and time. It shares the daemon's loop, so an answer from /healthz also proves that
 the loop turns, and a second server with its threads would cost memory in every node.
+Where pods reach it, one that holds connections takes no more than its share, and none of those that
+are left for the node itself: a kubelet that got no answer would end the daemon.
 """
 
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import json
 import logging
 import os
 import re
+from collections import Counter
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -29,10 +33,12 @@ log = logging.getLogger("flaxd.http")
 
 LARGEST_REQUEST = 16 << 10  # bytes of the request line and all headers
 PATIENCE = 5.0  # seconds to send a request, and again to take the answer
-MOST_CONNECTIONS = 32  # at a time
+# Connections at a time: from this node itself, from all others, and from each of their addresses.
+MOST_LOCAL, MOST_REMOTE, MOST_OF_ONE = 8, 24, 8
 
 REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([!-~]+) HTTP/1\.[01]")  # RFC 9112, 3
 TEXT, JSON = "text/plain; charset=utf-8", "application/json"
+LOCAL = "this node"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +91,7 @@ class Server:
         self._listen = listen
         self._pages = views.pages()
         self._server: asyncio.Server | None = None
-        self._connections = 0
+        self._connections: Counter[str] = Counter()  # by client
 
     async def start(self) -> tuple[str, int]:
         """Begin to serve; the address, with the port that was found where 0 was asked for.
@@ -113,16 +119,35 @@ class Server:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection."""
-        self._connections += 1
+        client = _client(writer)
+        has_room = self._has_room(client)
+        self._connections[client] += 1
         try:
-            if self._connections <= MOST_CONNECTIONS:
+            if has_room:
                 await _converse(reader, writer, self._pages)
         except OSError as error:  # a timeout, a lost connection, or ENOTCONN of one just reset
             log.debug("a client went away: %r", error)
         finally:
-            self._connections -= 1
+            self._connections[client] -= 1
+            if not self._connections[client]:
+                del self._connections[client]
             # Whoever has not taken its answer by now keeps no memory here.
             writer.transport.abort()
+
+    def _has_room(self, client: str) -> bool:
+        """Whether this client is given one more connection."""
+        taken = self._connections[client]
+        if client == LOCAL:
+            return taken < MOST_LOCAL
+        remote = self._connections.total() - self._connections[LOCAL]
+        return taken < MOST_OF_ONE and remote < MOST_REMOTE
+
+
+def _client(writer: asyncio.StreamWriter) -> str:
+    """Whom a connection counts for: an address, or all by which this node speaks to itself."""
+    address: str = writer.get_extra_info("peername")[0]
+    is_own = address == writer.get_extra_info("sockname")[0]
+    return LOCAL if is_own or ipaddress.ip_address(address).is_loopback else address
 
 
 async def _converse(

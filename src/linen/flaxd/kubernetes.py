@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import linen
+from linen import streams
 from linen.core import cluster
 from linen.flaxd import secondary, services
 from linen.flaxd import vtep as vteps
@@ -67,12 +68,13 @@ class KubernetesSource:
         self._is_first = True  # the next view: it is another than the one kept on disk
         self._was_installed = False
         self._complaint = ""
-        self._events = Recorder(self._client)
+        self._events = Recorder(self._client, _tell_of_drought)
         self._waiting: Sequence[str] | None = None  # None until the daemon has said something
         self._waiting_since = 0.0
         self._faults: tuple[str, ...] = ()
         self._reported: frozenset[str] = frozenset()
-        self._failures = 0
+        self._retry = streams.Retry(self._wake.set, SHORTEST_PAUSE, LONGEST_PAUSE)
+        self._was_away = False  # whether the last attempt to write failed for want of an answer
 
     @property
     def problem(self) -> str:
@@ -275,14 +277,17 @@ class KubernetesSource:
         return [fault] if fault else []
 
     async def _write_or_retry(self) -> None:
+        # As with watches, a server that was away and is back is not waited for.
+        is_back = self._was_away and self._client.works.is_set()
+        if not (self._retry.is_due or is_back):
+            return
         try:
             await self._write()
-            self._failures = 0
+            self._retry.succeeded()
         except KubernetesError as error:
-            self._failures += 1
-            pause = min(SHORTEST_PAUSE * 2**self._failures, LONGEST_PAUSE)
-            log.warning("own Node: %s; next attempt in %g s", error, pause)
-            asyncio.get_running_loop().call_later(pause, self._wake.set)
+            self._was_away = not self._client.works.is_set()
+            pause = self._retry.failed(getattr(error, "retry_after", 0))
+            log.warning("own Node: %s; next attempt in %.1f s", error, pause)
 
     async def _write(self) -> None:
         """Write what differs; the watch of the own Node tells when it has arrived."""
@@ -318,7 +323,12 @@ class KubernetesSource:
     async def _write_events(self, node: OwnNode, problem: str) -> None:
         """One Event for each fault when it appears, and one when the network stops to work."""
         present = frozenset((*self._faults, *node.faults, *([problem] if problem else [])))
+        self._reported &= present
         for text in sorted(present - self._reported):
             reason = "NetworkNotReady" if text == problem else "OverlayFault"
             await self._events.emit(node, "Warning", reason, text)
-        self._reported = present
+            self._reported |= {text}
+
+
+def _tell_of_drought(reason: str) -> None:
+    log.warning("Events of reason %s are left out for now: there were many; see /state", reason)

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import click
 
 import linen
-from linen.core.errors import LinenError
-from linen.flaxd import conflist, logs, privileges, removal
+from linen.core.errors import LinenError, Unavailable
+from linen.flaxd import conflist, http, logs, privileges, removal
 from linen.flaxd.daemon import Daemon
 from linen.flaxd.sources import FileSource
 from linen.host import settings
@@ -26,19 +26,33 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from linen.flaxd.sources import Source
+    from linen.light.json import Json
     from linen.netlink.monitor import Monitor
 
 log = logging.getLogger("flaxd")
 
-WRONG_SETTINGS = 2
+# Exit statuses; after the second one systemd does not start it again (packaging/systemd).
+START_AGAIN, WRONG_SETTINGS = 1, 2
 
 
 def _with_settings(function: Callable[..., None]) -> Callable[..., None]:
     """One option for each setting. All are texts: `settings` parses what comes from everywhere."""
     for name, setting in reversed(settings.SETTINGS.items()):
-        shown = f" [{setting.default}]" if isinstance(setting.default, str | int | Path) else ""
-        function = click.option(f"--{name}", metavar="TEXT", help=setting.help + shown)(function)
+        help_text = setting.help + _shown(setting.default)
+        function = click.option(f"--{name}", metavar="TEXT", help=help_text)(function)
     return function
+
+
+def _shown(default: Json) -> str:
+    """A setting's default, in the form in which it would be given."""
+    match default:
+        case str(host), int(port):
+            return f" [{http.shown(host, port)}]"
+        case tuple():
+            return f" [{','.join(default)}]"
+        case str() | int() | Path():
+            return f" [{default}]"
+    return ""  # none, or the help tells what happens without it
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -65,7 +79,7 @@ def main(config: Path | None, **given: str | None) -> None:
     except LinenError as error:
         said = "; ".join(filter(None, (error.message, error.details)))
         print(f"flaxd: {said}", file=sys.stderr)  # noqa: T201
-        sys.exit(WRONG_SETTINGS)
+        sys.exit(START_AGAIN if isinstance(error, Unavailable) else WRONG_SETTINGS)
 
 
 def effective(chosen: settings.Settings) -> settings.Settings:

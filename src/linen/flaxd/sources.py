@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import logging
 from typing import TYPE_CHECKING, Protocol, TypeAlias
@@ -22,7 +23,10 @@ log = logging.getLogger("flaxd.sources")
 
 # What a finished write looks like: in place, or by renaming another file to the name.
 WRITTEN = Mask.CLOSE_WRITE | Mask.MOVED_TO | Mask.DELETE | Mask.MOVED_FROM
-
+# What ends a folder, or its name; and what the kernel says by itself when it watches no more.
+GONE = Mask.DELETE_SELF | Mask.MOVE_SELF
+UNWATCHED = Mask.UNMOUNT | Mask.IGNORED
+ABSENCE = 0.5  # seconds between two looks for a folder that is not there
 
 # To be called with a view, and the names of those nodes that may be others than in the view before;
 # None where that is not known.
@@ -91,7 +95,7 @@ class FileSource:
 async def changes(path: Path) -> AsyncIterator[None]:
     """Once now, and once after each time that the file at `path` was written, replaced or removed.
 
-    Its folder is watched, since a replaced file is another file; the folder has to exist.
+    Its folder is watched, since a replaced file is another file.
     """
     async for _ in changes_in(path.parent, path.name):
         yield None
@@ -100,19 +104,23 @@ async def changes(path: Path) -> AsyncIterator[None]:
 async def changes_in(folder: Path, *endings: str) -> AsyncIterator[None]:
     """Once now, and once after each change of a file in `folder` whose name ends in one of these.
 
+    To remove the folder, or to put another in its place, changes them all.
     Raises `HostError` where the kernel lets this user watch no more.
     """
-    with _watching(folder) as inotify:
-        yield None
-        while True:
-            event = await inotify.get()
-            if event.name is not None and event.name.name.endswith(endings):
+    while True:
+        with _inotify(folder) as inotify:
+            is_there = _watch(inotify, folder)
+            yield None
+            if not is_there:
+                await _watch_once_there(inotify, folder)
+                yield None
+            while await _has_change(inotify, endings):
                 yield None
 
 
-def _watching(folder: Path) -> Inotify:
+def _inotify(folder: Path) -> Inotify:
     try:
-        inotify = Inotify()
+        return Inotify()
     except OSError as error:
         if error.errno != errno.EMFILE:
             raise
@@ -121,5 +129,33 @@ def _watching(folder: Path) -> Inotify:
             " fs.inotify.max_user_instances allows",
             "raise that by `sysctl -w`, and in /etc/sysctl.d",
         ) from None
-    inotify.add_watch(folder, WRITTEN)
-    return inotify
+
+
+def _watch(inotify: Inotify, folder: Path) -> bool:
+    """Watch a folder; whether there is one."""
+    try:
+        inotify.add_watch(folder, WRITTEN | GONE | Mask.ONLYDIR)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
+async def _watch_once_there(inotify: Inotify, folder: Path) -> None:
+    """Wait for a folder and watch it.
+
+    It is looked for now and then: it may have gone with its parents, and come with any of them.
+    """
+    while True:
+        await asyncio.sleep(ABSENCE)
+        if _watch(inotify, folder):
+            return
+
+
+async def _has_change(inotify: Inotify, endings: tuple[str, ...]) -> bool:
+    """Wait for a change of a file whose name ends so, or for the end of the watch: no change."""
+    while True:
+        event = await inotify.get()
+        if event.mask & (GONE | UNWATCHED):
+            return False
+        if event.name is not None and event.name.name.endswith(endings):
+            return True

@@ -105,7 +105,7 @@ class Client:
         """Objects as the server sends them, line by line, in batches of what came at once.
 
         Ends when the server ends it. `silence`: seconds without a byte after which the server is
-        taken for gone.
+        taken for gone (`Silent`).
         """
         http = await self._connections()
         opened = http.stream(
@@ -122,6 +122,10 @@ class Client:
                 self.works.set()
                 async with aclosing(_batches(answer)) as batches:
                     yield batches
+        except httpcore2.ReadTimeout as error:
+            self.works.clear()
+            said = f"API server {self._access.url}: nothing has come for {silence:g} s"
+            raise errors.Silent(said) from error
         except _FAILURES as error:
             raise self._unavailable(error) from error
 

@@ -5,6 +5,7 @@
     └── KubernetesError
         ├── AccessInvalid     no usable kubeconfig or service account: only an administrator helps
         ├── ApiUnavailable    no answer, or "not now" (429, 5xx): a retry can help
+        │   └── Silent        nothing more on a stream: what was asked for may be the reason
         └── ApiRefused        a 4xx: the same request will be refused again
             └── Expired       410: the revision to resume from is forgotten; list anew
 
@@ -35,6 +36,10 @@ class ApiUnavailable(KubernetesError):
         super().__init__(message)
         self.status = status
         self.retry_after = retry_after
+
+
+class Silent(ApiUnavailable):
+    """The API server has sent nothing on a stream for longer than it does on one that lives."""
 
 
 class ApiRefused(KubernetesError):

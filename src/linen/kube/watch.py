@@ -4,10 +4,11 @@
 A full list, in pages, and from its revision on a watch. A watch that ends, as each does after some
 minutes, is resumed from the last revision seen, for which bookmarks keep that one recent. Where the
 server has forgotten that revision (410), as each has that was restarted, the list is read anew, and
-soon. A list replaces everything: whoever was deleted while nobody watched is gone. After failures
-the next attempt waits, longer each time and never twice equally long, so that a cluster of daemons
-does not return all at once. A server that was away and has served another request of this daemon is
-not waited for any longer.
+soon; and so it is after a silence, the one sign of a revision that the server has not come to yet.
+A list replaces everything: whoever was deleted while nobody watched is gone. After failures the
+next attempt waits, longer each time and never twice equally long, so that a cluster of daemons does
+not return all at once. A server that was away and has served another request of this daemon is not
+waited for any longer.
 
 What others need of an object is a record. A Node that changes without its record changing, as
 with each of its heartbeats, is nobody's business.
@@ -17,6 +18,7 @@ with each of its heartbeats, is nobody's business.
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
@@ -66,7 +68,7 @@ class Pace:
     longest_pause: float = 30
     """Between attempts, however long the server is away."""
     steady: float = 5
-    """A watch that lasted so long counts as one that worked."""
+    """A watch that was open for so long counts as one that worked."""
 
 
 class Watch(Generic[R]):
@@ -108,12 +110,13 @@ class Watch(Generic[R]):
         self._refusals = 0  # those of them that the server answered
         self._has_hurried = False  # since a watch worked
         self._has_expired = False  # since a watch worked
+        self._opened = math.inf  # loop's time when this attempt's watch was opened; inf until then
 
     async def run(self) -> None:
         """Keep the records up to date until cancelled."""
         loop = asyncio.get_running_loop()
         while True:
-            started = loop.time()
+            self._opened = math.inf
             retry_after = 0.0
             try:
                 if not self._revision:
@@ -123,7 +126,7 @@ class Watch(Generic[R]):
             except errors.KubernetesError as error:
                 reason = error
                 retry_after = getattr(error, "retry_after", 0)
-            self._judge(reason, lasted=loop.time() - started)
+            self._judge(reason, lasted=max(0.0, loop.time() - self._opened))
             await asyncio.sleep(retry_after)
             await self._rest(self._pause() - retry_after)
 
@@ -136,7 +139,10 @@ class Watch(Generic[R]):
             self._has_hurried = True
 
     def _judge(self, reason: errors.KubernetesError | None, *, lasted: float) -> None:
-        """Learn from an attempt that ended, because of `reason` or as watches do."""
+        """Learn from an attempt that ended, because of `reason` or as watches do.
+
+        `lasted`: seconds that its watch was open: who waits for a connection does not watch.
+        """
         if lasted > self._pace.steady:
             self._failures = self._refusals = 0
             self._has_hurried = self._has_expired = False
@@ -151,8 +157,12 @@ class Watch(Generic[R]):
         if isinstance(reason, errors.ApiRefused | errors.ApiUnavailable) and reason.status:
             self._refusals += 1
         # A revision that is not forgotten can still be useless: an etcd that was restored from a
-        # backup has not come so far yet.
-        if isinstance(reason, errors.Expired) or self._refusals > MOST_REFUSALS:
+        # backup has not come so far yet. The API server takes such a watch, and drops from it all
+        # events and bookmarks up to that revision (cacheWatcher.process in k8s.io/apiserver,
+        # pkg/storage/cacher/cache_watcher.go), so silence is all that can be seen of it. Whatever
+        # else keeps a server from resuming, it may still have a list.
+        is_useless = isinstance(reason, errors.Expired | errors.Silent)
+        if is_useless or self._refusals > MOST_REFUSALS:
             self._revision = ""
             self._refusals = 0
         if reason is not None:
@@ -205,6 +215,7 @@ class Watch(Generic[R]):
             self._collection, params, accept=self._accept, silence=self._pace.silence
         )
         async with opened as batches:
+            self._opened = asyncio.get_running_loop().time()
             self._set_problem("")
             async for batch in batches:
                 self._apply_all(batch)

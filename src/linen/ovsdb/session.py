@@ -14,6 +14,7 @@ import asyncio
 import contextlib
 import functools
 import gc
+import posix
 from typing import TYPE_CHECKING
 
 from linen import streams
@@ -92,7 +93,10 @@ class Session:
         return not self._lock or connection.has_lock
 
     async def run(self) -> NoReturn:
-        """Keep the connection up until cancelled."""
+        """Keep the connection up until cancelled.
+
+        Raises `Unavailable` where there can be none any more, for the socket's folder was removed.
+        """
         clock = asyncio.get_running_loop().time
         failures = 0
         while True:
@@ -154,6 +158,7 @@ class Session:
         try:
             reader, writer = await streams.connect(self.path, self._silence)
         except LostError as lost:
+            self._check_folder()
             return False, str(lost)
         connection = self._connection = _Connection(
             writer, self.replica, self._announce, self._lock
@@ -168,6 +173,22 @@ class Session:
             writer.transport.abort()
             connection.give_up(reason)
         return connection.synchronized, reason
+
+    def _check_folder(self) -> None:
+        """Raise `Unavailable` if the socket's folder has a path and yet no name anywhere.
+
+        A mount, as a pod has it, keeps a removed folder, and in that nothing can be made.
+        """
+        folder = self.path.rpartition("/")[0]
+        try:
+            names = posix.stat(folder).st_nlink
+        except OSError:
+            return
+        if not names:
+            raise errors.Unavailable(
+                f"{folder} was removed on the host to be made anew",
+                "this mount shows the old one for ever: ending, to be started again",
+            )
 
     def _announce(self) -> None:
         self.generation += 1

@@ -90,8 +90,14 @@ def test_two_ip_versions(own: str, reached: list[str], said: str, topology: str)
     assert fault.startswith(said)
 
 
-NEAR = "are many for a {}: beyond 750 tunnels Open vSwitch stops to deliver broadcasts, and so ARP;"
-BEYOND = "are too many for a {}: beyond 750 tunnels Open vSwitch stops to deliver broadcasts,"
+NEAR = (
+    "500 other nodes or more are many for a {}: beyond 750 tunnels Open vSwitch stops to deliver"
+    " broadcasts, and so ARP;"
+)
+BEYOND = (
+    "more than 750 other nodes are too many for a {}: beyond 750 tunnels Open vSwitch stops to"
+    " deliver broadcasts, and so ARP, so the last by name get no tunnel;"
+)
 
 
 @pytest.mark.parametrize(
@@ -102,7 +108,8 @@ BEYOND = "are too many for a {}: beyond 750 tunnels Open vSwitch stops to delive
 def test_limit_of_flooding(topology: str, tunnels: int, said: str | None) -> None:
     """A mesh, or a star's master, warns from 500 tunnels on and makes no more than 750.
 
-    It says why, and that topology flow is the cure.
+    It says why, and that topology flow is the cure, in the same words whatever the number: each
+    sentence is an Event.
     """
     known = nodes(tunnels + 1, "n1")
 
@@ -112,19 +119,18 @@ def test_limit_of_flooding(topology: str, tunnels: int, said: str | None) -> Non
     assert bool(said) == bool(found.faults)
     for fault in found.faults:
         assert said is not None
-        assert f"{tunnels} other nodes {said.format(topology)}" in fault
-        assert "use topology flow" in fault
+        assert fault.startswith(f"{said.format(topology)} use topology flow")
 
 
 def test_who_is_beyond_the_limit() -> None:
-    """Beyond the limit it is said how many nodes get no tunnel: the last by name."""
+    """Beyond the limit the last by name get no tunnel, and that is said."""
     known = nodes(761)
 
     found = neighbours("n1", known, "mesh")
 
     names = sorted(known.keys() - {"n1"})
     assert list(found.peers) == names[:750]
-    assert "the last 10 by name get no tunnel" in found.faults[0]
+    assert "the last by name get no tunnel" in found.faults[0]
 
 
 def test_limit_of_flooding_over_ipv6() -> None:

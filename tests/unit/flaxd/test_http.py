@@ -198,7 +198,7 @@ def test_slow_client_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_connections_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond a number of connections new ones are dropped, until one of the others ends."""
-    monkeypatch.setattr(http, "MOST_CONNECTIONS", 2)
+    monkeypatch.setattr(http, "MOST_LOCAL", 2)
 
     async def look() -> None:
         async with serving(Told()) as address:

@@ -4,12 +4,20 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+from typing import TYPE_CHECKING
 
-from linen.kube import access, errors, nodes, watch
+from linen.kube import access, client, errors, nodes, watch
 from linen.kube.client import Client
+from support.host import wait_until
+from support.notices import running
+
+if TYPE_CHECKING:
+    import pytest
 
 GONE = errors.Expired("too old resource version", 410)
-SILENT = errors.ApiUnavailable("connection refused")
+AWAY = errors.ApiUnavailable("connection refused")
+SILENT = errors.Silent("nothing has come for 150 s")
 TOO_LARGE = errors.ApiUnavailable("too large resource version", 504)
 LONG = 60.0  # seconds: a watch that worked
 
@@ -38,7 +46,7 @@ def test_a_watch_that_ends_as_it_should() -> None:
 
 def test_pauses_grow_and_differ() -> None:
     """Pauses double up to 30 s, each shortened by chance to no less than half; nothing is lost."""
-    pauses, revision, problem = after(*[(SILENT, 0.0)] * 20)
+    pauses, revision, problem = after(*[(AWAY, 0.0)] * 20)
     for pause, doubled in zip(pauses, (0.1 * 2**n for n in range(20)), strict=True):
         assert min(doubled, 30) / 2 <= pause <= min(doubled, 30)
     assert len(set(pauses)) == 20
@@ -47,7 +55,7 @@ def test_pauses_grow_and_differ() -> None:
 
 def test_a_success_in_between() -> None:
     """After a watch that worked, the first pause is short again."""
-    pauses, _, _ = after(*[(SILENT, 0.0)] * 10, (SILENT, LONG))
+    pauses, _, _ = after(*[(AWAY, 0.0)] * 10, (AWAY, LONG))
     assert pauses[-1] <= 0.1
 
 
@@ -67,7 +75,7 @@ def test_an_expired_revision() -> None:
 
 def test_an_expired_revision_of_a_server_that_was_away() -> None:
     """A server that is there again, and has forgotten the revision, is asked for the list soon."""
-    pauses, _, _ = after(*[(SILENT, 0.0)] * 10, (GONE, 0.0))
+    pauses, _, _ = after(*[(AWAY, 0.0)] * 10, (GONE, 0.0))
     assert pauses[-1] <= 0.1
 
 
@@ -78,6 +86,34 @@ def test_revisions_that_expire_again_and_again() -> None:
 
 
 def test_a_revision_of_the_future() -> None:
-    """A revision that the server refuses again and again, as after a restore, is given up."""
+    """A watch on which nothing comes, as of a revision that is still to come, makes the list due.
+
+    That is soon, and until then the records may be out of date.
+    """
+    (pause,), revision, problem = after((SILENT, LONG))
+    assert pause <= 0.1
+    assert (revision, problem) == ("", "nothing has come for 150 s")
+
+
+def test_a_revision_that_is_refused() -> None:
+    """A revision that the server refuses again and again is given up."""
     assert after(*[(TOO_LARGE, 0.0)] * 3)[1] == "7"
     assert after(*[(TOO_LARGE, 0.0)] * 4)[1] == ""
+
+
+def test_a_server_that_takes_connections_and_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The wait for a connection that is never made counts as a failure, however long it is."""
+    monkeypatch.setattr(client, "CONNECT_SECONDS", 0.05)
+    pace = watch.Pace(first_pause=0.001, longest_pause=0.001, steady=0.01)
+
+    async def body() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as deaf:
+            url = f"https://127.0.0.1:{deaf.getsockname()[1]}"
+            async with Client(access.Access(url), "tests") as api:
+                vain = watch.Watch(api, nodes.parse_record, lambda: None, pace=pace)
+                async with running(vain.run()):
+                    await asyncio.to_thread(
+                        wait_until, lambda: vain._failures >= 5, "five failures in a row"
+                    )
+
+    asyncio.run(body())

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is noticed of a watched folder that goes and comes, by the kernel's inotify."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+
+from linen.flaxd import sources
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
+
+SECONDS = 10
+
+
+def make(folder: Path, *names: str) -> None:
+    """Make empty files in a folder, and it too."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        (folder / name).touch()
+
+
+async def look(looks: AsyncIterator[None], condition: Callable[[], object]) -> None:
+    """Return as soon as one of the looks finds that the condition holds."""
+    async with asyncio.timeout(SECONDS):
+        async for _ in looks:
+            if condition():
+                return
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with a file in it, a few folders deep."""
+    folder = tmp_path / "etc" / "cni" / "net.d"
+    make(folder, "a.conf")
+    return folder
+
+
+@pytest.mark.parametrize("depth", [0, 1, 2])
+def test_folder_made_anew(folder: Path, depth: int) -> None:
+    """A folder that is removed, alone or with its parents, is watched again once it is back."""
+
+    async def scenario() -> None:
+        looks = sources.changes_in(folder, ".conf")
+        await look(looks, (folder / "a.conf").exists)
+
+        shutil.rmtree([folder, *folder.parents][depth])
+        await look(looks, lambda: not folder.exists())
+
+        make(folder)
+        await look(looks, folder.exists)
+        make(folder, "b.conf")
+        await look(looks, (folder / "b.conf").exists)
+
+    asyncio.run(scenario())
+
+
+def test_folder_made_anew_at_once(folder: Path) -> None:
+    """A folder that was replaced before anybody looked is looked at, and then watched."""
+
+    async def scenario() -> None:
+        looks = sources.changes_in(folder, ".conf")
+        await look(looks, (folder / "a.conf").exists)
+
+        shutil.rmtree(folder)
+        make(folder, "b.conf")
+        await look(looks, (folder / "b.conf").exists)
+        make(folder, "c.conf")
+        await look(looks, (folder / "c.conf").exists)
+
+    asyncio.run(scenario())
+
+
+def test_another_folder_in_its_place(folder: Path) -> None:
+    """A folder that is renamed is left, and the one that gets its name is watched."""
+
+    async def scenario() -> None:
+        looks = sources.changes_in(folder, ".conf")
+        await look(looks, (folder / "a.conf").exists)
+
+        shutil.move(folder, folder.with_name("old.d"))
+        await look(looks, lambda: not folder.exists())
+        make(folder)
+        await look(looks, folder.exists)
+        make(folder, "b.conf")
+        await look(looks, (folder / "b.conf").exists)
+
+    asyncio.run(scenario())
+
+
+def test_folder_that_comes_late(tmp_path: Path) -> None:
+    """A folder that is not there yet is waited for."""
+
+    async def scenario() -> None:
+        folder = tmp_path / "late"
+        looks = sources.changes_in(folder, ".conf")
+        await look(looks, lambda: not folder.exists())
+
+        make(folder, "a.conf")
+        await look(looks, (folder / "a.conf").exists)
+
+    asyncio.run(scenario())
