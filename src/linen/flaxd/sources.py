@@ -14,7 +14,7 @@ from linen.flaxd import peers_file
 from linen.host.errors import HostError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from linen.core import cluster
@@ -101,7 +101,7 @@ async def changes(path: Path) -> AsyncIterator[None]:
         yield None
 
 
-async def changes_in(folder: Path, *endings: str) -> AsyncIterator[None]:
+async def changes_in(folder: Path, *endings: str) -> AsyncGenerator[None, None]:
     """Once now, and once after each change of a file in `folder` whose name ends in one of these.
 
     To remove the folder, or to put another in its place, changes them all.

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -46,16 +47,16 @@ def test_folder_made_anew(folder: Path, depth: int) -> None:
     """A folder that is removed, alone or with its parents, is watched again once it is back."""
 
     async def scenario() -> None:
-        looks = sources.changes_in(folder, ".conf")
-        await look(looks, (folder / "a.conf").exists)
+        async with aclosing(sources.changes_in(folder, ".conf")) as looks:
+            await look(looks, (folder / "a.conf").exists)
 
-        shutil.rmtree([folder, *folder.parents][depth])
-        await look(looks, lambda: not folder.exists())
+            shutil.rmtree([folder, *folder.parents][depth])
+            await look(looks, lambda: not folder.exists())
 
-        make(folder)
-        await look(looks, folder.exists)
-        make(folder, "b.conf")
-        await look(looks, (folder / "b.conf").exists)
+            make(folder)
+            await look(looks, folder.exists)
+            make(folder, "b.conf")
+            await look(looks, (folder / "b.conf").exists)
 
     asyncio.run(scenario())
 
@@ -64,14 +65,14 @@ def test_folder_made_anew_at_once(folder: Path) -> None:
     """A folder that was replaced before anybody looked is looked at, and then watched."""
 
     async def scenario() -> None:
-        looks = sources.changes_in(folder, ".conf")
-        await look(looks, (folder / "a.conf").exists)
+        async with aclosing(sources.changes_in(folder, ".conf")) as looks:
+            await look(looks, (folder / "a.conf").exists)
 
-        shutil.rmtree(folder)
-        make(folder, "b.conf")
-        await look(looks, (folder / "b.conf").exists)
-        make(folder, "c.conf")
-        await look(looks, (folder / "c.conf").exists)
+            shutil.rmtree(folder)
+            make(folder, "b.conf")
+            await look(looks, (folder / "b.conf").exists)
+            make(folder, "c.conf")
+            await look(looks, (folder / "c.conf").exists)
 
     asyncio.run(scenario())
 
@@ -80,15 +81,15 @@ def test_another_folder_in_its_place(folder: Path) -> None:
     """A folder that is renamed is left, and the one that gets its name is watched."""
 
     async def scenario() -> None:
-        looks = sources.changes_in(folder, ".conf")
-        await look(looks, (folder / "a.conf").exists)
+        async with aclosing(sources.changes_in(folder, ".conf")) as looks:
+            await look(looks, (folder / "a.conf").exists)
 
-        shutil.move(folder, folder.with_name("old.d"))
-        await look(looks, lambda: not folder.exists())
-        make(folder)
-        await look(looks, folder.exists)
-        make(folder, "b.conf")
-        await look(looks, (folder / "b.conf").exists)
+            shutil.move(folder, folder.with_name("old.d"))
+            await look(looks, lambda: not folder.exists())
+            make(folder)
+            await look(looks, folder.exists)
+            make(folder, "b.conf")
+            await look(looks, (folder / "b.conf").exists)
 
     asyncio.run(scenario())
 
@@ -98,10 +99,10 @@ def test_folder_that_comes_late(tmp_path: Path) -> None:
 
     async def scenario() -> None:
         folder = tmp_path / "late"
-        looks = sources.changes_in(folder, ".conf")
-        await look(looks, lambda: not folder.exists())
+        async with aclosing(sources.changes_in(folder, ".conf")) as looks:
+            await look(looks, lambda: not folder.exists())
 
-        make(folder, "a.conf")
-        await look(looks, (folder / "a.conf").exists)
+            make(folder, "a.conf")
+            await look(looks, (folder / "a.conf").exists)
 
     asyncio.run(scenario())
