@@ -118,6 +118,30 @@ def test_account_deleted_with_a_conflist_of_another_name(node: KubernetesNode) -
         assert (node.settings["bin_dir"] / "linen").exists()
 
 
+def test_network_of_a_daemon_that_stays(node: KubernetesNode) -> None:
+    """A network that another daemon keeps stays, wherever that has its conflist."""
+    theirs = node.settings["conflist"].with_name("multus.d") / "blue.conflist"
+    blue = {"network": "blue", "vni": 8, "ovs_bridge": "br1", "linux_bridge": "kbr1"}
+    blue |= {"gateway": "none", "cluster_range": "10.99.0.0/16", "conflist": theirs}
+    with node.flaxd(service_account=ACCOUNT) as first, node.flaxd(**blue) as second:
+        for conflist in node.settings["conflist"], theirs:
+            wait_until(conflist.exists, "a conflist")
+        second.wait_for("the overlay works")
+        tunnels = [row["_uuid"] for row in node.host.records("Interface") if row["type"] == "vxlan"]
+
+        delete_account(node.plane)
+
+        first.wait_for("nothing is left to do", 15)
+        assert not node.settings["conflist"].exists()
+        assert theirs.exists()
+        left = [row["_uuid"] for row in node.host.records("Interface") if row["type"] == "vxlan"]
+        assert len(left) == len(tunnels) - 1
+        assert all(uuid in tunnels for uuid in left)
+        tables = node.host.run("nft", "list", "tables").stdout
+        assert "linen-blue" in tables
+        assert "linen-linen-network" not in tables
+
+
 def test_account_deleted_with_two_networks(node: KubernetesNode) -> None:
     """The daemon of a secondary network goes with the first one's, and nothing of either stays."""
     secondary = node.settings["conflist"].with_name("multus.d") / "linen.conflist"

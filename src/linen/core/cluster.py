@@ -6,8 +6,8 @@
 - flow: one to all, so all are its neighbours.
 
 What a node says about itself may be wrong or hostile. It was checked for form where it was read;
-here it is checked against the other nodes, and what is wrong costs that node its tunnel, never
-anybody else's.
+here it is checked against the other nodes. What is wrong costs that node its tunnel; of two that
+claim one address the first by name has it, and everybody tells of the other.
 """
 
 from __future__ import annotations

@@ -148,14 +148,14 @@ def remove_from(path: str, keep: Collection[str]) -> Removal:
     )
 
 
-def find_daemons(path: str) -> list[str]:
+def find_daemons(path: str) -> set[str]:
     """The networks in the OVSDB at a socket that a flaxd keeps. Raises `Unavailable`."""
     with closing(Connection(path, Deadline(PATIENCE))) as connection:
         bridges = read_inventory(connection).bridges
         ports = [port for bridge in bridges for port in bridge.ports]
         marked: list[Bridge | Port] = [*bridges, *ports]
         networks = {each.network for each in marked if each.network is not None}
-        return sorted(one for one in networks if connection.is_held(naming.writers_lock(one)))
+        return {one for one in networks if connection.is_held(naming.writers_lock(one))}
 
 
 def _commit(connection: Connection, removal: Removal) -> bool:

@@ -9,6 +9,7 @@ more. What others use, or changed, stays, and is told.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,7 +39,7 @@ from linen.openflow.session import socket_of, visit
 from linen.openflow.table import Changes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from linen.host.checks.folder import Folder
     from linen.host.conflists import Conflist
@@ -85,8 +86,11 @@ def uninstall(
     record.databases |= {network.options.ovsdb for network in networks}
     if share is not None:
         record.databases.add(share.ovsdb)
+    daemons = _networks_of_daemons(record.databases or {DEFAULT_OVSDB})
+    if share is None:
+        _refuse(daemons)
     else:
-        _refuse_daemons(record.databases or {DEFAULT_OVSDB})
+        daemons.discard(share.network)
     for each in sorted({path, *(one.path for one in ours)}):
         _remove_conflist(each, folder, record, report)
     _remove_programs(bin_dir, record, rest, report)
@@ -94,14 +98,14 @@ def uninstall(
         report.stays.append("the overlay: OVS bridges and tunnels go on without the plugin")
     else:
         left = networks_of(rest)
-        keep = {network.name for network in left}
+        keep = daemons | {network.name for network in left}
         gone = _remove_overlay(record, keep, report)
         _remove_guards(keep, report)
         record.linux_bridges |= {one.linux_bridge: sorted(gateways(one)) for one in networks}
         for network in left:
             record.linux_bridges.pop(network.linux_bridge, None)
         _remove_linux_bridges(record, gone, report)
-        _remove_known_nodes(state_dir, report)
+        _remove_known_nodes(state_dir, keep, report)
     record.write()
     return report
 
@@ -111,19 +115,24 @@ def _is_written_for(conflist: Conflist, share: Share | None) -> bool:
     return is_managed(conflist.document) and (share is None or share.network == conflist.name)
 
 
-def _refuse_daemons(databases: Iterable[str]) -> None:
-    """While a daemon runs it would make anew what is removed."""
+def _networks_of_daemons(databases: Iterable[str]) -> set[str]:
+    """The networks that a flaxd keeps now."""
+    networks: set[str] = set()
     for path in databases:
-        try:
-            networks = find_daemons(path)
-        except errors.LinenError:
-            continue  # who removes its rows tells that it is away
-        if networks:
-            raise HostError(
-                f"flaxd of network {', '.join(networks)} runs on this node, and would make anew"
-                " what is removed",
-                "stop it first: `systemctl stop flaxd`, or in a cluster delete its DaemonSet",
-            )
+        # An OVSDB that is away is told of when its rows are to be removed.
+        with contextlib.suppress(errors.LinenError):
+            networks |= find_daemons(path)
+    return networks
+
+
+def _refuse(daemons: Collection[str]) -> None:
+    """While a daemon runs it would make anew what is removed."""
+    if daemons:
+        raise HostError(
+            f"flaxd of network {', '.join(sorted(daemons))} runs on this node, and would make anew"
+            " what is removed",
+            "stop it first: `systemctl stop flaxd`, or in a cluster delete its DaemonSet",
+        )
 
 
 def _elsewhere(conf_dir: Path) -> list[Conflist]:
@@ -256,10 +265,10 @@ def _remove_guards(keep: set[str], report: Report) -> None:
         nftables.close()
 
 
-def _remove_known_nodes(state_dir: Path, report: Report) -> None:
+def _remove_known_nodes(state_dir: Path, keep: set[str], report: Report) -> None:
     """What flaxd keeps of the cluster, in a folder for each network."""
     for path in sorted(state_dir.glob(f"*/{KNOWN_NODES}")):
-        if _could_remove(path, report):
+        if path.parent.name not in keep and _could_remove(path, report):
             path.parent.rmdir()
 
 
