@@ -115,17 +115,19 @@ def test_foreign_link_with_the_bridges_name(attached: Attached) -> None:
     assert attached.host.links()["br0"].get("master") is None
 
 
-def test_bridge_that_is_the_nodes_uplink(attached: Attached) -> None:
+@pytest.mark.parametrize("peers", [["10.245.2.3"], []])
+def test_bridge_that_is_the_nodes_uplink(attached: Attached, peers: list[str]) -> None:
     """An OVS bridge of others with a network card on it gets no tunnel, and goes on no bridge.
 
-    The node would lose its address there.
+    The node would lose its address there, also where it has no peers yet.
     """
     host = attached.host
     host.run("ip", "link", "add", "card", "type", "veth", "peer", "name", "cable")
     host.vsctl("add-br", "br0", "--", "set", "bridge", "br0", "datapath_type=netdev")
     host.vsctl("add-port", "br0", "card")
 
-    text = attached.call("ADD").error(102)
+    options = attached.chain.linen["ovs"] | {"vtepIPs": peers}
+    text = attached.call("ADD", attached.conf(ovs=options)).error(102)
 
     assert "isn't Linen's and has the host's card on it" in text
     assert "ovs.ovsBridge" in text

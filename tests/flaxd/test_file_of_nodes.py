@@ -130,8 +130,15 @@ def test_foreign_ports_stay(node1: Host, nodes: Nodes) -> None:
     assert "own" in node1.vsctl("list-ports", "br0").split()
 
 
-def test_bridge_that_is_the_nodes_uplink(node1: Host, settings: dict[str, Any]) -> None:
-    """An OVS bridge of others with a network card on it is left as it is, and that is told."""
+def test_bridge_that_is_the_nodes_uplink(
+    node1: Host, nodes: Nodes, settings: dict[str, Any]
+) -> None:
+    """An OVS bridge of others with a network card on it is left as it is, and that is told.
+
+    Also where there are no other nodes yet.
+    """
+    nodes.remove("node2")
+    nodes.remove("node3")
     node1.run("ip", "link", "add", "card", "type", "veth", "peer", "name", "cable0")
     node1.vsctl("add-br", "br0", "--", "set", "bridge", "br0", "datapath_type=netdev")
     node1.vsctl("add-port", "br0", "card")

@@ -57,19 +57,20 @@ def find_steps(
 ) -> Generator[list[Json], list[Json], list[plan.Step]]:
     """A conversation with OVSDB that ends in `difference`.
 
-    Raises `Conflict` where there are steps, and the OVS bridge is somebody's uplink.
-    `missing`: the `missing_tunnels`. What is in their way is asked for first, and without them, on
-    an OVS bridge of ours, nothing.
+    Raises `Conflict` as that does, and where the OVS bridge is somebody's uplink, and not yet our
+    network's. `missing`: the `missing_tunnels`. What is in their way is asked for first; without
+    them, on an OVS bridge of ours, nothing is asked.
     """
     neighbourhood = NOBODY
     if missing:
         own_names = {tunnel.name for tunnel in observed.tunnels}
         neighbourhood = yield from neighbours.look_around(missing, own_names)
-    steps = difference(spec, observed, neighbourhood)
-    if steps and observed.bridge is not None and observed.bridge.network is None:
+    bridge = observed.bridge
+    if bridge is not None and bridge.network is None and not observed.tunnels:
+        # Also without tunnels to make: on the pods' Linux bridge it would be hung nevertheless.
         devices = yield from neighbours.devices_on(spec.bridge)
         _refuse_uplink(spec, devices)
-    return steps
+    return difference(spec, observed, neighbourhood)
 
 
 def _kept(spec: model.OverlaySpec, observed: model.Observed) -> dict[str, model.ObservedTunnel]:
