@@ -52,11 +52,14 @@ def test_examples_are_right(name: str) -> None:
     assert faults(EXAMPLES / f"{name}.linen.conflist") == []
 
 
-def test_topology_flow_names_no_nodes(tmp_path: Path) -> None:
-    """Where rules choose among nodes there is nothing to be said about a list without any."""
-    document = conflist()
-    linen(document)["ovs"] = {"topology": "flow", "vni": 7}
-    path = tmp_path / "flow.conflist"
+@pytest.mark.parametrize(
+    ("ours", "ovs"), [({}, {"topology": "flow", "vni": 7}), ({"managedBy": "flaxd"}, {})]
+)
+def test_list_without_nodes(tmp_path: Path, ours: Json, ovs: Json) -> None:
+    """Where rules or flaxd choose among nodes there is nothing to be said about it."""
+    document = conflist() | ours
+    linen(document)["ovs"] = ovs
+    path = tmp_path / "listless.conflist"
     path.write_text(json.dumps(document))
 
     assert faults(path) == []

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from linen.cni import config, options, versions
 from linen.core import addresses, cluster, errors, model
-from linen.host.conflists import BRIDGE, LINEN, networks_of
+from linen.host.conflists import BRIDGE, LINEN, is_managed, networks_of
 from linen.host.findings import Check, error, note, warning
 from linen.host.pod_ranges import parse_ranges
 
@@ -174,8 +174,9 @@ def ovs_options(conflist: Conflist) -> Iterator[Finding]:
                 what,
                 cure="every option is described in the README, under “Options”",
             )
-        by_rule = parsed.topology == model.TOPOLOGY_FLOW  # flaxd's, who names nodes by itself
-        if not faults and not parsed.vteps and not by_rule:
+        # Where flaxd names the nodes there is no list of them.
+        is_listed = parsed.topology != model.TOPOLOGY_FLOW and not is_managed(conflist.document)
+        if not faults and not parsed.vteps and is_listed:
             yield note(
                 conflist.at(f"{place}.ovs.vtepIPs"),
                 "no other node is named, so no tunnel will be made",
