@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from linen.core import addresses
-from linen.host.conflists import BRIDGE
+from linen.host.conflists import BRIDGE, is_managed
 from linen.host.findings import Check, error, note, warning
 from linen.host.inventory import USERSPACE, Inventory
 from linen.host.node import read_setting
@@ -104,7 +104,7 @@ def pinned_mac(node: Node) -> Iterator[Finding]:
 def underlay_mtu(node: Node) -> Iterator[Finding]:
     """The pods' largest packet fits into the underlay with VXLAN's headers."""
     for network in node.networks:
-        mtu = node.mtu(network) or KERNEL_MTU
+        mtu = _largest_packet(node, network)
         for name, (link, overhead) in _underlay(node, network).items():
             room = link.mtu - overhead
             if mtu > room:
@@ -117,14 +117,28 @@ def underlay_mtu(node: Node) -> Iterator[Finding]:
                 )
 
 
+def _largest_packet(node: Node, network: Network) -> int:
+    """Bytes that pods send at a time: those that run by their devices, as long as there are any."""
+    bridge = node.links.get(network.linux_bridge)
+    pods = [
+        link.mtu
+        for link in node.links.values()
+        if bridge and link.master == bridge.index and link.name != network.options.ovs_bridge
+    ]
+    return max(pods, default=node.mtu(network) or KERNEL_MTU)
+
+
 def _smaller_packets(network: Network, room: int, overhead: int) -> str:
     has_ipv6 = any(pods.subnet.version == 6 for pods in network.pod_ranges)
     if room < addresses.IPV6_MTU and has_ipv6:
         needed = addresses.IPV6_MTU + overhead
         return f"give the underlay an MTU of {needed}: IPv6 needs {addresses.IPV6_MTU} for pods"
+    keep = "pods that run keep theirs until they are started anew"
+    if is_managed(network.conflist.document):
+        return f"flaxd gives new pods {room} or less, unless its setting mtu is larger; {keep}"
     return (
-        f"set mtu to {room} or less in the bridge plugin's entry; pods that run keep theirs until"
-        f" they are started anew. `ip link set {network.linux_bridge} mtu {room}`"
+        f"set mtu to {room} or less in the bridge plugin's entry; {keep}."
+        f" `ip link set {network.linux_bridge} mtu {room}`"
     )
 
 
