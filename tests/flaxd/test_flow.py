@@ -192,10 +192,9 @@ def test_nothing_is_deleted_from_half_a_view(
 def test_two_networks_on_one_node(node1: Host, flaxd: Flaxd, settings: dict[str, Any]) -> None:
     """A second network has an OVS bridge, a tunnel, rules and a firewall's table of its own."""
     second = {"network": "blue", "ovs_bridge": "br1", "linux_bridge": "kbr1", "vni": 8}
+    second |= {"node": "node2", "mtu": 1450}  # whose address no device here has
     conflist = node1.folder / "blue.d" / "blue.conflist"
-    with running_flaxd(
-        node1, **settings | second | {"conflist": conflist, "node": "node2"}
-    ) as blue:
+    with running_flaxd(node1, **settings | second | {"conflist": conflist}) as blue:
         blue.wait_for("the overlay works")
         blue.wait_for("pods cannot send VXLAN")
         flows = ("ovs-ofctl", "-OOpenFlow14", "--no-stats", "dump-flows", "br1")
@@ -220,7 +219,10 @@ def test_pods_cannot_send_vxlan(node1: Host, flaxd: Flaxd) -> None:
 
 
 def test_pods_on_the_underlay_itself(node1: Host, settings: dict[str, Any]) -> None:
-    """Where pods hang on the device of the tunnels, nothing is dropped, and that is told."""
+    """Where pods hang on the device of the tunnels, nothing is dropped, and that is told.
+
+    That device's MTU, from which the pods' is taken, stays.
+    """
     node1.run("ip", "link", "add", "kbr0", "type", "bridge")
     node1.run("ip", "link", "set", "kbr0", "up")
     node1.run("ip", "address", "del", "10.245.0.1/16", "dev", "eth0")
@@ -228,7 +230,11 @@ def test_pods_on_the_underlay_itself(node1: Host, settings: dict[str, Any]) -> N
 
     with running_flaxd(node1, **settings) as daemon:
         daemon.wait_for("kbr0 has the tunnels' address as well as the pods")
+        wait_until(settings["conflist"].exists, "the conflist")
+        daemon.wait_for("the overlay works")
 
+    assert node1.links()["kbr0"]["mtu"] == 1500
+    assert '"mtu": 1450' in settings["conflist"].read_text()
     assert not node1.run("nft", "list", "tables").stdout
 
 

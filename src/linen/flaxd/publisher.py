@@ -93,17 +93,19 @@ class Publisher:
         if conflist.write(settings.conflist, document):
             log.info("wrote %s", settings.conflist)
         self._has_written = True
-        self._give_mtu(mtu, links)
+        self._give_mtu(view.own, mtu, links)
         return ()
 
-    def _give_mtu(self, mtu: int | None, links: Monitor) -> None:
-        """Let the Linux bridge have the conflist's MTU.
+    def _give_mtu(self, own: cluster.Peer, mtu: int | None, links: Monitor) -> None:
+        """Let the Linux bridge have the conflist's MTU, unless that is taken from it.
 
         The bridge plugin gives it that only when it makes it; and as long as the OVS bridge is on
         it, with the MTU of before, it would never grow.
         """
         linux_bridge = links.links.get(self._settings.linux_bridge)
         if mtu is None or linux_bridge is None or linux_bridge.kind != "bridge":
+            return
+        if linux_bridge in links.links_with(own.vtep):
             return
         if linux_bridge.mtu != mtu:
             devices.set_mtu(linux_bridge, mtu)
