@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 import httpx2
 import pytest
 
+from support.clusters import Cluster
 from support.host import wait_until
 from support.kubernetes import temporary_control_plane
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from support.clusters import KubernetesNode
     from support.kubernetes import ControlPlane
 
 
@@ -53,3 +55,18 @@ def plane(running_plane: ControlPlane) -> Iterator[ControlPlane]:
     yield running_plane
     running_plane.ensure_api_server()
     running_plane.request("DELETE", "/api/v1/nodes")
+
+
+@pytest.fixture
+def cluster(plane: ControlPlane) -> Iterator[Cluster]:
+    """A cluster without nodes."""
+    with Cluster(plane) as empty:
+        yield empty
+
+
+@pytest.fixture
+def node1(cluster: Cluster) -> KubernetesNode:
+    """A registered node whose daemon does not run yet."""
+    node = cluster.add("node1")
+    node.register()
+    return node

@@ -13,25 +13,8 @@ from support.clusters import Cluster, address_of
 from support.host import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from support.clusters import KubernetesNode
     from support.kubernetes import ControlPlane
-
-
-@pytest.fixture
-def cluster(plane: ControlPlane) -> Iterator[Cluster]:
-    """A cluster without nodes."""
-    with Cluster(plane) as empty:
-        yield empty
-
-
-@pytest.fixture
-def node1(cluster: Cluster) -> KubernetesNode:
-    """A registered node whose daemon does not run yet."""
-    node = cluster.add("node1")
-    node.register()
-    return node
 
 
 @pytest.fixture

@@ -5,27 +5,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pytest
-
-from support.clusters import Cluster, address_of
+from support.clusters import address_of
 from support.host import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from support.clusters import KubernetesNode
     from support.kubernetes import ControlPlane
 
 FLOW = {"topology": "flow", "vni": 7}
-
-
-@pytest.fixture
-def node1(plane: ControlPlane) -> Iterator[KubernetesNode]:
-    """A registered node whose daemon does not run yet."""
-    with Cluster(plane) as cluster:
-        node = cluster.add("node1")
-        node.register()
-        yield node
 
 
 def announce(plane: ControlPlane, name: str, *ranges: str) -> None:

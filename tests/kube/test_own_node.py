@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
 
 from linen.core.cluster import Peer
-from linen.kube import access, client, events, nodes, patches
+from linen.kube import client, nodes, patches
 from support.kube_watches import run, watching, watching_own
 
 if TYPE_CHECKING:
@@ -162,52 +162,3 @@ def condition_of(plane: ControlPlane) -> dict[str, Any]:
     )
     assert isinstance(found, dict)
     return found
-
-
-class Clock:
-    """A clock that a test sets."""
-
-    def __init__(self) -> None:
-        self.now = datetime.now(UTC)
-
-    def __call__(self) -> datetime:
-        """The time."""
-        return self.now
-
-
-def test_an_event_that_repeats(plane: ControlPlane, kubeconfig: Path) -> None:
-    """What happens again and again is one Event, whose count is written every five minutes."""
-
-    def about_node1() -> list[dict[str, Any]]:
-        found = plane.request("GET", events.EVENTS)["items"]
-        uid = plane.node("node1")["metadata"]["uid"]
-        return [event for event in found if event["regarding"].get("uid") == uid]
-
-    async def body() -> None:
-        own = nodes.parse_own(plane.node("node1"))
-        assert own is not None
-        clock = Clock()
-        async with client.Client(access.load(kubeconfig), "linen-tests") as api:
-            recorder = events.Recorder(api, clock=clock)
-            for _ in range(100):
-                await recorder.emit(own, "Warning", "PeerInvalid", "node2 has no address")
-                clock.now += timedelta(seconds=1)
-            await recorder.emit(own, "Normal", "Joined", "the overlay works " + "é" * 1000)
-            assert {(event["reason"], event.get("series") is None) for event in about_node1()} == {
-                ("PeerInvalid", True),
-                ("Joined", True),
-            }
-
-            clock.now += events.BETWEEN_WRITES
-            await recorder.emit(own, "Warning", "PeerInvalid", "node2 has no address")
-            (event,) = (event for event in about_node1() if event["reason"] == "PeerInvalid")
-            assert event["series"]["count"] == 101
-            assert (event["type"], event["note"]) == ("Warning", "node2 has no address")
-
-            plane.request("DELETE", f"{events.EVENTS}/{event['metadata']['name']}")
-            clock.now += events.BETWEEN_WRITES
-            await recorder.emit(own, "Warning", "PeerInvalid", "node2 has no address")
-            (again,) = (event for event in about_node1() if event["reason"] == "PeerInvalid")
-            assert again["metadata"]["name"] != event["metadata"]["name"]
-
-    run(body())

@@ -7,7 +7,7 @@ import asyncio
 import time
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,7 +16,7 @@ from linen.flaxd import kubernetes
 from linen.host import settings
 from linen.kube import access, client, events, nodes
 from linen.netlink.monitor import Monitor
-from support.clusters import ACCOUNT, Cluster, address_of
+from support.clusters import ACCOUNT, address_of
 from support.host import wait_until
 from support.kube_watches import run
 from support.notices import Notice, running
@@ -34,15 +34,6 @@ WRONG_VALUES = 60
 MOVES = 60
 ROLE = "/apis/rbac.authorization.k8s.io/v1/namespaces/default/roles/linen-flaxd"
 FAILED = "next attempt in"
-
-
-@pytest.fixture
-def node1(plane: ControlPlane) -> Iterator[KubernetesNode]:
-    """A registered node whose daemon does not run yet."""
-    with Cluster(plane) as cluster:
-        node = cluster.add("node1")
-        node.register()
-        yield node
 
 
 def events_about(plane: ControlPlane, name: str) -> list[dict[str, Any]]:
@@ -89,6 +80,42 @@ class Clock:
     def __call__(self) -> datetime:
         """The time."""
         return self.now
+
+
+def test_an_event_that_repeats(plane: ControlPlane, recorder: Path) -> None:
+    """What happens again and again is one Event, whose count is written every five minutes."""
+
+    def about_node1() -> list[dict[str, Any]]:
+        return events_about(plane, "node1")
+
+    async def body() -> None:
+        own = nodes.parse_own(plane.node("node1"))
+        assert own is not None
+        clock = Clock()
+        async with client.Client(access.load(recorder), "linen-tests") as api:
+            emitter = events.Recorder(api, clock=clock)
+            for _ in range(100):
+                await emitter.emit(own, "Warning", "PeerInvalid", "node2 has no address")
+                clock.now += timedelta(seconds=1)
+            await emitter.emit(own, "Normal", "Joined", "the overlay works " + "é" * 1000)
+            assert {(event["reason"], event.get("series") is None) for event in about_node1()} == {
+                ("PeerInvalid", True),
+                ("Joined", True),
+            }
+
+            clock.now += events.BETWEEN_WRITES
+            await emitter.emit(own, "Warning", "PeerInvalid", "node2 has no address")
+            (event,) = (event for event in about_node1() if event["reason"] == "PeerInvalid")
+            assert event["series"]["count"] == 101
+            assert (event["type"], event["note"]) == ("Warning", "node2 has no address")
+
+            plane.request("DELETE", f"{events.EVENTS}/{event['metadata']['name']}")
+            clock.now += events.BETWEEN_WRITES
+            await emitter.emit(own, "Warning", "PeerInvalid", "node2 has no address")
+            (again,) = (event for event in about_node1() if event["reason"] == "PeerInvalid")
+            assert again["metadata"]["name"] != event["metadata"]["name"]
+
+    run(body())
 
 
 def test_one_more_event_after_a_while(plane: ControlPlane, recorder: Path) -> None:

@@ -29,17 +29,17 @@ def parse_vtep(text: str) -> str:
         raise ValueError("is the unspecified address, not a node's")
     if len(address) == 4:
         is_group = address[0] >= 224
-        if address[0] in (0, 127):
-            raise ValueError("is an address of whoever looks at it, not a node's")
+        is_lookers_own = address[0] in (0, 127)
     else:
-        if address == IPV6_LOOPBACK:
-            raise ValueError("is an address of whoever looks at it, not a node's")
         is_group = address[0] == 0xFF
+        is_lookers_own = address == IPV6_LOOPBACK
         if address.startswith(IPV4_MAPPED):
             ipv4 = sock.ip_text(address[len(IPV4_MAPPED) :])
             raise ValueError(f"is an IPv4 address: write {ipv4}")
         if address[0] == 0xFE and address[1] & 0xC0 == 0x80:
             raise ValueError("is link-local: a tunnel's end needs a global or unique-local address")
+    if is_lookers_own:
+        raise ValueError("is an address of whoever looks at it, not a node's")
     if is_group:
         raise ValueError("is a multicast or broadcast address, not a node's")
     return sock.ip_text(address)

@@ -124,7 +124,7 @@ def _refuse_uplink(spec: model.OverlaySpec, devices: Sequence[str]) -> None:
         return
     raise errors.Conflict(
         f"OVS bridge {spec.bridge} isn't Linen's and has the host's {', '.join(devices)} on it:"
-        f" pods and tunnels there could cut the node off, or send broadcasts round for ever",
+        " pods and tunnels there could cut the node off, or send broadcasts round for ever",
         "give the network its own ovs.ovsBridge (flaxd's ovs-bridge)",
     )
 

@@ -43,7 +43,12 @@ def _kernel(failure: str) -> Iterator[Netlink]:
     try:
         yield netlink
     except NetlinkError as error:
-        remedy = ": flaxd needs CAP_NET_ADMIN" if error.errno == errno.EPERM else ""
-        raise HostError(f"{failure}: {os.strerror(error.errno)}{remedy}") from None
+        raise HostError(f"{failure}: {reason(error)}") from None
     finally:
         netlink.close()
+
+
+def reason(error: NetlinkError) -> str:
+    """Why the kernel refuses a change, and what would help."""
+    remedy = ": flaxd needs CAP_NET_ADMIN" if error.errno == errno.EPERM else ""
+    return f"{os.strerror(error.errno)}{remedy}"

@@ -15,15 +15,14 @@ of its own.
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
-import os
 from typing import TYPE_CHECKING
 
 from linen import streams
 from linen.core import naming
 from linen.core.flows import VXLAN_PORT
 from linen.core.notation import pairs, select
+from linen.flaxd import devices
 from linen.netlink.codec import NetlinkError
 from linen.netlink.nftables import TABLE_PREFIX, Nftables, no_vxlan, no_way
 
@@ -125,8 +124,7 @@ class Guard:
                 away = ", nor reach another network" if self._known_others else ""
                 log.info("pods cannot send VXLAN%s: wrote nftables' %s", away, self._table)
         except NetlinkError as error:
-            remedy = ": flaxd needs CAP_NET_ADMIN" if error.errno == errno.EPERM else ""
-            return self._text(f"{os.strerror(error.errno)}{remedy}")
+            return self._text(devices.reason(error))
         finally:
             nftables.close()
         return ""
