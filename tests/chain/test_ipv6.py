@@ -99,14 +99,16 @@ def test_a_lost_tunnel(attached: Attached) -> None:
     attached.call("CHECK", conf).assert_empty_success()
 
 
+@pytest.mark.parametrize("others", [1, 20])
 @pytest.mark.parametrize("own", ["fd00:245::9", "10.245.2.9"])
-def test_own_address_is_skipped(attached: Attached, own: str) -> None:
+def test_own_address_is_skipped(attached: Attached, own: str, others: int) -> None:
     """This node's own address may stand in the list that all nodes share, also if it comes late.
 
     A tunnel that was made while it was no address of this node's yet, as when pods start before
-    the underlay is set up, goes with the next ADD.
+    the underlay is set up, goes with the next ADD, whatever the list's length.
     """
-    shared = attached.with_options(topology="mesh", vtepIPs=[own, "fd00:245::3"])
+    peers = [f"fd00:245::1:{number}" for number in range(others)]
+    shared = attached.with_options(topology="mesh", vtepIPs=[own, *peers])
     attached.call("ADD", shared).result()
     attached.host.add_underlay(own + ("/64" if ":" in own else "/24"))
     wait_until(lambda: is_own(attached.host, own), f"{own} to be this node's")
@@ -114,7 +116,7 @@ def test_own_address_is_skipped(attached: Attached, own: str) -> None:
     assert own in attached.call("CHECK", shared).error(100)
     attached.call("ADD", shared).result()
 
-    assert list(remotes(attached.host).values()) == ["fd00:245::3"]
+    assert set(remotes(attached.host).values()) == set(peers)
     attached.call("CHECK", shared).assert_empty_success()
 
 

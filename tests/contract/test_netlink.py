@@ -131,6 +131,21 @@ print(json.dumps([r and [r.is_local, r.link == netlink.find_link("far").index] f
     assert nowhere is None
 
 
+def test_bindable_addresses(host: Host) -> None:
+    """Only own addresses can be bound to, each of them again, unless sockets may have any."""
+    wanted = ["10.245.2.3", "10.245.2.2", "fd00::3", "fd00::2", "10.245.2.2", "198.51.100.1"]
+    program = f"""
+import json
+from linen.light import sock
+print(json.dumps(sock.find_bindable({wanted})))
+"""
+    bindable = python(prepared(host), program)
+    host.run("sysctl", "-w", "net.ipv4.ip_nonlocal_bind=1")
+
+    assert bindable == ["10.245.2.2", "fd00::2", "10.245.2.2"]
+    assert python(host, program) == [address for address in wanted if address != "fd00::3"]
+
+
 def test_a_kernel_without_routes_of_an_ip_version(host: Host) -> None:
     """There is no route where the kernel has none at all, as of IPv6 that is off since the boot."""
     program = """

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from linen.cni import result
 from linen.core import desired, errors, model, naming, observed, plan, planner, transaction
-from linen.light.sock import Deadline
+from linen.light import sock
 from linen.netlink.blocking import has_generic_family
 from linen.ovsdb.blocking import Connection, TransactionError
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 PATIENCE = 4.5  # seconds for all talk with OVSDB, so that an answer is out within 5
 ATTEMPTS = 200  # reads; twenty ADDs at once on a fresh host need three or four each
-FEW = 8  # tunnels whose ends each ADD looks at: a look costs as much as 1 % of it
 KERNEL_DATAPATH = "ovs_datapath"  # OVS_DATAPATH_FAMILY, linux/openvswitch.h
 
 
@@ -67,7 +66,7 @@ class Overlay:
         self._config = config
         self._netlink = netlink
         self._mtu = mtu
-        self._connection = Connection(config.options.ovsdb, Deadline(PATIENCE))
+        self._connection = Connection(config.options.ovsdb, sock.Deadline(PATIENCE))
 
     def look(self) -> Finding:
         """Read all that this network owns, and compare. Raises `Unavailable` or `Conflict`."""
@@ -82,12 +81,10 @@ class Overlay:
             self._refuse_linux_bridge()
         spec = self._spec(())
         missing = planner.missing_tunnels(spec, seen)
-        suspects = missing
-        if not missing and len(spec.tunnels) <= FEW:
-            # One of them may lead to this very node: a pod that starts before the underlay is set
-            # up has a tunnel made to each address of a list that all nodes share.
-            suspects = list(spec.tunnels)
-        own = self._netlink.own_addresses(tunnel.remote for tunnel in suspects)
+        # With none missing, one may still lead to this very node: a pod that starts before the
+        # underlay is set up has a tunnel made to each address of a list that all nodes share.
+        remotes = [tunnel.remote for tunnel in missing or spec.tunnels]
+        own = self._netlink.own_addresses(remotes if missing else sock.find_bindable(remotes))
         if own:
             spec = self._spec(own)
             missing = planner.missing_tunnels(spec, seen)
