@@ -51,6 +51,24 @@ def test_conflist_folder(flaxd: Flaxd, settings: dict[str, Any]) -> None:
     flaxd.wait_for(f"{rival}: this file comes before linen.conflist")
 
 
+def test_conflist_folder_behind_a_mount(node1: Host, settings: dict[str, Any]) -> None:
+    """When the conflists' folder that is mounted was removed, the daemon ends, and says why."""
+    conflist: Path = settings["conflist"]
+    conflist.parent.mkdir(exist_ok=True)
+    node1.run("mkdir", MOUNT)
+    node1.run("mount", "--bind", conflist.parent, MOUNT)
+    mounted = settings | {"conflist": f"{MOUNT}/{conflist.name}"}
+    with running_flaxd(node1, **mounted) as daemon:
+        wait_until(conflist.exists, "the conflist")
+        daemon.process.send_signal(signal.SIGSTOP)
+        shutil.rmtree(conflist.parent)
+        daemon.process.send_signal(signal.SIGCONT)
+
+        assert daemon.process.wait(timeout=10) == 1
+        assert f"flaxd: {MOUNT} was removed on the host" in daemon.log.splitlines()[-1]
+        assert "Traceback" not in daemon.log
+
+
 def test_folder_of_the_nodes(node1: Host, settings: dict[str, Any]) -> None:
     """The nodes' file is read when its folder is back, and each time that it is replaced in it."""
     folder = node1.folder / "cluster"

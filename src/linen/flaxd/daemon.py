@@ -131,6 +131,8 @@ class Daemon:
             try:
                 outcome = await self._reconcile()
                 self._retry.succeeded()
+            except errors.FolderRemoved:
+                raise
             except _PASSING as error:
                 outcome = metrics.FAILED
                 self._tell((str(error),), self.decision.faults)

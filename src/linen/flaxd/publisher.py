@@ -6,12 +6,13 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from linen.core import addresses
+from linen.core import addresses, errors
 from linen.flaxd import conflist, devices, guard, health, reconcile, sources
 from linen.host.checks import folder
 from linen.host.conflists import EXTENSIONS, is_managed
 from linen.host.errors import HostError
 from linen.host.settings import GATEWAY_NONE
+from linen.light.folders import is_removed
 from linen.ovsdb.replica import columns_read_by
 
 if TYPE_CHECKING:
@@ -69,7 +70,10 @@ class Publisher:
         return narrowest.mtu - addresses.overhead(view.own.vtep) if narrowest else None
 
     def publish(self, view: cluster.View | None, links: Monitor) -> tuple[str, ...]:
-        """Write the conflist if it isn't there or isn't right; why it could not be written."""
+        """Write the conflist if it isn't there or isn't right; why it could not be written.
+
+        Raises `FolderRemoved` where its folder was.
+        """
         settings = self._settings
         if view is None or view.own is None:
             return ("this node's tunnel address is not known yet",)
@@ -90,11 +94,20 @@ class Publisher:
         document = conflist.render(
             settings, cluster_range, view.own.ranges, mtu, self._cni_versions
         )
-        if conflist.write(settings.conflist, document):
-            log.info("wrote %s", settings.conflist)
+        self._write(document)
         self._has_written = True
         self._give_mtu(view.own, mtu, links)
         return ()
+
+    def _write(self, document: conflist.Document) -> None:
+        path = self._settings.conflist
+        try:
+            if conflist.write(path, document):
+                log.info("wrote %s", path)
+        except FileNotFoundError:
+            if is_removed(str(path.parent)):
+                raise errors.FolderRemoved(str(path.parent)) from None
+            raise
 
     def _give_mtu(self, own: cluster.Peer, mtu: int | None, links: Monitor) -> None:
         """Let the Linux bridge have the conflist's MTU, unless that is taken from it.

@@ -14,11 +14,11 @@ import asyncio
 import contextlib
 import functools
 import gc
-import posix
 from typing import TYPE_CHECKING
 
 from linen import streams
 from linen.core import errors
+from linen.light.folders import is_removed
 from linen.ovsdb import wire
 from linen.ovsdb.blocking import START_OVS, checked
 from linen.ovsdb.replica import Replica
@@ -95,7 +95,7 @@ class Session:
     async def run(self) -> NoReturn:
         """Keep the connection up until cancelled.
 
-        Raises `Unavailable` where there can be none any more, for the socket's folder was removed.
+        Raises `FolderRemoved` where the socket's was, so that there can be none any more.
         """
         clock = asyncio.get_running_loop().time
         failures = 0
@@ -158,7 +158,9 @@ class Session:
         try:
             reader, writer = await streams.connect(self.path, self._silence)
         except LostError as lost:
-            self._check_folder()
+            folder = self.path.rpartition("/")[0]
+            if is_removed(folder):
+                raise errors.FolderRemoved(folder) from None
             return False, str(lost)
         connection = self._connection = _Connection(
             writer, self.replica, self._announce, self._lock
@@ -173,22 +175,6 @@ class Session:
             writer.transport.abort()
             connection.give_up(reason)
         return connection.synchronized, reason
-
-    def _check_folder(self) -> None:
-        """Raise `Unavailable` if the socket's folder has a path and yet no name anywhere.
-
-        A mount, as a pod has it, keeps a removed folder, and in that nothing can be made.
-        """
-        folder = self.path.rpartition("/")[0]
-        try:
-            names = posix.stat(folder).st_nlink
-        except OSError:
-            return
-        if not names:
-            raise errors.Unavailable(
-                f"{folder} was removed on the host to be made anew",
-                "this mount shows the old one for ever: ending, to be started again",
-            )
 
     def _announce(self) -> None:
         self.generation += 1
