@@ -286,32 +286,6 @@ def test_two_networks_with_one_conflist(node1: Host, settings: dict[str, Any]) -
     assert json.loads(settings["conflist"].read_text())["name"] == "linen-network"
 
 
-def test_pages(flaxd: Flaxd) -> None:
-    """The daemon shows that it lives, that it is ready, its metrics and its state."""
-    assert flaxd.get("/healthz") == (200, "ok\n\n")
-    assert flaxd.get("/readyz") == (200, "ok\n\n")
-    _, metrics = flaxd.get("/metrics")
-    assert 'flaxd_changes_total{kind="add_tunnel"} 2.0' in metrics
-    assert "flaxd_ready 1.0" in metrics
-    assert "flaxd_ovsdb_connected 1.0" in metrics
-    state = flaxd.state()
-    assert state["plan"] == []
-    assert [peer["peer"] for peer in state["peers"]] == ["node2", "node3"]
-
-
-def test_not_ready_while_ovsdb_is_away(node1: Host, flaxd: Flaxd) -> None:
-    """Without OVSDB the daemon lives and is not ready, and says why."""
-    node1.signal("KILL", "ovsdb-server")
-
-    def is_told() -> bool:
-        status, text = flaxd.get("/readyz")
-        return status == 503 and "OVSDB" in text
-
-    wait_until(is_told, "503")
-    assert flaxd.get("/healthz")[0] == 200
-    assert "flaxd_ready 0.0" in flaxd.get("/metrics")[1]
-
-
 def test_silent_at_rest(node1: Host, flaxd: Flaxd) -> None:
     """A change that is none of ours, such as another bridge, is no line in the log."""
     before = flaxd.log

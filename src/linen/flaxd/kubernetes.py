@@ -81,6 +81,12 @@ class KubernetesSource:
         """Why the nodes may be out of date; empty while they aren't."""
         return self._all.problem or self._own.problem
 
+    @property
+    def stale_since(self) -> float | None:
+        """Since when they may be, as `time.monotonic` has it; None while they aren't."""
+        moments = (self._all.stale_since, self._own.stale_since)
+        return min((moment for moment in moments if moment is not None), default=None)
+
     def consider(self) -> None:
         """Look again at what this node has to tell."""
         self._wake.set()

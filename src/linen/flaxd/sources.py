@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import time
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from asyncinotify import Inotify, Mask
@@ -40,6 +41,10 @@ class Source(Protocol):
     def problem(self) -> str:
         """Why the nodes may be out of date; empty while they aren't."""
 
+    @property
+    def stale_since(self) -> float | None:
+        """Since when they may be, as `time.monotonic` has it; None while they aren't."""
+
     def consider(self) -> None:
         """Something on this node, such as an address, may have changed."""
 
@@ -63,6 +68,7 @@ class FileSource:
         self._path = path
         self._own = own
         self.problem = "not read yet"
+        self.stale_since: float | None = time.monotonic()
 
     def consider(self) -> None:
         """All that counts is in the file."""
@@ -76,7 +82,7 @@ class FileSource:
             except peers_file.PeersInvalid as error:
                 self._complain("; ".join(error.faults))
                 continue
-            self.problem = ""
+            self.problem, self.stale_since = "", None
             known = view.peers
             on_view(view, None)
 
@@ -89,7 +95,7 @@ class FileSource:
     def _complain(self, text: str) -> None:
         if text != self.problem:
             log.warning("the nodes stay as they were known: %s", text)
-        self.problem = text
+        self.problem, self.stale_since = text, self.stale_since or time.monotonic()
 
 
 async def changes(path: Path) -> AsyncIterator[None]:

@@ -60,8 +60,6 @@ class Watchtower:
         self._rows: Sequence[Json] = ()
         self._wanted: Mapping[str, cluster.Peer] = {}
         self._arrivals = metrics.Arrivals()
-        self._synced = False
-        self._stale_since = time.monotonic()
         self.metrics = metrics.Metrics(self._snapshot)
         self._probe = probe.Probe(settings.probe_interval, self._targets, self._sources, self.look)
         views = http.Views(self._stuck, self._not_ready, self.metrics.render, self._state)
@@ -159,16 +157,14 @@ class Watchtower:
 
     def _snapshot(self) -> metrics.Snapshot:
         daemon, peers = self._daemon, self._all()
-        now = time.monotonic()
-        if not daemon.source.problem:
-            self._synced, self._stale_since = True, now
+        view, stale_since = daemon.roster.view, daemon.source.stale_since
         return metrics.Snapshot(
             peers=peers,
             ready=not self._not_ready(),
             ovsdb_connected=daemon.session.connected,
             ovsdb_reconnects=daemon.session.losses,
-            source_synced=self._synced,
-            source_stale=now - self._stale_since,
+            source_synced=view is not None and view.complete,
+            source_stale=0 if stale_since is None else time.monotonic() - stale_since,
             probes_sent=self._probe.sent,
             probes_lost=self._probe.lost,
             rules=daemon.rules.counts() if daemon.rules is not None else None,

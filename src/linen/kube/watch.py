@@ -20,6 +20,7 @@ from __future__ import annotations
 import asyncio
 import math
 import random
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
@@ -96,7 +97,7 @@ class Watch(Generic[R]):
         self.news: set[str] = set()  # whose record is another since somebody emptied this
         self.synced = False  # whether `records` once were all there are
         self.problem = NOT_CONNECTED  # why `records` may be out of date; "" while they aren't
-        self.stale_since: float | None = None  # loop's time since when; None while they aren't
+        self.stale_since: float | None = time.monotonic()  # None while they aren't
         self.lists = 0  # full lists read so far
         self._client = client
         self._collection = collection
@@ -261,7 +262,6 @@ class Watch(Generic[R]):
     def _set_problem(self, problem: str) -> None:
         if problem == self.problem:
             return
-        now = asyncio.get_running_loop().time()
-        self.stale_since = None if not problem else self.stale_since or now
+        self.stale_since = (self.stale_since or time.monotonic()) if problem else None
         self.problem = problem
         self._on_change()
