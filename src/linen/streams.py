@@ -4,13 +4,17 @@
 They are made in time or not at all, a peer that says nothing is asked whether it is still there and
 given up if it does not answer, and between two attempts there is a pause, which news may end.
 `Retry` is that pause for who has more to do than to wait for its end.
+Only where a folder was removed below its mount no attempt can help (`FolderRemoved`).
 """
 
 from __future__ import annotations
 
 import asyncio
+import posix
 import random
 from typing import TYPE_CHECKING
+
+from linen.core import errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +26,26 @@ NO_ANSWER = "no answer in time"
 
 class LostError(Exception):
     """A connection is of no more use, or could not be made, for this reason."""
+
+
+class FolderRemoved(errors.Unavailable):
+    """A folder was removed on the host below a mount of it, which shows it for ever."""
+
+
+def refuse_removed(folder: str) -> None:
+    """Raise `FolderRemoved` for a folder that has a path here and yet no name anywhere.
+
+    A mount, as a pod has it, keeps a removed folder, and in that nothing can be made.
+    """
+    try:
+        names = posix.stat(folder).st_nlink
+    except OSError:
+        return
+    if not names:
+        raise FolderRemoved(
+            f"{folder} was removed on the host to be made anew",
+            "this mount shows the old one for ever: ending, to be started again",
+        )
 
 
 async def connect(path: str, seconds: float) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

@@ -42,7 +42,8 @@ def test_not_ready_while_ovsdb_is_away(node1: Host, flaxd: Flaxd) -> None:
 
 def seconds_stale(flaxd: Flaxd) -> float:
     """For how long the nodes may be out of date, by the metrics."""
-    (seconds,) = re.findall(r"^flaxd_source_stale_seconds (\S+)$", flaxd.get("/metrics")[1], re.M)
+    _, text = flaxd.get("/metrics")
+    (seconds,) = re.findall(r"^flaxd_source_stale_seconds (.+)$", text, re.MULTILINE)
     return float(seconds)
 
 

@@ -9,8 +9,7 @@
     ├── ConfigInvalid              7  the network configuration; carries every fault that was found
     ├── OwnNetns                   8  CNI_NETNS is the plugin's own network namespace
     ├── Unavailable               11  OVSDB or ovs-vswitchd is not there (yet): a retry can help
-    │   ├── VswitchdStopped       11  OVSDB is, ovs-vswitchd is not
-    │   └── FolderRemoved         11  a mount shows a folder that is no more: only a new start helps
+    │   └── VswitchdStopped       11  OVSDB is, ovs-vswitchd is not
     ├── NotReady                  50  STATUS: no ADD would succeed
     │   └── NotReadyAndDegraded   51  STATUS: and running containers may be cut off
     ├── OverlayDiffers           100  CHECK: something of ours is not as it should be
@@ -80,18 +79,6 @@ class VswitchdStopped(Unavailable):
     """OVSDB answers, but no ovs-vswitchd serves it."""
 
     code = 11
-
-
-class FolderRemoved(Unavailable):
-    """A folder was removed on the host below a mount of it, which shows it for ever."""
-
-    code = 11
-
-    def __init__(self, folder: str) -> None:
-        super().__init__(
-            f"{folder} was removed on the host to be made anew",
-            "this mount shows the old one for ever: ending, to be started again",
-        )
 
 
 class NotReady(LinenError):

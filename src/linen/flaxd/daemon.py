@@ -131,7 +131,7 @@ class Daemon:
             try:
                 outcome = await self._reconcile()
                 self._retry.succeeded()
-            except errors.FolderRemoved:
+            except streams.FolderRemoved:
                 raise
             except _PASSING as error:
                 outcome = metrics.FAILED

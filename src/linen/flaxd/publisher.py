@@ -6,13 +6,13 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from linen.core import addresses, errors
+from linen import streams
+from linen.core import addresses
 from linen.flaxd import conflist, devices, guard, health, reconcile, sources
 from linen.host.checks import folder
 from linen.host.conflists import EXTENSIONS, is_managed
 from linen.host.errors import HostError
 from linen.host.settings import GATEWAY_NONE
-from linen.light.folders import is_removed
 from linen.ovsdb.replica import columns_read_by
 
 if TYPE_CHECKING:
@@ -105,8 +105,7 @@ class Publisher:
             if conflist.write(path, document):
                 log.info("wrote %s", path)
         except FileNotFoundError:
-            if is_removed(str(path.parent)):
-                raise errors.FolderRemoved(str(path.parent)) from None
+            streams.refuse_removed(str(path.parent))
             raise
 
     def _give_mtu(self, own: cluster.Peer, mtu: int | None, links: Monitor) -> None:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""This node as `linenctl` sees it: its conflists, CNI plugins, Open vSwitch and kernel.
+"""This node as `linenctl` and flaxd see it: its conflists, CNI plugins, Open vSwitch and kernel.
 
 What is read here is judged by the tables of `linen.host.checks`, and changed only by `install`
-and `uninstall`.
+and `uninstall`. Also flaxd's settings, and a whole cluster, by way of kubectl.
 """

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from linen.core import errors
-from linen.core.model import REMOTE_BY_RULE, OverlayOptions
+from linen.core.model import OLDEST_OVS, REMOTE_BY_RULE, OverlayOptions
 from linen.host.conflists import Conflist, Network
 from linen.host.inventory import read_inventory
 from linen.host.overlay import look_at
@@ -71,7 +71,7 @@ class Node:
         except TransactionError as error:
             raise errors.Unavailable(
                 f"OVSDB at {path} refuses to be read: {error}",
-                "Open vSwitch 2.13 or newer is needed",
+                f"Open vSwitch {OLDEST_OVS} or newer is needed",
             ) from None
         finally:
             connection.close()

@@ -222,7 +222,7 @@ YAML_VALUES = frozenset(
 )
 
 _HELP = {
-    "is-master": "In a star: this node has a tunnel to every other (--peers says it itself).",
+    "is-master": "true or false: this node is a master of a star [false].",
     "ovs-bridge": "The OVS bridge [br0].",
     "controller": "OpenFlow controller of the OVS bridge, HOST:PORT, or a YAML list of them.",
     "vni": "The network's VXLAN id [none].",
@@ -254,20 +254,22 @@ SETTINGS: dict[str, Setting] = {
         GATEWAY_DEFAULT,
         "default: the node is its pods' way out; none: they reach one another alone.",
     ),
-    "mtu": Setting(_mtu, None, "MTU of pods [that of the underlay less the overhead]."),
+    "mtu": Setting(_mtu, None, "Bytes of a pod's packet [the underlay's less what VXLAN adds]."),
     "vtep-ip": Setting(_vtep, None, "This node's tunnel address [its InternalIP]."),
-    "vtep-interface": Setting(_interface, None, "The device that has the tunnel address."),
+    "vtep-interface": Setting(_interface, None, "The device that has it; instead of vtep-ip."),
     "vtep-family": Setting(
-        _one_of("ipv4", "ipv6"), None, "IP version of tunnel addresses [IPv4 where there is one]."
+        _one_of("ipv4", "ipv6"), None, "ipv4 or ipv6, for tunnels [IPv4 where there is one]."
     ),
     "broadcast": Setting(
         _one_of(DROP, REPLICATE), DROP, "In topology flow: drop or replicate packets to many."
     ),
-    "bfd-interval": Setting(_number(50, 60_000, "ms"), 1000, "Milliseconds between BFD packets."),
-    "probe-interval": Setting(_number(1, 3600, "s"), 10, "Seconds between probes of a peer."),
+    "bfd-interval": Setting(_number(50, 60_000, "ms"), 1000, "ms between BFD packets; 0: no BFD."),
+    "probe-interval": Setting(_number(1, 3600, "s"), 10, "Seconds between probes; 0: no probes."),
     "listen": Setting(_listen, ("127.0.0.1", 9474), "Where health and metrics are served."),
-    "log-level": Setting(_one_of("debug", "info", "warning", "error"), "info", "What is logged."),
-    "log-format": Setting(_one_of("text", "json"), "text", "How it is logged."),
+    "log-level": Setting(
+        _one_of("debug", "info", "warning", "error"), "info", "debug, info, warning or error."
+    ),
+    "log-format": Setting(_one_of("text", "json"), "text", "text or json."),
 } | {
     name: Setting(options.OPTIONS[key][1], None, _HELP[name]) for name, key in OVERLAY_KEYS.items()
 }

@@ -5,6 +5,8 @@
 - `client`: HTTP requests with that, each with a deadline, their failures as `errors`.
 - `network`: what these are sent and answered over.
 - `nodes`: Node objects into values, whatever they may contain; pure.
+- `account`: whether the service account is still there: its end takes Linen off.
+- `objects`: parts of JSON that may be missing or be something else.
 - `patches`: what is written to the own Node; pure.
 - `watch`: a replica of the cluster's Nodes that is kept up to date.
 - `events`: what an administrator should see in `kubectl describe node`.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sockets that never block past a deadline, without the `socket` module (2 ms of imports).
+"""Sockets that never block past a deadline, without the `socket` module.
 
 This is the only file that may import `_socket`.
 The sockets stay blocking and carry SO_SNDTIMEO and SO_RCVTIMEO: a `connect` then waits for a

@@ -1,2 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The few netlink messages of the plugin: their codec without I/O, and the shell around it."""
+"""Netlink: the codec of the plugin's few messages, without I/O, and the shell around it.
+
+For flaxd there are a monitor of links and addresses, and tables of nftables.
+"""

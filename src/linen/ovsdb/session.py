@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 
 from linen import streams
 from linen.core import errors
-from linen.light.folders import is_removed
 from linen.ovsdb import wire
 from linen.ovsdb.blocking import START_OVS, checked
 from linen.ovsdb.replica import Replica
@@ -158,9 +157,7 @@ class Session:
         try:
             reader, writer = await streams.connect(self.path, self._silence)
         except LostError as lost:
-            folder = self.path.rpartition("/")[0]
-            if is_removed(folder):
-                raise errors.FolderRemoved(folder) from None
+            streams.refuse_removed(self.path.rpartition("/")[0])
             return False, str(lost)
         connection = self._connection = _Connection(
             writer, self.replica, self._announce, self._lock

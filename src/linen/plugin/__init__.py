@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The `linen` CNI plugin: executed once for each pod, so each import and system call counts."""
+"""The `linen` CNI plugin: executed once for each pod, so each system call counts."""

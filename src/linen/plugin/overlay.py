@@ -202,7 +202,7 @@ class Overlay:
     def _misunderstood(self, error: TransactionError) -> errors.LinenError:
         return errors.LinenError(
             f"OVSDB at {self._connection.path} refuses a transaction: {error}",
-            "Open vSwitch 2.13 or newer is needed; otherwise this is a bug in linen",
+            f"Open vSwitch {model.OLDEST_OVS} or newer is needed; otherwise this is a bug in linen",
         )
 
 

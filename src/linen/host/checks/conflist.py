@@ -232,8 +232,8 @@ def default_route_twice(conflist: Conflist) -> Iterator[Finding]:
                     conflist.at(f"{place}.ipam.routes[{index}]"),
                     f"the {family} default route is given twice, so every ADD fails with"
                     " “file exists”",
-                    cause="`isDefaultGateway` sets it already; plugins before 0.7 skipped the"
-                    " second one, today's do not",
+                    cause="`isDefaultGateway` sets it already; the plugins of 2017 skipped"
+                    " the second one, today's refuse it",
                     cure=f"remove the route to {target} from `routes`, or"
                     " set `isDefaultGateway` to false",
                 )
