@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from linen.core import desired, errors, model, neighbours, observed, planner, transaction
+from linen.core import desired, errors, model, observed, obstacles, planner, transaction
 from linen.light.sock import Deadline
 from linen.ovsdb.blocking import Connection, TransactionError
 from linen.ovsdb.replica import columns_read_by
@@ -88,8 +88,8 @@ def test_core_observes_the_same_through_replica_and_server(ovsdb: str) -> None:
         asyncio.run(scenario(connection))
 
 
-@pytest.mark.parametrize("new_tunnels", [2, neighbours.SEARCH_LIMIT + 1])
-def test_core_looks_around_in_the_replica(ovsdb: str, new_tunnels: int) -> None:
+@pytest.mark.parametrize("new_tunnels", [2, obstacles.SEARCH_LIMIT + 1])
+def test_core_finds_obstacles_in_the_replica(ovsdb: str, new_tunnels: int) -> None:
     """Rows in the way of new tunnels are found in the replica as on the server."""
     foreign = ["ovs-vsctl", f"--db=unix:{ovsdb}", "--no-wait", "add-br", "other", "--"]
     foreign += ["add-port", "other", "theirs", "--", "set", "Interface", "theirs", "type=vxlan"]
@@ -102,14 +102,14 @@ def test_core_looks_around_in_the_replica(ovsdb: str, new_tunnels: int) -> None:
         "Bridge": {"name", "ports"},
     }
 
-    async def look() -> model.Neighbourhood:
+    async def look() -> model.Obstacles:
         async with connected(ovsdb, columns) as (watching, _):
-            return watching.replica.converse(neighbours.look_around(tunnels, ()))
+            return watching.replica.converse(obstacles.find(tunnels, ()))
 
     found = asyncio.run(look())
 
     with Connection(ovsdb, Deadline(10)) as connection:
-        assert found == connection.converse(neighbours.look_around(tunnels, ()))
+        assert found == connection.converse(obstacles.find(tunnels, ()))
     assert found.present == {"10.0.0.1": ("theirs", "other")}
 
 

@@ -310,7 +310,7 @@ class Observed(Value):
         self.tunnels = tunnels
 
 
-class Neighbourhood(Value):
+class Obstacles(Value):
     """What is in the way of tunnels that are to be added: rows that aren't ours.
 
     `taken`: the candidate names that exist already.

@@ -10,7 +10,7 @@ before removals, so that no peer is cut off in between.
 
 from __future__ import annotations
 
-from linen.core import errors, explain, model, neighbours, plan
+from linen.core import errors, explain, model, obstacles, plan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
     from linen.light.json import Json
 
-NOBODY = model.Neighbourhood(set(), {})
+NO_OBSTACLES = model.Obstacles(set(), {})
 
 
 def difference(
     spec: model.OverlaySpec,
     observed: model.Observed,
-    neighbourhood: model.Neighbourhood = NOBODY,
+    found: model.Obstacles = NO_OBSTACLES,
 ) -> list[plan.Step]:
     """The steps from `observed` to `spec`.
 
@@ -37,7 +37,7 @@ def difference(
         _refuse_conflicts(spec, observed.bridge)
         steps += _bridge_steps(spec, observed.bridge)
     owned = _kept(spec, observed)
-    steps += _additions(spec, owned, neighbourhood)
+    steps += _additions(spec, owned, found)
     steps += _controller_additions(spec, observed.bridge)
     kept = [tunnel for tunnel in owned.values() if tunnel.interface is not None]
     steps += _tunnel_changes(spec, kept)
@@ -61,16 +61,16 @@ def find_steps(
     network's. `missing`: the `missing_tunnels`. What is in their way is asked for first; without
     them, on an OVS bridge of ours, nothing is asked.
     """
-    neighbourhood = NOBODY
+    found = NO_OBSTACLES
     if missing:
         own_names = {tunnel.name for tunnel in observed.tunnels}
-        neighbourhood = yield from neighbours.look_around(missing, own_names)
+        found = yield from obstacles.find(missing, own_names)
     bridge = observed.bridge
     if bridge is not None and bridge.network is None and not observed.tunnels:
         # Also without tunnels to make: on the pods' Linux bridge it would be hung nevertheless.
-        devices = yield from neighbours.devices_on(spec.bridge)
+        devices = yield from obstacles.devices_on(spec.bridge)
         _refuse_uplink(spec, devices)
-    return difference(spec, observed, neighbourhood)
+    return difference(spec, observed, found)
 
 
 def _kept(spec: model.OverlaySpec, observed: model.Observed) -> dict[str, model.ObservedTunnel]:
@@ -172,16 +172,16 @@ def _bridge_steps(spec: model.OverlaySpec, bridge: model.ObservedBridge) -> list
 def _additions(
     spec: model.OverlaySpec,
     owned: dict[str, model.ObservedTunnel],
-    neighbourhood: model.Neighbourhood,
+    found: model.Obstacles,
 ) -> list[plan.AddTunnel]:
     missing = [tunnel for tunnel in spec.tunnels if tunnel.remote not in owned]
     if not missing:
         return []
     steps = []
-    names = neighbourhood.taken | {tunnel.name for tunnel in owned.values()}
+    names = found.taken | {tunnel.name for tunnel in owned.values()}
     for tunnel in missing:
-        if tunnel.remote in neighbourhood.present:
-            _refuse_elsewhere(spec, tunnel, *neighbourhood.present[tunnel.remote])
+        if tunnel.remote in found.present:
+            _refuse_elsewhere(spec, tunnel, *found.present[tunnel.remote])
             continue
         name = _free_name(tunnel, names)
         names.add(name)

@@ -2,7 +2,7 @@
 """A copy of a part of the database that is kept up to date by what the server says, without I/O.
 
 It answers the core's own questions: the `select` operations of `core.observed` and
-`core.neighbours`, with the rows that the server would send.
+`core.obstacles`, with the rows that the server would send.
 Values stay in OVSDB's notation, in the server's own order, so that a row here is equal to the one
 that a `select` returns.
 The updates are those of RFC 7047, section 4.1.6, and of ovsdb-server(7), "Update2 notification".

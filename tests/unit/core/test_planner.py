@@ -167,19 +167,21 @@ def test_foreign_bridge_keeps_its_settings() -> None:
 def test_foreign_tunnel_serves() -> None:
     """A peer that somebody else's tunnel on our bridge leads to gets no second one."""
     spec = spec_of()
-    around = model.Neighbourhood(set(), {"10.245.2.2": ("vx0", "br0"), "10.245.2.3": ("x", "br0")})
+    obstacles = model.Obstacles(set(), {"10.245.2.2": ("vx0", "br0"), "10.245.2.3": ("x", "br0")})
     seen = model.Observed(bridge_of(spec), [])
 
-    assert faults(spec, seen, around) == []
+    assert faults(spec, seen, obstacles) == []
 
 
 def test_taken_name() -> None:
     """Where another port has the tunnel's name, the tunnel takes its second one."""
     spec = spec_of()
     first, second = spec.tunnels
-    around = model.Neighbourhood({first.names[0]}, {})
+    obstacles = model.Obstacles({first.names[0]}, {})
 
-    steps = planner.difference(spec, model.Observed(bridge_of(spec), [tunnel_of(second)]), around)
+    steps = planner.difference(
+        spec, model.Observed(bridge_of(spec), [tunnel_of(second)]), obstacles
+    )
 
     assert [plan.AddTunnel(first.names[1], first)] == steps
 
@@ -248,7 +250,7 @@ def test_from_mesh_to_flow() -> None:
 
 def test_tunnel_of_another_network() -> None:
     """Open vSwitch has one tunnel for a peer and key: a second network is told to take a vni."""
-    around = model.Neighbourhood(set(), {"10.245.2.2": ("vxif10_245_2_2", "br1")})
+    obstacles = model.Obstacles(set(), {"10.245.2.2": ("vxif10_245_2_2", "br1")})
 
     with pytest.raises(errors.Conflict, match="port vxif10_245_2_2 on OVS bridge br1"):
-        planner.difference(spec_of(), model.Observed(None, []), around)
+        planner.difference(spec_of(), model.Observed(None, []), obstacles)

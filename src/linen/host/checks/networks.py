@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from linen.core import desired, explain, model
 from linen.core.flows import VXLAN_PORT
-from linen.core.neighbours import identity
+from linen.core.obstacles import identity
 from linen.host.conflists import Network
 from linen.host.findings import Check, error, warning
 from linen.host.node import read_setting

@@ -29,9 +29,9 @@ HOSTS_DEVICES = ("", "system")
 SEARCH_LIMIT = 24
 
 
-def look_around(
+def find(
     tunnels: Sequence[model.TunnelSpec], own_names: Container[str]
-) -> Generator[list[Json], list[Json], model.Neighbourhood]:
+) -> Generator[list[Json], list[Json], model.Obstacles]:
     """A conversation with OVSDB: yields operations, is sent their results, returns what it learned.
 
     Ports of `own_names` are ours, so they are in nobody's way.
@@ -50,7 +50,7 @@ def look_around(
         if row["type"] == "vxlan" and remote is not None:
             clashes[remote] = row["name"]
     present = (yield from _locate(clashes)) if clashes else {}
-    return model.Neighbourhood(taken, present)
+    return model.Obstacles(taken, present)
 
 
 def _searches(tunnels: Sequence[model.TunnelSpec]) -> list[Json]:
