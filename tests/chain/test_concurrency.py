@@ -29,27 +29,41 @@ def assert_one_of_each(host: Host) -> None:
     assert host.links()["br0"]["master"] == "kbr0"
 
 
-def test_twenty_at_once_on_a_fresh_host(attached: Attached) -> None:
-    """Twenty ADDs that all find nothing all succeed, and together make one of each thing."""
+def add_at_once(attached: Attached, pods: list[str]) -> list[Answer]:
+    """The answers to one ADD for each of these pods."""
     conf = json.dumps(attached.conf())
     variables = {"CNI_COMMAND": "ADD", "CNI_IFNAME": "eth0", "CNI_PATH": "/nowhere"}
-
     running = [
         attached.host.start(
             attached.plugin,
             env={**variables, "CNI_CONTAINERID": pod, "CNI_NETNS": "/run/netns/pod"},
         )
-        for pod in PODS
+        for pod in pods
     ]
     for process in running:  # none goes on before it has its configuration: now all start
         assert process.stdin is not None
         process.stdin.write(conf.encode())
         process.stdin.close()
         process.stdin = None
-    ended = [Answer.of(process) for process in running]
+    return [Answer.of(process) for process in running]
+
+
+def test_twenty_at_once_on_a_fresh_host(attached: Attached) -> None:
+    """Twenty ADDs that all find nothing all succeed, and together make one of each thing."""
+    ended = add_at_once(attached, PODS)
 
     assert [answer.result() for answer in ended] == [attached.prev_result] * len(PODS)
     assert_one_of_each(attached.host)
+
+
+def test_many_at_once_without_a_switch(attached: Attached) -> None:
+    """However many ask whether ovs-vswitchd runs, none takes another that asks for it."""
+    attached.call("ADD").result()
+    attached.host.signal("KILL", "ovs-vswitchd")
+
+    for _ in range(5):
+        for answer in add_at_once(attached, [f"pod{number}" for number in range(50)]):
+            assert "ovs-vswitchd is not running" in answer.error(11)
 
 
 def test_twenty_pods_through_the_whole_chain(chain: Chain, cni_path: Path) -> None:

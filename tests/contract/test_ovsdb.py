@@ -14,7 +14,7 @@ import ovs.db.idl
 import ovs.poller
 import pytest
 
-from linen.core import desired, errors, model, observed, transaction
+from linen.core import desired, errors, model, transaction
 from linen.core.planner import difference
 from linen.light.sock import Deadline
 from linen.ovsdb.blocking import Connection, TransactionError
@@ -84,25 +84,6 @@ def test_lost_race_is_told_apart(ovsdb: str) -> None:
 
     assert caught.value.kind in transaction.RACE_LOST
     assert len(bridges["rows"]) == 1
-
-
-def test_stopped_vswitchd_is_noticed(ovsdb: str) -> None:
-    """With a server but no ovs-vswitchd, the error says so and names the socket."""
-    with (
-        Connection(ovsdb, Deadline(10)) as connection,
-        pytest.raises(errors.VswitchdStopped, match=ovsdb),
-    ):
-        connection.transact_if_vswitchd_runs(observed.questions("br0", "blue", "plugin"))
-
-
-def test_looking_for_vswitchd_leaves_its_lock_free(ovsdb: str) -> None:
-    """The question whether ovs-vswitchd runs never keeps a starting one from its lock."""
-    with Connection(ovsdb, Deadline(10)) as asking, Connection(ovsdb, Deadline(10)) as starting:
-        with contextlib.suppress(errors.VswitchdStopped):
-            asking.transact_if_vswitchd_runs([])
-
-        with pytest.raises(errors.VswitchdStopped):  # the lock was granted, so it was free
-            starting.transact_if_vswitchd_runs([])
 
 
 @contextlib.contextmanager

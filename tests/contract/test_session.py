@@ -19,7 +19,6 @@ from support.sessions import bridges, connected, insert_bridge
 
 if TYPE_CHECKING:
     from linen.ovsdb.session import Session
-    from support.host import Host
 
 QUESTIONS = observed.questions("br0", "blue", "flaxd")
 
@@ -223,22 +222,5 @@ def test_unanswered_transaction_ends_at_its_deadline(ovsdb: str) -> None:
             await watching.transact(insert_bridge("br0"))
             with pytest.raises(errors.Unavailable, match=f"{ovsdb}.*no answer in time"):
                 await waiting
-
-    asyncio.run(scenario())
-
-
-def test_vswitchd_is_seen(host: Host) -> None:
-    """An ovs-vswitchd is seen while it runs, and asking never keeps a new one from starting."""
-    path = f"/proc/{host.pid}/root/run/openvswitch/db.sock"
-
-    async def scenario() -> None:
-        async with connected(path) as (watching, _):
-            assert await watching.vswitchd_runs()
-            await asyncio.to_thread(host.signal, "TERM", "ovs-vswitchd")
-            async with asyncio.timeout(10):
-                while await watching.vswitchd_runs():  # the server has yet to notice its end
-                    pass
-            with Connection(path, Deadline(5)) as other, pytest.raises(errors.VswitchdStopped):
-                other.transact_if_vswitchd_runs([])  # is granted the lock, so it was free
 
     asyncio.run(scenario())

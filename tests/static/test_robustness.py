@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import socket
@@ -55,7 +56,9 @@ def test_standard_input_closed(binary: Path) -> None:
 
 def test_standard_output_closed(binary: Path, tmp_path: Path) -> None:
     """No socket takes the place of a closed standard output, where the answer would go into it."""
-    with socket.socket(socket.AF_UNIX) as server:
+    pidfile = tmp_path / "ovs-vswitchd.pid"
+    with pidfile.open("w") as held, socket.socket(socket.AF_UNIX) as server:
+        fcntl.lockf(held, fcntl.LOCK_EX)  # as ovs-vswitchd does
         server.bind(str(tmp_path / "db.sock"))
         server.listen()
         server.settimeout(10)

@@ -4,7 +4,7 @@
 Everything that can change (the cluster's nodes, OVSDB, this node's devices and files) sets one
 event. One task waits for it, decides from all that is known, and carries the decision out; what
 that changes sets the event again, until there is nothing left to do. At rest nothing runs but a few
-looks at what tells nobody that it has changed: ovs-vswitchd's lock, the firewall, sysctls.
+looks at what tells nobody that it has changed: ovs-vswitchd's pidfile, the firewall, sysctls.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from linen.flaxd import cache, devices, metrics, publisher, reconcile
 from linen.flaxd.bridge_guard import BridgeGuard
 from linen.flaxd.guard import Guard, other_networks
 from linen.flaxd.rules import Rules
-from linen.flaxd.switch import Switch
+from linen.flaxd.vswitchd import Vswitchd
 from linen.flaxd.watchtower import Watchtower
 from linen.host import intentions
 from linen.host.errors import HostError
@@ -65,7 +65,7 @@ class Daemon:
         self.rules = Rules(settings, self.roster, self._changed) if is_flow else None
         self.guard = Guard(settings, self._underlay, self._other_networks, self._changed)
         self.bridge_guard = BridgeGuard(settings, self.session.replica, self._changed)
-        self._switch = Switch(self.session, self._changed)
+        self._vswitchd = Vswitchd(self.session, self._changed)
         self.heard = time.monotonic()  # when the last news of the nodes came
         self.busy_since: float | None = None  # when the decision in work was made
         self.waiting: tuple[str, ...] = ("starting",)  # why the overlay does not work
@@ -97,7 +97,7 @@ class Daemon:
             tasks.create_task(self._keeper.run(), name="cache")
             tasks.create_task(self.guard.run(), name="guard")
             tasks.create_task(self.bridge_guard.run(), name="bridge guard")
-            tasks.create_task(self._switch.run(), name="switch")
+            tasks.create_task(self._vswitchd.run(), name="vswitchd")
             if self.rules is not None:
                 tasks.create_task(self.rules.run(), name="rules")
 
@@ -177,9 +177,9 @@ class Daemon:
             return metrics.CHANGED
         waiting, faults = decision.waiting, decision.faults
         self.guard.consider()
-        self.bridge_guard.consider(decision.seen, self._switch.problem)
-        if self._switch.problem:  # then nobody sends anything
-            waiting = (self._switch.problem,)
+        self.bridge_guard.consider(decision.seen, self._vswitchd.problem)
+        if self._vswitchd.problem:  # then nobody sends anything
+            waiting = (self._vswitchd.problem,)
         else:
             faults += self.bridge_guard.faults
         if self.guard.fault:

@@ -10,11 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from linen.core import errors, naming
+from linen.core import naming
 from linen.core.model import FAIL_SECURE, TOPOLOGY_FLOW, TOPOLOGY_MESH, OverlayOptions
 from linen.core.naming import MARK_VNI
 from linen.core.notation import optional, pairs, select, uuids
 from linen.core.observed import SYSTEM_DATAPATHS
+from linen.ovsdb import vswitchd
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -192,17 +193,14 @@ def read_inventory(connection: Connection) -> Inventory:
         select("Interface", [], _INTERFACE),
         select("Controller", [], _CONTROLLER),
     ]
-    stopped = ""
-    try:
-        answers = connection.transact_if_vswitchd_runs(questions)
-    except errors.VswitchdStopped as error:
-        stopped = error.message
-        answers = connection.transact(questions)
+    path = connection.path
+    stopped = "" if vswitchd.is_running(path) else vswitchd.stopped(path).message
+    answers = connection.transact(questions)
     switches, bridges, ports, interfaces, controllers = (answer["rows"] for answer in answers)
     tree = _Tree(ports, interfaces, controllers)
     version = optional(switches[0]["ovs_version"]) if switches else ""
     return Inventory(
-        connection.path,
+        path,
         version or "",
         stopped,
         tuple(sorted(map(tree.bridge, bridges), key=lambda bridge: bridge.name)),

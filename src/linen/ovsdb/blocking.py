@@ -77,22 +77,6 @@ class Connection:
         """
         return self._results(self._call(wire.transact(self._next(), operations)))
 
-    def transact_if_vswitchd_runs(self, operations: Sequence[Json]) -> list[Json]:
-        """As `transact`, but `VswitchdStopped` where no ovs-vswitchd is connected to this OVSDB.
-
-        The daemon holds a lock of the server while it runs. To ask for that lock and to give it
-        back at once costs no round trip of its own: all three calls leave in one write.
-        """
-        lock = self._next()
-        calls = wire.request(lock, "lock", [wire.VSWITCHD_LOCK])
-        calls += wire.request(self._next(), "unlock", [wire.VSWITCHD_LOCK])
-        reply = self._call(calls + wire.transact(self._next(), operations))
-        if (self._replies[lock].get("result") or {}).get("locked"):
-            raise errors.VswitchdStopped(
-                f"ovs-vswitchd is not running: nothing serves the OVSDB at {self.path}", START_OVS
-            )
-        return self._results(reply)
-
     def is_held(self, lock: str) -> bool:
         """Whether somebody else has a lock of the server."""
         calls = wire.request(self._next(), "lock", [lock])

@@ -118,39 +118,23 @@ class Session:
         In the last two cases the transaction may have taken place, or may yet: look at the replica
         of the next connection.
         """
-        condition = [{"op": "assert", "lock": self._lock}] if self._lock else []
-        call = ("transact", [wire.DATABASE, *condition, *operations])
-        (results,) = await self._ask([call], seconds)
-        if not isinstance(results, list):
-            raise self._unavailable(NO_SERVER)
-        return checked(results)[len(condition) :]
-
-    async def vswitchd_runs(self, *, seconds: float = PATIENCE) -> bool:
-        """Whether an ovs-vswitchd is connected to this OVSDB. Raises `Unavailable`.
-
-        The daemon holds a lock of the server while it runs. Lock and unlock leave in one write, so
-        the lock is not ours for longer than the server takes to read on.
-        """
-        calls = [("lock", [wire.VSWITCHD_LOCK]), ("unlock", [wire.VSWITCHD_LOCK])]
-        lock, _ = await self._ask(calls, seconds)
-        return not (lock or {}).get("locked")
-
-    async def _ask(self, calls: list[tuple[str, list[Json]]], seconds: float) -> list[Json]:
-        """The results of these calls, sent at once."""
         connection = self._connection
         if connection is None or not connection.synchronized:
             raise self._unavailable(self.problem)
+        condition = [{"op": "assert", "lock": self._lock}] if self._lock else []
         try:
             async with asyncio.timeout(seconds):
-                replies = await connection.ask(calls)
+                reply = await connection.ask("transact", [wire.DATABASE, *condition, *operations])
         except TimeoutError:
             raise self._unavailable("no answer in time") from None
         except LostError as lost:
             raise self._unavailable(f"no answer: {lost}") from None
-        for reply in replies:
-            if reply.get("error") is not None:
-                raise self._unavailable(f"it answers {reply['error']}")
-        return [reply.get("result") for reply in replies]
+        if reply.get("error") is not None:
+            raise self._unavailable(f"it answers {reply['error']}")
+        results = reply.get("result")
+        if not isinstance(results, list):
+            raise self._unavailable(NO_SERVER)
+        return checked(results)[len(condition) :]
 
     async def _serve_one_connection(self) -> tuple[bool, str]:
         """Connect and follow the server while it is there; whether that worked, why it ended."""
@@ -228,18 +212,15 @@ class _Connection:
             reader, silence, receive=self._receive, probe=self._probe, peer="the server"
         )
 
-    async def ask(self, calls: list[tuple[str, list[Json]]]) -> list[Json]:
-        """The replies to these calls, which leave in one write. Raises `LostError`."""
-        loop = asyncio.get_running_loop()
-        asked = {self._next(): loop.create_future() for _ in calls}
-        self._calls.update(asked)
-        requests = (wire.request(number, *call) for number, call in zip(asked, calls, strict=True))
-        self._writer.write(b"".join(requests))
+    async def ask(self, method: str, params: list[Json]) -> Json:
+        """The reply to a call. Raises `LostError`."""
+        number = self._next()
+        reply = self._calls[number] = asyncio.get_running_loop().create_future()
+        self._writer.write(wire.request(number, method, params))
         try:
-            return await asyncio.gather(*asked.values())
+            return await reply
         finally:
-            for number in asked:
-                self._calls.pop(number, None)
+            self._calls.pop(number, None)
 
     def give_up(self, reason: str) -> None:
         """Tell all who still wait that no answer will come."""

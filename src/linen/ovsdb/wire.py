@@ -19,10 +19,6 @@ if TYPE_CHECKING:
 
 DATABASE = "Open_vSwitch"
 
-# ovs-vswitchd holds this lock of the server for as long as it runs (vswitchd/bridge.c,
-# bridge_init).
-VSWITCHD_LOCK = "ovs_vswitchd"
-
 
 class ProtocolError(Exception):
     """The peer sent what no OVSDB server sends."""

@@ -12,6 +12,7 @@ from linen.cni import result
 from linen.core import desired, errors, model, naming, observed, plan, planner, transaction
 from linen.light import sock
 from linen.netlink.blocking import has_generic_family
+from linen.ovsdb import vswitchd
 from linen.ovsdb.blocking import Connection, TransactionError
 
 TYPE_CHECKING = False
@@ -71,9 +72,11 @@ class Overlay:
     def look(self) -> Finding:
         """Read all that this network owns, and compare. Raises `Unavailable` or `Conflict`."""
         network, options = self._config.name, self._config.options
+        if not vswitchd.is_running(self._connection.path):
+            raise vswitchd.stopped(self._connection.path)
         questions = observed.questions(options.ovs_bridge, network, naming.MAKER_PLUGIN)
         try:
-            results = self._connection.transact_if_vswitchd_runs(questions)
+            results = self._connection.transact(questions)
         except TransactionError as error:
             raise self._misunderstood(error) from None
         seen = observed.answers(results, network)

@@ -8,23 +8,21 @@ anywhere any more that the kernel has not been told about before.
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import TYPE_CHECKING
 
 from linen.core.errors import Unavailable
+from linen.ovsdb import vswitchd
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from linen.ovsdb.session import Session
 
-log = logging.getLogger("flaxd.switch")
-
 INTERVAL = 2.0  # seconds between two looks
 IMPATIENCE = 0.2  # seconds between them while it is away, for a node is waiting to become ready
 
 
-class Switch:
+class Vswitchd:
     """Looks after ovs-vswitchd. `problem`: that it does not run; empty while it does.
 
     `on_change`: called when `problem` is another.
@@ -38,19 +36,17 @@ class Switch:
     async def run(self) -> None:
         """Look until cancelled."""
         while True:
-            before, self.problem = self.problem, await self._look()
+            before, self.problem = self.problem, self._look()
             if self.problem != before:
                 self._on_change()
             await asyncio.sleep(IMPATIENCE if self.problem else INTERVAL)
 
-    async def _look(self) -> str:
+    def _look(self) -> str:
         """What to say of ovs-vswitchd. While OVSDB is away, that is worth saying, and not this."""
+        database = self._session.path
         if not self._session.connected:
             return ""
         try:
-            if await self._session.vswitchd_runs():
-                return ""
+            return "" if vswitchd.is_running(database) else vswitchd.stopped(database).message
         except Unavailable as error:
-            log.debug("%s", error)
-            return self.problem
-        return f"ovs-vswitchd is not running: nothing serves the OVSDB at {self._session.path}"
+            return f"{error.message}; {error.details}"

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether ovs-vswitchd runs, without asking it or anybody.
+
+OVSDB does not show it: when ovs-vswitchd has ended its rows stay as they were. Its lock of the
+server, `ovs_vswitchd`, does; but who asks for that lock has it for a moment, and an ovs-vswitchd
+that comes for it just then, since its server was restarted, takes the asker for another
+ovs-vswitchd and removes all bridges (bridge_run, vswitchd/bridge.c).
+"""
+
+from __future__ import annotations
+
+import posix
+
+from linen.core import errors
+
+PIDFILE = "ovs-vswitchd.pid"
+
+
+def is_running(database: str) -> bool:
+    """Whether an ovs-vswitchd serves the OVSDB with this socket; both have one folder (OVS_RUNDIR).
+
+    A daemon of Open vSwitch locks its pidfile for as long as it lives (make_pidfile,
+    lib/daemon-unix.c). Raises `Unavailable` where that cannot be read.
+    """
+    path = _pidfile(database)
+    try:
+        descriptor = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise errors.Unavailable(
+            f"{path} cannot be read: {error.strerror}",
+            "it tells whether ovs-vswitchd runs: run this as root, or as a user who may read it",
+        ) from None
+    try:
+        posix.lockf(descriptor, posix.F_TEST, 0)
+    except OSError:  # EACCES, EAGAIN: another process has it
+        return True
+    finally:
+        posix.close(descriptor)
+    return False
+
+
+def stopped(database: str) -> errors.VswitchdStopped:
+    """What to say where it does not run."""
+    return errors.VswitchdStopped(
+        f"ovs-vswitchd is not running: nothing serves the OVSDB at {database}",
+        f"`systemctl start openvswitch-switch`; a running one has {_pidfile(database)} (--pidfile)",
+    )
+
+
+def _pidfile(database: str) -> str:
+    return f"{database.rpartition('/')[0]}/{PIDFILE}"

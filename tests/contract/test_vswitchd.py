@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether a real ovs-vswitchd runs, as its pidfile tells."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from linen.core import errors
+from linen.ovsdb import vswitchd
+from support.host import VSWITCHD
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from support.host import Host
+
+
+@pytest.mark.parametrize("signal", ["KILL", "TERM"])
+def test_it_is_seen_while_it_runs(host: Host, signal: str) -> None:
+    """It runs until it has ended, whether it removed its pidfile or not, and when it is back."""
+    database = f"/proc/{host.pid}/root/run/openvswitch/db.sock"
+    assert vswitchd.is_running(database)
+
+    host.signal(signal, "ovs-vswitchd")
+    assert not vswitchd.is_running(database)
+
+    host.run("sh", "-c", f"cd /run/openvswitch && {VSWITCHD}")
+    assert vswitchd.is_running(database)
+
+
+def test_it_is_seen_while_its_database_is_away(host: Host) -> None:
+    """It runs, and switches, while ovsdb-server is started again."""
+    host.signal("KILL", "ovsdb-server")
+
+    assert vswitchd.is_running(f"/proc/{host.pid}/root/run/openvswitch/db.sock")
+
+
+def test_a_pidfile_that_cannot_be_read(short_folder: Path) -> None:
+    """What is in the pidfile's way is named, and what the file is for."""
+    (short_folder / "not-a-folder").touch()
+
+    with pytest.raises(errors.Unavailable, match=r"not-a-folder/ovs-vswitchd\.pid") as refused:
+        vswitchd.is_running(f"{short_folder}/not-a-folder/db.sock")
+
+    assert "whether ovs-vswitchd runs" in refused.value.details
