@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support.cni import call
+from support.host import wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -160,6 +161,23 @@ def test_spanning_tree(attached: Attached, option: str, column: str) -> None:
 
     (bridge,) = attached.host.records("Bridge")
     assert {name for name in ("stp_enable", "rstp_enable") if bridge[name]} == {column}
+
+
+@pytest.mark.parametrize(("option", "column"), [("stp", "status"), ("rstp", "rstp_status")])
+def test_spanning_tree_of_a_bridge_that_is_there(
+    attached: Attached, option: str, column: str
+) -> None:
+    """A spanning tree that is switched on later is at work, and at rest when it is switched off."""
+
+    def is_at_work() -> bool:
+        return any(row[column] for row in attached.host.records("Port"))
+
+    attached.call("ADD").result()
+    attached.call("ADD", attached.with_options(stp=option)).result()
+    wait_until(is_at_work, f"{option} at work")
+
+    attached.call("ADD").result()
+    wait_until(lambda: not is_at_work(), f"{option} at rest")
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The overlays `star` and `controller`: one node in the middle, and somebody who tells it what."""
+"""The overlays `star` and `controller`, a star of several masters, and another VNI, all live."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.timeout(4 * PATIENCE)  # each change is made node by node
 
-MASTER = "node1"
+MASTER, SECOND_MASTER = "node1", "node2"
 NAMES = ("node1-a", "node2-a", "node3-a")
 CONTROLLER = "app.kubernetes.io/name=linen-controller"
 
@@ -61,6 +61,20 @@ def controller(star: Linen) -> Iterator[Linen]:
     roll_out(star)
 
 
+@pytest.fixture
+def spanning(star: Linen) -> Iterator[Linen]:
+    """A star with spanning tree, as several masters need it, and with a second master."""
+    cluster = star.cluster
+    star.configure(stp="rstp")
+    roll_out(star)
+    cluster.kubectl("label", "node", SECOND_MASTER, "linen-cni/master=true")
+    yield star
+    cluster.kubectl("label", "node", MASTER, "linen-cni/master=true", "--overwrite")
+    cluster.kubectl("label", "node", SECOND_MASTER, "linen-cni/master-")
+    star.configure()
+    roll_out(star)
+
+
 def roll_out(linen: Linen) -> None:
     """Change what is installed into this."""
     linen.apply()
@@ -78,6 +92,18 @@ def has_one_tunnel(star: Linen, name: str, address: str) -> bool:
     return star.tunnels(name) == {address}
 
 
+def roles(cluster: Cluster) -> set[str]:
+    """What spanning tree has made of the nodes' tunnels."""
+    rows = [row for node in cluster.nodes.values() for row in node.records("Port", "rstp_status")]
+    return {row["rstp_status"].get("rstp_port_role", "") for row in rows}
+
+
+def keys(cluster: Cluster) -> list[str]:
+    """The key of each tunnel of each node."""
+    rows = [row for node in cluster.nodes.values() for row in node.records("Interface", "options")]
+    return [row["options"]["key"] for row in rows if "key" in row["options"]]
+
+
 def connected(cluster: Cluster) -> set[bool]:
     """Whether the nodes' bridges have their controller."""
     return {
@@ -85,6 +111,22 @@ def connected(cluster: Cluster) -> set[bool]:
         for node in cluster.nodes.values()
         for row in node.records("Controller", "is_connected")
     }
+
+
+def test_another_vni(installed: Linen, pods: Pods) -> None:
+    """With all flaxd at once another VNI is one short outage, and no tunnel keeps the old one."""
+    cluster = installed.cluster
+    installed.wait_for_tunnels(cluster.nodes)
+    try:
+        installed.configure(vni="4711")
+        installed.apply()
+        installed.kubectl("delete", "pods", "--selector=app.kubernetes.io/name=linen")
+        installed.wait_until_rolled_out()
+        wait_until(lambda: keys(cluster) == ["4711"] * 6, "the tunnels' new key", PATIENCE)
+        ping_all(pods)
+    finally:
+        installed.configure()
+        roll_out(installed)
 
 
 def test_star(star: Linen, pods: Pods) -> None:
@@ -114,4 +156,20 @@ def test_controller(controller: Linen, pods: Pods) -> None:
 
     controller.kubectl("scale", "deployment/linen-controller", "--replicas=1")
     wait_until(lambda: connected(cluster) == {True}, "the controller to be back", PATIENCE)
+    ping_all(pods)
+
+
+def test_several_masters(spanning: Linen, pods: Pods) -> None:
+    """With two masters spanning tree cuts the loop, all pods reach all, and one master may go."""
+    cluster = spanning.cluster
+    addresses = {name: node.tunnel_address for name, node in cluster.nodes.items()}
+    spanning.wait_for_tunnels(cluster.nodes)  # of three nodes two masters make a mesh
+    wait_until(lambda: "Alternate" in roles(cluster), "a tunnel to be put aside", PATIENCE)
+    ping_all(pods)
+
+    cluster.kubectl("label", "node", MASTER, "linen-cni/master-")
+    for name in (MASTER, "node3"):
+        wait_until(
+            partial(has_one_tunnel, spanning, name, addresses[SECOND_MASTER]), name, PATIENCE
+        )
     ping_all(pods)

@@ -161,7 +161,12 @@ def _create_bridge(batch: _Batch, step: plan.CreateBridge) -> None:
 
 
 def _set_bridge(batch: _Batch, step: plan.SetBridge) -> None:
+    """Settings of the bridge, and the number by which ovs-vswitchd is told to look.
+
+    It looks by itself when other columns change, but not when only those of a spanning tree do.
+    """
     batch.update("Bridge", step.bridge.uuid, dict(step.settings))
+    batch.operations.append(_mutate("Open_vSwitch", [], ["next_cfg", "+=", 1]))
 
 
 def _set_vni(batch: _Batch, step: plan.SetVni) -> None:

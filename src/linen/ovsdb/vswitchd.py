@@ -14,15 +14,33 @@ import posix
 from linen.core import errors
 
 PIDFILE = "ovs-vswitchd.pid"
+FOLDER = "/var/run/openvswitch"  # Open vSwitch's own, where sockets and pidfiles are (OVS_RUNDIR)
 
 
 def is_running(database: str) -> bool:
-    """Whether an ovs-vswitchd serves the OVSDB with this socket; both have one folder (OVS_RUNDIR).
+    """Whether an ovs-vswitchd runs, beside the socket of this OVSDB or else in the usual folder.
 
     A daemon of Open vSwitch locks its pidfile for as long as it lives (make_pidfile,
     lib/daemon-unix.c). Raises `Unavailable` where that cannot be read.
     """
-    path = _pidfile(database)
+    return any(_is_locked(f"{folder}/{PIDFILE}") for folder in _folders(database))
+
+
+def stopped(database: str) -> errors.VswitchdStopped:
+    """What to say where it does not run."""
+    return errors.VswitchdStopped(
+        f"ovs-vswitchd is not running: nothing serves the OVSDB at {database}",
+        "start Open vSwitch (`systemctl start openvswitch-switch`); one that runs holds its"
+        f" {PIDFILE} in {' or '.join(_folders(database))}",
+    )
+
+
+def _folders(database: str) -> list[str]:
+    own = database.rpartition("/")[0]
+    return [own] if own == FOLDER else [own, FOLDER]
+
+
+def _is_locked(path: str) -> bool:
     try:
         descriptor = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
     except FileNotFoundError:
@@ -39,15 +57,3 @@ def is_running(database: str) -> bool:
     finally:
         posix.close(descriptor)
     return False
-
-
-def stopped(database: str) -> errors.VswitchdStopped:
-    """What to say where it does not run."""
-    return errors.VswitchdStopped(
-        f"ovs-vswitchd is not running: nothing serves the OVSDB at {database}",
-        f"`systemctl start openvswitch-switch`; a running one has {_pidfile(database)} (--pidfile)",
-    )
-
-
-def _pidfile(database: str) -> str:
-    return f"{database.rpartition('/')[0]}/{PIDFILE}"
