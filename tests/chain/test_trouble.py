@@ -181,3 +181,38 @@ def test_failed_add_in_the_chain_gives_the_address_back(chain: Chain) -> None:
     assert chain.delete("pod").status == 0
     leases = chain.host.run("ls", "/var/lib/cni/networks/linen-network").stdout.split()
     assert [name for name in leases if name.startswith("10.")] == []
+
+
+def behind(attached: Attached, command: str) -> Attached:
+    """The same pod, and a plugin that is executed by a command of the shell."""
+    script = attached.host.folder / "linen"
+    script.write_text(f"#!/bin/sh\nexec {command.format(attached.plugin)}\n")
+    script.chmod(0o755)
+    attached.plugin = script
+    return attached
+
+
+def test_without_the_right_to_change_links(attached: Attached) -> None:
+    """Without CAP_NET_ADMIN the error names the device, the Linux bridge and the capability."""
+    confined = behind(attached, "setpriv --bounding-set=-net_admin --inh-caps=-net_admin {}")
+
+    text = confined.call("ADD").error(11)
+
+    assert [word for word in ("br0", "kbr0", "CAP_NET_ADMIN") if word not in text] == []
+
+
+def test_mtu_that_a_device_does_not_take(attached: Attached) -> None:
+    """What else the kernel refuses is told with its reason."""
+    attached.host.run("ip", "link", "set", "kbr0", "mtu", "65535")
+
+    text = attached.call("ADD").error(102)
+
+    assert "device br0 cannot be put on Linux bridge kbr0" in text
+
+
+def test_a_result_that_cannot_be_written(attached: Attached) -> None:
+    """An answer that does not reach the runtime is a failure, and standard error says why."""
+    answer = behind(attached, "{} >/dev/full").call("ADD")
+
+    assert answer.status == 1
+    assert "standard output: No space left on device" in answer.stderr

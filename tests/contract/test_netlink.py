@@ -91,7 +91,10 @@ print(json.dumps([plain(one) for one in found]))
 
 
 def test_enslaving_keeps_the_mac(host: Host) -> None:
-    """A port with a lower MAC and a smaller MTU joins the Linux bridge, which keeps its own."""
+    """A port with a lower MAC and a smaller MTU joins the Linux bridge, which keeps its own.
+
+    It gets all multicast packets.
+    """
     prepared(host)
     host.run("ip", "link", "set", "br0", "address", "02:00:00:00:00:01", "mtu", "1450")
     before = host.links()["kbr0"]
@@ -110,6 +113,7 @@ print("null")
     assert "UP" in links["br0"]["flags"]
     assert links["kbr0"]["address"] == before["address"]
     assert links["kbr0"]["mtu"] == links["br0"]["mtu"] == before["mtu"]
+    assert host.run("cat", "/sys/class/net/br0/brport/multicast_router").stdout == "2\n"
 
 
 def test_routes(host: Host) -> None:

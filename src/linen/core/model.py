@@ -301,13 +301,23 @@ class ObservedBridge(Value):
 
 
 class Observed(Value):
-    """What OVSDB says about one network: its OVS bridge, and the tunnels that carry its mark."""
+    """What OVSDB says about one network: its OVS bridge, and the tunnels that carry its mark.
 
-    __slots__ = ("bridge", "tunnels")
+    `is_name_taken`: whether the OVS bridge is not there, and its name is another one's port's.
+    """
 
-    def __init__(self, bridge: ObservedBridge | None, tunnels: list[ObservedTunnel]) -> None:
+    __slots__ = ("bridge", "is_name_taken", "tunnels")
+
+    def __init__(
+        self,
+        bridge: ObservedBridge | None,
+        tunnels: list[ObservedTunnel],
+        *,
+        is_name_taken: bool = False,
+    ) -> None:
         self.bridge = bridge
         self.tunnels = tunnels
+        self.is_name_taken = is_name_taken
 
 
 class Obstacles(Value):

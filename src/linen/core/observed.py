@@ -70,7 +70,7 @@ def answers(results: list[Json], network: str) -> model.Observed:
         for row in ports
     ]
     bridge = _bridge(bridges[0], internal, controllers, network) if bridges else None
-    return model.Observed(bridge, tunnels)
+    return model.Observed(bridge, tunnels, is_name_taken=bool(internal) and bridge is None)
 
 
 def _bridge(

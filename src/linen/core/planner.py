@@ -11,6 +11,7 @@ before removals, so that no peer is cut off in between.
 from __future__ import annotations
 
 from linen.core import errors, explain, model, obstacles, plan
+from linen.core.notation import select
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from linen.light.json import Json
 
+ROOT = select("Open_vSwitch", [], ("ovs_version",))  # the row that refers to all OVS bridges
 NO_OBSTACLES = model.Obstacles(set(), {})
 
 
@@ -32,6 +34,7 @@ def difference(
     """
     steps: list[plan.Step] = []
     if observed.bridge is None:
+        _refuse_taken_name(spec, observed)
         steps.append(plan.CreateBridge(spec))
     else:
         _refuse_conflicts(spec, observed.bridge)
@@ -59,13 +62,17 @@ def find_steps(
 
     Raises `Conflict` as that does, and where the OVS bridge is somebody's uplink, and not yet our
     network's. `missing`: the `missing_tunnels`. What is in their way is asked for first; without
-    them, on an OVS bridge of ours, nothing is asked.
+    them, on an OVS bridge of ours, nothing is asked. Raises `Unavailable` where the OVS bridge is
+    to be made in an OVSDB that nothing can be made in.
     """
     found = NO_OBSTACLES
     if missing:
         own_names = {tunnel.name for tunnel in observed.tunnels}
         found = yield from obstacles.find(missing, own_names)
     bridge = observed.bridge
+    if bridge is None:
+        (roots,) = yield [ROOT]
+        _refuse_uninitialized(roots["rows"])
     if bridge is not None and bridge.network is None and not observed.tunnels:
         # Also without tunnels to make: on the pods' Linux bridge it would be hung nevertheless.
         devices = yield from obstacles.devices_on(spec.bridge)
@@ -87,6 +94,16 @@ def _kept(spec: model.OverlaySpec, observed: model.Observed) -> dict[str, model.
         if remote in wanted and wanted[remote].may_be_named(tunnel.name):
             kept.setdefault(remote, tunnel)
     return kept
+
+
+def _refuse_taken_name(spec: model.OverlaySpec, observed: model.Observed) -> None:
+    """Names of interfaces are unique in all of OVSDB, so the bridge could never be made."""
+    if observed.is_name_taken:
+        raise errors.Conflict(
+            f"{spec.bridge} is a port of another OVS bridge (or the fake bridge of a VLAN):"
+            f" `ovs-vsctl iface-to-br {spec.bridge}` names it",
+            "give the network another ovs.ovsBridge (flaxd's ovs-bridge), or remove that port",
+        )
 
 
 def _refuse_conflicts(spec: model.OverlaySpec, bridge: model.ObservedBridge) -> None:
@@ -111,6 +128,15 @@ def _refuse_conflicts(spec: model.OverlaySpec, bridge: model.ObservedBridge) -> 
             " which together with protected tunnels cuts nodes off",
             f"`ovs-vsctl set bridge {spec.bridge} {bridge.stp}_enable=false`,"
             " or give the network its own ovs.ovsBridge",
+        )
+
+
+def _refuse_uninitialized(roots: Sequence[Json]) -> None:
+    """A bridge that the table's one row does not refer to is gone as soon as it is made."""
+    if not roots:
+        raise errors.Unavailable(
+            "OVSDB's table Open_vSwitch has no row, so no OVS bridge can be made",
+            "`ovs-vsctl init`, or let Open vSwitch's own service start ovsdb-server",
         )
 
 

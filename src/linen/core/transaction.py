@@ -9,11 +9,11 @@ what has no index, the presence of the OVS bridge and its list of controllers ("
 from __future__ import annotations
 
 from linen.core import model, naming, observed, plan
-from linen.core.notation import is_, new_row, to_map, to_set, to_uuid
+from linen.core.notation import is_, new_row, select, to_map, to_set, to_uuid
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from linen.light.json import Json
@@ -32,16 +32,6 @@ def operations(
     return batch.finish()
 
 
-def take_back(bridge: model.ObservedBridge | None, ports: Iterable[str]) -> list[Json]:
-    """The operations that remove ports (by UUID), and `bridge` itself where one is given."""
-    undo = [_mutate("Bridge", [], ["ports", "delete", to_set(map(to_uuid, ports))])]
-    if bridge is not None:
-        undo.append(
-            _mutate("Open_vSwitch", [], ["bridges", "delete", to_set([to_uuid(bridge.uuid)])])
-        )
-    return undo
-
-
 def until_dealt_with(interfaces: Sequence[str], milliseconds: int) -> list[Json]:
     """The operations that last until each interface (by UUID) has a port number, or -1."""
     return [
@@ -58,8 +48,54 @@ def until_dealt_with(interfaces: Sequence[str], milliseconds: int) -> list[Json]
     ]
 
 
-def _mutate(table: str, where: Json, *mutations: Json) -> Json:
+def announced(results: Sequence[Json]) -> int | None:
+    """The number that ovs-vswitchd has in `cur_cfg` once it has looked; None: it was not told to.
+
+    `results`: those of `operations`.
+    """
+    rows = (results[-1] or {}).get("rows") if results else None
+    return rows[0]["next_cfg"] if rows else None
+
+
+def until_looked(seen: int, milliseconds: int) -> list[Json]:
+    """The operations that last until `cur_cfg` is no longer `seen`, and then read it."""
+    columns = ("cur_cfg",)
+    wait = {
+        "op": "wait",
+        "table": "Open_vSwitch",
+        "where": [],
+        "columns": columns,
+        "until": "!=",
+        "rows": [{"cur_cfg": seen}],
+        "timeout": milliseconds,
+    }
+    return [wait, select("Open_vSwitch", [], columns)]
+
+
+def unless_changed(table: str, uuid: str, row: Json) -> Json:
+    """Fails the transaction at once ("timed out") unless a row is there with these columns."""
+    return {
+        "op": "wait",
+        "table": table,
+        "where": is_("_uuid", to_uuid(uuid)),
+        "columns": list(row),
+        "until": "==",
+        "rows": [row],
+        "timeout": 0,
+    }
+
+
+def mutation(table: str, where: Json, *mutations: Json) -> Json:
+    """The operation that carries out mutations (RFC 7047, section 5.2.4) of some rows."""
     return {"op": "mutate", "table": table, "where": where, "mutations": list(mutations)}
+
+
+# ovs-vswitchd looks at all of its configuration whenever `next_cfg` is counted up, and says that it
+# has done so by the same number in `cur_cfg` (ovs-vswitchd.conf.db(5)).
+_ANNOUNCEMENT = [
+    mutation("Open_vSwitch", [], ["next_cfg", "+=", 1]),
+    select("Open_vSwitch", [], ("next_cfg",)),
+]
 
 
 class _Batch:
@@ -74,6 +110,7 @@ class _Batch:
         self.new_controllers: list[Json] = []
         self.old_ports: list[Json] = []
         self.old_controllers: list[Json] = []
+        self.is_announced = False  # whether ovs-vswitchd is told to look
 
     def insert(self, table: str, row: Json) -> Json:
         """Insert a row and return the reference to it."""
@@ -99,9 +136,10 @@ class _Batch:
         else:
             self._refer_from(self.bridge)
         if self.old_ports:
-            removal = _mutate("Bridge", [], ["ports", "delete", to_set(self.old_ports)])
+            removal = mutation("Bridge", [], ["ports", "delete", to_set(self.old_ports)])
             self.operations.append(removal)
-        return [guard, *self.operations]
+        announcement = _ANNOUNCEMENT if self.is_announced else []
+        return [guard, *self.operations, *announcement]
 
     def _bridge_guard(self) -> Json:
         """Fails at once unless the bridge is as it was read: absent, or with these controllers."""
@@ -135,7 +173,8 @@ class _Batch:
             **plan.stp_settings(spec.stp),
         }
         bridge = self.insert("Bridge", row)
-        self.operations.append(_mutate("Open_vSwitch", [], ["bridges", "insert", to_set([bridge])]))
+        insertion = ["bridges", "insert", to_set([bridge])]
+        self.operations.append(mutation("Open_vSwitch", [], insertion))
 
     def _refer_from(self, bridge: model.ObservedBridge) -> None:
         mutations = [
@@ -149,7 +188,7 @@ class _Batch:
         ]
         if mutations:
             where = is_("_uuid", to_uuid(bridge.uuid))
-            self.operations.append(_mutate("Bridge", where, *mutations))
+            self.operations.append(mutation("Bridge", where, *mutations))
 
 
 def _create_bridge(batch: _Batch, step: plan.CreateBridge) -> None:
@@ -161,12 +200,9 @@ def _create_bridge(batch: _Batch, step: plan.CreateBridge) -> None:
 
 
 def _set_bridge(batch: _Batch, step: plan.SetBridge) -> None:
-    """Settings of the bridge, and the number by which ovs-vswitchd is told to look.
-
-    It looks by itself when other columns change, but not when only those of a spanning tree do.
-    """
+    """Of itself ovs-vswitchd does not look when only columns of a spanning tree change."""
     batch.update("Bridge", step.bridge.uuid, dict(step.settings))
-    batch.operations.append(_mutate("Open_vSwitch", [], ["next_cfg", "+=", 1]))
+    batch.is_announced = True
 
 
 def _set_vni(batch: _Batch, step: plan.SetVni) -> None:
@@ -174,7 +210,7 @@ def _set_vni(batch: _Batch, step: plan.SetVni) -> None:
     if step.vni is not None:
         mutations.append(["external_ids", "insert", to_map({naming.MARK_VNI: step.vni})])
     where = is_("_uuid", to_uuid(step.bridge.uuid))
-    batch.operations.append(_mutate("Bridge", where, *mutations))
+    batch.operations.append(mutation("Bridge", where, *mutations))
 
 
 def _set_mtu(batch: _Batch, step: plan.SetMtu) -> None:
@@ -184,7 +220,7 @@ def _set_mtu(batch: _Batch, step: plan.SetMtu) -> None:
 def _set_mac_table_size(batch: _Batch, step: plan.SetMacTableSize) -> None:
     """An insertion changes no value that is there: where somebody was quicker, that one stays."""
     insertion = ["other_config", "insert", to_map(_bridge_options(step.size))]
-    batch.operations.append(_mutate("Bridge", is_("_uuid", to_uuid(step.bridge.uuid)), insertion))
+    batch.operations.append(mutation("Bridge", is_("_uuid", to_uuid(step.bridge.uuid)), insertion))
 
 
 def _bridge_options(mac_table_size: int | None) -> dict[str, str]:
@@ -211,6 +247,7 @@ def _change_tunnel(batch: _Batch, step: plan.ChangeTunnel) -> None:
     if step.tunnel.bfd is not None:
         row["bfd"] = to_map(step.tunnel.bfd)
     batch.update("Interface", step.interface.uuid, row)
+    batch.is_announced = True  # port number and error stay as they are until it has looked
 
 
 def _remove_tunnel(batch: _Batch, step: plan.RemoveTunnel) -> None:

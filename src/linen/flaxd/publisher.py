@@ -7,7 +7,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from linen import streams
-from linen.core import addresses
+from linen.core import addresses, planner
 from linen.flaxd import conflist, devices, guard, health, reconcile, sources
 from linen.host.checks import folder
 from linen.host.conflists import EXTENSIONS, is_managed
@@ -31,6 +31,7 @@ def monitored(settings: Settings) -> dict[str, set[str]]:
     return columns_read_by(
         reconcile.questions(settings),
         [
+            planner.ROOT,
             {"table": "Port", "columns": ["name", "interfaces"], "where": []},
             {"table": "Bridge", "columns": ["name", "ports"], "where": []},
             health.question(settings.network, reconcile.MAKER),

@@ -78,9 +78,15 @@ class Netlink:
         has a stale neighbour entry for its gateway, half a minute long. So the MAC is set first,
         to what it is. Likewise the bridge takes the smallest MTU of its ports, so `link` is given
         the bridge's before it joins.
+
+        Of multicast packets `link` gets all. A Linux bridge forwards them to who has asked for them
+        as soon as one pod has sent a query for members (RFC 3810), and behind `link` are all other
+        nodes' pods, whose answers need not come through; so their neighbour solicitations, which
+        are multicast, would no longer reach them.
         """
         self._ask(codec.set_mac(master.index, master.mac))
         self._ask(codec.enslave(link.index, master.index, master.mtu))
+        self._ask(codec.set_multicast_router(link.index))
 
     def set_mtu(self, link: Link, mtu: int) -> None:
         """Give `link` an MTU, in bytes. A Linux bridge no longer takes its ports' smallest then."""

@@ -30,19 +30,22 @@ REQUEST, ACK, DUMP = 0x1, 0x4, 0x300
 ERROR, DONE = 2, 3
 RTM_NEWLINK, RTM_GETLINK, RTM_SETLINK = 16, 18, 19
 RTM_GETROUTE = 26
-RTM_NEWNSID, RTM_GETNSID = 88, 90
+RTM_GETNSID = 90
 GENERIC_CONTROL, GETFAMILY = 16, 3  # GENL_ID_CTRL, CTRL_CMD_GETFAMILY
 
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_MASTER, IFLA_LINKINFO = 1, 3, 4, 10, 18
 IFLA_EXT_MASK, IFLA_LINK_NETNSID = 29, 37
 IFLA_INFO_KIND = 1
+IFLA_PROTINFO, IFLA_BRPORT_MULTICAST_ROUTER = 12, 25
+NESTED = 1 << 15  # NLA_F_NESTED
+MDB_RTR_TYPE_PERM = 2  # linux/if_bridge.h
 SKIP_STATISTICS = 1 << 3  # RTEXT_FILTER_SKIP_STATS: 400 bytes a link that nobody reads
 RTA_DST, RTA_OIF = 1, 4
 NETNSA_NSID, NETNSA_FD = 1, 3
 CTRL_ATTR_FAMILY_NAME = 2
 ROUTE_LOCAL = 2  # RTN_LOCAL: the destination is an address of this host
 IFF_UP = 0x1
-AF_INET, AF_INET6 = 2, 10
+AF_INET, AF_BRIDGE, AF_INET6 = 2, 7, 10
 
 
 class NetlinkError(Exception):
@@ -167,6 +170,16 @@ def enslave(index: int, master: int, mtu: int) -> bytes:
     body = pack(LINK, 0, 0, index, IFF_UP, IFF_UP)
     body += attribute(IFLA_MTU, pack("=I", mtu)) + attribute(IFLA_MASTER, pack("=I", master))
     return message(RTM_SETLINK, ACK, body)
+
+
+def set_multicast_router(index: int) -> bytes:
+    """Let a port of a Linux bridge have all multicast packets, whoever asked for them.
+
+    The attribute stands beside the kernel's sysfs file `brport/multicast_router`.
+    """
+    body = pack(LINK, AF_BRIDGE, 0, index, 0, 0)
+    always = attribute(IFLA_BRPORT_MULTICAST_ROUTER, pack("=B", MDB_RTR_TYPE_PERM))
+    return message(RTM_SETLINK, ACK, body + attribute(IFLA_PROTINFO | NESTED, always))
 
 
 def set_mtu(index: int, mtu: int) -> bytes:

@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import errno
 import posix
 
 from linen.cni import request, result
 from linen.core import errors
+from linen.netlink.codec import NetlinkError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -69,7 +71,21 @@ def attach(netlink: Netlink, config: Config, observed: Observed, bridge: Link) -
         return
     if port.master not in (0, bridge.index):
         _refuse_other_master(netlink, config, observed, port.master)
-    netlink.enslave(port, bridge)
+    try:
+        netlink.enslave(port, bridge)
+    except NetlinkError as error:
+        raise _refusal(port, bridge, error.errno) from None
+
+
+def _refusal(port: Link, bridge: Link, number: int) -> errors.LinenError:
+    """Why the kernel does not put the OVS bridge's internal port on the Linux bridge."""
+    failure = f"device {port.name} cannot be put on Linux bridge {bridge.name}"
+    why = f"{failure}: {posix.strerror(number)}"
+    if number == errno.EPERM:
+        return errors.Unavailable(why, "a CNI plugin runs as root with CAP_NET_ADMIN")
+    if number == errno.ENODEV:
+        return errors.Unavailable(why, "one of them has just gone, so a retry can help")
+    return errors.Conflict(why, f"they have MTUs of {port.mtu} and {bridge.mtu} bytes")
 
 
 def internal_port(netlink: Netlink, config: Config) -> Link:

@@ -37,7 +37,10 @@ def run() -> int:
     except Exception as error:  # noqa: BLE001  (the last line of defence: the runtime needs an answer)
         output, status = result.failure(_bug(error), call.version), 1
     if output:
-        write(1, output + "\n")
+        fault = write(1, output + "\n")
+        if fault:
+            write(2, f"linen: the answer cannot be written to standard output: {fault}\n")
+            return 1
     return status
 
 
@@ -120,14 +123,15 @@ def _asked_version() -> str:
         return versions.NEWEST
 
 
-def write(descriptor: int, text: str) -> None:
-    """Write all of `text`. A reader that is gone is no error: there is nobody to tell."""
+def write(descriptor: int, text: str) -> str:
+    """Write all of `text`; why that failed, "" if it did not."""
     view = memoryview(text.encode("utf-8", "backslashreplace"))
     try:
         while view:
             view = view[posix.write(descriptor, view) :]
-    except OSError:
-        return
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
 
 
 def _bug(error: Exception) -> errors.LinenError:

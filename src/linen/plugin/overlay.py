@@ -9,7 +9,7 @@ left to do. Who loses a race sees the winner's work and goes on from there.
 from __future__ import annotations
 
 from linen.cni import result
-from linen.core import desired, errors, model, naming, observed, plan, planner, transaction
+from linen.core import desired, errors, explain, model, naming, observed, planner, transaction, undo
 from linen.light import sock
 from linen.netlink.blocking import has_generic_family
 from linen.ovsdb import vswitchd
@@ -20,10 +20,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from linen.cni.config import Config
+    from linen.core import plan
+    from linen.light.json import Json
     from linen.netlink.blocking import Netlink
 
 PATIENCE = 4.5  # seconds for all talk with OVSDB, so that an answer is out within 5
 ATTEMPTS = 200  # reads; twenty ADDs at once on a fresh host need three or four each
+OWN_DEVICES = ("openvswitch", "tun")  # kinds of the devices that Open vSwitch makes of its ports
 KERNEL_DATAPATH = "ovs_datapath"  # OVS_DATAPATH_FAMILY, linux/openvswitch.h
 
 
@@ -48,12 +51,15 @@ class Finding:
         found += [(t.name, t.interface) for t in self.seen.tunnels if t.interface is not None]
         return found
 
+    def refused(self) -> list[tuple[str, model.ObservedInterface]]:
+        """Those that Open vSwitch could not make."""
+        return [(name, row) for name, row in self.interfaces() if row.error or row.ofport == -1]
+
     def errors(self) -> list[str]:
-        """What Open vSwitch says about interfaces of ours that it could not make."""
+        """What Open vSwitch says about those."""
         return [
-            _fault(name, interface.error or "Open vSwitch gave no port number and no reason")
-            for name, interface in self.interfaces()
-            if interface.error or interface.ofport == -1
+            _fault(name, row.error or "Open vSwitch gave no port number and no reason")
+            for name, row in self.refused()
         ]
 
 
@@ -81,7 +87,7 @@ class Overlay:
             raise self._misunderstood(error) from None
         seen = observed.answers(results, network)
         if seen.bridge is None:
-            self._refuse_linux_bridge()
+            self._refuse_foreign_device()
         spec = self._spec(())
         missing = planner.missing_tunnels(spec, seen)
         # With none missing, one may still lead to this very node: a pod that starts before the
@@ -97,25 +103,22 @@ class Overlay:
     def ensure(self) -> tuple[Finding, bool]:
         """Make the overlay as it should be: what there is in the end, and whether it was changed.
 
-        Raises `Unavailable`, `Conflict` or `OvsRefused`; what this call had made by then is taken
-        back.
+        Raises `Unavailable`, `Conflict`, or `OvsRefused` after what Open vSwitch refused has been
+        taken back, as far as this call had brought it about.
         """
-        made: set[str] = set()
-        try:
-            for attempt in range(ATTEMPTS):
-                finding = self.look()
-                if not finding.steps and self._is_served(finding):
-                    self._refuse_errors(finding)
-                    return finding, attempt > 0
-                if finding.steps:
-                    self._refuse_absent_datapath(finding)
-                    made |= self._commit(finding)
-        except errors.LinenError:
-            self._take_back(made)
-            raise
+        done: list[plan.Step] = []
+        for attempt in range(ATTEMPTS):
+            finding = self.look()
+            if not finding.steps and self._is_served(finding):
+                self._refuse_errors(finding, done)
+                return finding, attempt > 0
+            if finding.steps:
+                self._refuse_absent_datapath(finding)
+                done += self._commit(finding)
         raise errors.Unavailable(
             f"OVSDB at {self._connection.path} keeps being changed by somebody else",
-            f"after {ATTEMPTS} attempts there is still to do: {finding.steps!r}",
+            f"after {ATTEMPTS} attempts there is still to do:"
+            f" {'; '.join(explain.faults(finding.spec.bridge, finding.steps))}",
         )
 
     def _spec(self, own: set[str] | tuple[()]) -> model.OverlaySpec:
@@ -128,77 +131,94 @@ class Overlay:
             segment=result.addresses(self._config.prev_result or {}),
         )
 
-    def _commit(self, finding: Finding) -> set[str]:
-        """Carry out the steps. The names of what was made; none where somebody else was quicker."""
+    def _commit(self, finding: Finding) -> Sequence[plan.Step]:
+        """Carry out the steps. Those that were; none where somebody else was quicker."""
         operations = transaction.operations(finding.spec, finding.seen, finding.steps)
         try:
-            self._connection.transact(operations)
+            results = self._connection.transact(operations)
         except TransactionError as error:
             if error.kind in transaction.RACE_LOST:
-                return set()
+                return ()
             raise self._misunderstood(error) from None
-        return {
-            step.name if isinstance(step, plan.AddTunnel) else finding.spec.bridge
-            for step in finding.steps
-            if isinstance(step, plan.AddTunnel | plan.CreateBridge)
-        }
+        number = transaction.announced(results)
+        if number is not None:
+            self._await_look(number)
+        return finding.steps
+
+    def _await_look(self, number: int) -> None:
+        """Wait until ovs-vswitchd has dealt with what it was told of by this number."""
+        seen = number - 1
+        while seen < number:
+            operations = transaction.until_looked(seen, self._milliseconds())
+            _, found = self._wait(operations, "heed a change")
+            seen = found["rows"][0]["cur_cfg"]
 
     def _is_served(self, finding: Finding) -> bool:
         """Whether ovs-vswitchd had dealt with all interfaces of ours. If not, it has by now."""
-        pending = [row.uuid for _, row in finding.interfaces() if row.ofport is None]
-        if not pending:
-            return True
-        milliseconds = int(self._connection.deadline.remaining() * 900)
+        pending = {row.uuid: name for name, row in finding.interfaces() if row.ofport is None}
+        if pending:
+            operations = transaction.until_dealt_with(list(pending), self._milliseconds())
+            self._wait(operations, f"make {', '.join(pending.values())}")
+        return not pending
+
+    def _wait(self, operations: list[Json], what: str) -> list[Json]:
+        """The results of a transaction that lasts until ovs-vswitchd has done its part."""
         try:
-            self._connection.transact(transaction.until_dealt_with(pending, milliseconds))
+            return self._connection.transact(operations)
         except TransactionError as error:
             if error.kind != "timed out":
                 raise self._misunderstood(error) from None
-            names = ", ".join(name for name, row in finding.interfaces() if row.ofport is None)
-            raise errors.Unavailable(
-                f"ovs-vswitchd did not make {names} in time; OVSDB is at {self._connection.path}",
-                "see ovs-vswitchd.log for the reason",
-            ) from None
-        return False
+        raise errors.Unavailable(
+            f"ovs-vswitchd did not {what} in time; OVSDB is at {self._connection.path}",
+            "see ovs-vswitchd.log for the reason",
+        )
 
-    def _refuse_errors(self, finding: Finding) -> None:
-        refused = finding.errors()
-        if refused:
-            self._refuse_linux_bridge()
-            raise errors.OvsRefused(
-                f"Open vSwitch reports an error: {'; '.join(refused)}",
-                "“File exists” means that another port has this remote address and key already;"
-                " `ovs-vsctl list interface NAME` shows all of a row",
-            )
+    def _milliseconds(self) -> int:
+        """For how long the server may wait, so that its answer comes before the deadline."""
+        return int(self._connection.deadline.remaining() * 900)
 
-    def _refuse_linux_bridge(self) -> None:
-        """Where a Linux bridge has its name, Open vSwitch cannot make the OVS bridge's device."""
+    def _refuse_errors(self, finding: Finding, done: Sequence[plan.Step]) -> None:
+        said = finding.errors()
+        if said:
+            self._take_back(finding, done)
+            self._refuse_foreign_device()
+            raise refusal(said)
+
+    def _refuse_foreign_device(self) -> None:
+        """Where another device has its name, Open vSwitch cannot make the OVS bridge's."""
         name = self._config.options.ovs_bridge
         link = self._netlink.find_link(name)
-        if link is not None and link.kind == "bridge":
+        if link is None or link.kind in OWN_DEVICES:
+            return
+        if link.kind == "bridge":
             raise errors.Conflict(
                 f"{name} is a Linux bridge, and ovs.ovsBridge is {name}, too",
                 "two devices cannot have one name: change `bridge` in the entry of the bridge"
                 " plugin, or ovs.ovsBridge in that of linen",
             )
+        raise errors.Conflict(
+            f"{name} is a network device that is none of Open vSwitch's, and ovs.ovsBridge is"
+            f" {name}, too",
+            "two devices cannot have one name: choose another for ovs.ovsBridge",
+        )
 
     def _refuse_absent_datapath(self, finding: Finding) -> None:
         """Without its kernel module Open vSwitch would log an error and leave us to wait."""
         if finding.seen.bridge is None and not finding.spec.datapath_type:
             refuse_absent_kernel_datapath()
 
-    def _take_back(self, made: set[str]) -> None:
-        """Remove what this call made.
+    def _take_back(self, finding: Finding, done: Sequence[plan.Step]) -> None:
+        """Undo what Open vSwitch refused of this call's steps.
 
-        What it cannot remove the next ADD mends, so its own errors don't count.
+        What it cannot undo the next ADD mends, so its own errors don't count.
         """
-        if not made:
-            return
+        refused = [row.uuid for _, row in finding.refused()]
         try:
-            seen = self.look().seen
-            bridge = seen.bridge if self._config.options.ovs_bridge in made else None
-            ports = [tunnel.uuid for tunnel in seen.tunnels if tunnel.name in made]
-            self._connection.transact(transaction.take_back(bridge, ports))
+            operations = self._connection.converse(
+                undo.find_operations(finding.seen, refused, done)
+            )
+            if operations:
+                self._connection.transact(operations)
         except (errors.LinenError, TransactionError):
             return
 
@@ -207,6 +227,14 @@ class Overlay:
             f"OVSDB at {self._connection.path} refuses a transaction: {error}",
             f"Open vSwitch {model.OLDEST_OVS} or newer is needed; otherwise this is a bug in linen",
         )
+
+
+def refusal(said: Sequence[str]) -> errors.OvsRefused:
+    """What Open vSwitch says of interfaces that it could not make."""
+    hint = "`ovs-vsctl list interface NAME` shows all of a row"
+    if any("File exists" in text for text in said):
+        hint = f"another port has this remote address and key already; {hint}"
+    return errors.OvsRefused(f"Open vSwitch reports an error: {'; '.join(said)}", hint)
 
 
 def _fault(name: str, text: str) -> str:
