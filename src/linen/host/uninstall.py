@@ -98,16 +98,21 @@ def uninstall(
         report.stays.append("the overlay: OVS bridges and tunnels go on without the plugin")
     else:
         left = networks_of(rest)
-        keep = daemons | {network.name for network in left}
-        gone = _remove_overlay(record, keep, report)
-        _remove_guards(keep, report)
         record.linux_bridges |= {one.linux_bridge: sorted(gateways(one)) for one in networks}
         for network in left:
             record.linux_bridges.pop(network.linux_bridge, None)
-        _remove_linux_bridges(record, gone, report)
-        _remove_known_nodes(state_dir, keep, report)
+        keep = daemons | {network.name for network in left}
+        _remove_traces(state_dir, record, keep, report)
     record.write()
     return report
+
+
+def _remove_traces(state_dir: Path, record: Record, keep: set[str], report: Report) -> None:
+    """Remove what networks other than `keep` have in Open vSwitch, the kernel and `state_dir`."""
+    gone = _remove_overlay(record, keep, report)
+    _remove_guards(keep, report)
+    _remove_linux_bridges(record, gone, report)
+    _remove_known_nodes(state_dir, keep, report)
 
 
 def _is_written_for(conflist: Conflist, share: Share | None) -> bool:
