@@ -14,6 +14,8 @@ from support.labs import fresh_name
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from linen.lab.node import Node
+
 
 @pytest.fixture(scope="module", params=TOPOLOGIES)
 def overlay(request: pytest.FixtureRequest) -> Iterator[Lab]:
@@ -30,6 +32,20 @@ def node_lab() -> Iterator[Lab]:
     """A lab of one node, without pods."""
     with Lab.started(describe(1, name=fresh_name())) as lab:
         yield lab
+
+
+@pytest.fixture
+def lab(node_lab: Lab) -> Iterator[Lab]:
+    """The module's lab of one node; its pods are removed after each test."""
+    yield node_lab
+    for pod in node_lab.pods():
+        node_lab.del_pod(pod.name)
+
+
+@pytest.fixture
+def node(lab: Lab) -> Node:
+    """The only node of `lab`."""
+    return lab.node("node1")
 
 
 @pytest.fixture

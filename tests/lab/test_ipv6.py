@@ -22,7 +22,7 @@ from linen.lab.description import (
     describe,
 )
 from linen.lab.programs import Toolkit
-from linen.lab.runtime import Runtime
+from linen.lab.runtime import Runtime, _Target, build_config
 from support.labs import fresh_name, linenctl
 from support.paths import GO_TOOLS
 from support.reach import assert_all_reach_all
@@ -89,9 +89,14 @@ def write_conflist(lab: Lab, node: Node, pod_family: PodFamily, mtu: int) -> Non
 
 
 def collect_garbage(node: Node) -> None:
-    """Let the plugins of a node clean up as if the runtime knew no pod of it any more."""
+    """DEL and GC, as a runtime does that knows no pod of the node any more."""
     runtime = Runtime(node)
-    runtime.collect_garbage(runtime.networks()["linen-network"], [])
+    for attachment in runtime.attachments():
+        runtime.delete(attachment)
+    conflist = runtime.networks()["linen-network"]
+    for plugin in conflist["plugins"]:
+        config = build_config(conflist, plugin, None, {}) | {"cni.dev/valid-attachments": []}
+        runtime._run("GC", plugin["type"], config, _Target())
 
 
 def reservations(node: Node) -> list[str]:

@@ -6,13 +6,13 @@ from __future__ import annotations
 import json
 import socket
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from linen.lab.errors import LabError, PluginFailed
 from linen.lab.pods import netns_path
-from linen.lab.runtime import Runtime
+from support.labs import plain_network, reservations
 from support.paths import CNITOOL
 
 if TYPE_CHECKING:
@@ -23,28 +23,6 @@ if TYPE_CHECKING:
 
 FOLDER = "/etc/cni/net.d"
 RESULTS = "var/lib/cni/results"
-RESERVATIONS = "var/lib/cni/networks"
-
-
-@pytest.fixture
-def lab(node_lab: Lab) -> Iterator[Lab]:
-    """The module's lab; its pods are removed after each test."""
-    yield node_lab
-    for pod in node_lab.pods():
-        node_lab.del_pod(pod.name)
-
-
-@pytest.fixture
-def node(lab: Lab) -> Node:
-    """The lab's only node."""
-    return lab.node("node1")
-
-
-def plain_network(name: str, subnet: str, **bridge: object) -> dict[str, Any]:
-    """A network of a Linux bridge alone."""
-    ipam = {"type": "host-local", "subnet": subnet}
-    plugin = {"type": "bridge", "bridge": f"br-{name}", "ipam": ipam, **bridge}
-    return {"cniVersion": "1.0.0", "name": name, "plugins": [plugin]}
 
 
 @pytest.fixture
@@ -54,12 +32,6 @@ def blue(node: Node) -> Iterator[str]:
     path.write_text(json.dumps(plain_network("blue", "10.9.0.0/24")))
     yield "blue"
     path.unlink()
-
-
-def reservations(node: Node) -> list[str]:
-    """The addresses that host-local has given away, in all networks."""
-    files = (node.root / RESERVATIONS).rglob("*.*.*.*")
-    return sorted(path.name for path in files)
 
 
 def test_add(lab: Lab, node: Node) -> None:
@@ -192,35 +164,6 @@ def test_unknown_capability(lab: Lab, blue: str) -> None:
         lab.add_pod("node1", "a", networks=[blue], capability_args={"portMappings": []})
 
     assert lab.pods() == []
-
-
-def test_status(node: Node) -> None:
-    """STATUS reaches the plugins from version 1.1.0 on: linen tells that OVSDB is not there."""
-    conflist = {
-        "cniVersion": "1.1.0",
-        "name": "n",
-        "plugins": [{"type": "linen", "ovs": {"ovsdb": "unix:/nowhere.sock", "vtepIPs": []}}],
-    }
-
-    with pytest.raises(PluginFailed) as failure:
-        Runtime(node).status(conflist)
-
-    assert failure.value.command == "STATUS"
-    assert failure.value.error["code"] in {50, 51}
-    Runtime(node).status({**conflist, "cniVersion": "1.0.0"})
-
-
-def test_garbage_collection(lab: Lab, node: Node) -> None:
-    """GC deletes the attachments that are not listed as valid, and no others."""
-    (kept,) = lab.add_pod("node1", "a")
-    lab.add_pod("node1", "b")
-    runtime = Runtime(node)
-    conflist = runtime.networks()["linen-network"]
-
-    runtime.collect_garbage(conflist, [kept.attachment])
-
-    assert runtime.attachments() == [kept.attachment]
-    assert reservations(node) == [kept.attachment.addresses()[0].partition("/")[0]]
 
 
 @pytest.mark.parametrize("command", ["check", "del"])

@@ -9,11 +9,12 @@ import socket
 import time
 from typing import TYPE_CHECKING
 
+from linen.lab.cluster import Lab
+from linen.lab.description import describe
 from support.labs import linenctl
 from support.reach import MEGABYTE, send_stream
 
 if TYPE_CHECKING:
-    from linen.lab.cluster import Lab
     from linen.lab.pods import Pod
 
 BROADCAST = b"\xff" * 6
@@ -132,3 +133,18 @@ def test_ping_matrix_tells_losses(overlay: Lab) -> None:
     times = json.loads(broken.stdout)["milliseconds"]
     assert times["a"]["c"] is None
     assert times["a"]["b"] > 0
+
+
+def test_a_star_without_its_master(lab_name: str) -> None:
+    """Where pods are lost since the star's master has no bridge yet, `ping-matrix` says so."""
+    with Lab.started(describe(3, name=lab_name)) as lab:
+        lab.add_pod("node2")
+        lab.add_pod("node3")
+        ping = ["lab", "ping-matrix", "--name", lab_name, "--deadline", "1"]
+        lost = linenctl(*ping)
+        lab.add_pod("node1")
+        found = linenctl(*ping)
+
+    assert lost.returncode == 1
+    assert "is made by its first ADD: linenctl lab add-pod node1" in lost.stderr
+    assert found.returncode == 0, found

@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -24,13 +26,13 @@ from support.labs import (
     keepers_of,
     linenctl,
     processes_of,
+    start_linenctl,
     state_folder_exists,
 )
 from support.paths import LINENCTL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 DEADLINE = 20  # seconds
 NODES = 6
@@ -56,8 +58,7 @@ def as_from_a_terminal() -> Iterator[None]:
 
 def start_up(lab: str) -> subprocess.Popen[str]:
     """Start `linenctl lab up`."""
-    argv = [*LINENCTL, "lab", "up", "--name", lab, "--nodes", str(NODES)]
-    return subprocess.Popen(argv, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    return start_linenctl("lab", "up", "--name", lab, "--nodes", str(NODES))
 
 
 def read_reports(process: subprocess.Popen[str], count: int) -> None:
@@ -132,6 +133,18 @@ def test_up_interrupted(
     assert_nothing_is_left(lab_name)
 
 
+def test_up_that_nobody_watches(lab_name: str) -> None:
+    """Who reads only the first of the messages, as `head -1` does, has a lab all the same."""
+    process = start_up(lab_name)
+    read_reports(process, 1)
+    assert process.stderr
+    process.stderr.close()
+
+    assert process.wait(timeout=DEADLINE) == 0
+    assert linenctl("lab", "down", "--name", lab_name).returncode == 0
+    assert_nothing_is_left(lab_name)
+
+
 @pytest.mark.parametrize("reports", [1, 3])
 def test_up_killed(lab_name: str, reports: int) -> None:
     """When `up` is killed the half-made lab ends by itself, and `up` works again."""
@@ -169,6 +182,25 @@ def test_down_interrupted(lab_name: str) -> None:
         process.send_signal(signal.SIGINT)
 
     assert_nothing_is_left(lab_name)
+
+
+def puts_signals_off(process: subprocess.Popen[str]) -> bool:
+    """Whether a program has got as far as to handle SIGTERM (proc_pid_status(5))."""
+    (caught,) = re.findall(r"SigCgt:\t(\w+)", Path(f"/proc/{process.pid}/status").read_text())
+    return bool(int(caught, 16) >> (signal.SIGTERM - 1) & 1)
+
+
+@pytest.mark.parametrize("words", ["down", "add-pod"])
+def test_waiting_interrupted(lab_name: str, words: str) -> None:
+    """Ctrl-C ends a command that only waits for another which is starting or stopping the lab."""
+    with Lab.started(describe(1, name=lab_name)) as lab:
+        with store.claimed(lab_name, None), start_linenctl("lab", words, "--name", lab_name) as one:
+            wait_until(lambda: puts_signals_off(one))
+            one.send_signal(signal.SIGINT)
+            finish(one)
+
+        assert one.returncode == 1  # as click ends after Ctrl-C
+        assert lab.pods() == []
 
 
 def test_up_twice(lab_name: str) -> None:
@@ -227,16 +259,24 @@ def test_twenty_nodes(lab_name: str, record_property: Callable[[str, object], No
     assert matrix.losses == []
 
 
+@pytest.fixture
+def replace_vswitchd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Puts a shell script in the place of ovs-vswitchd, for the labs of this test."""
+
+    def replace_it(script: str) -> None:
+        daemon = tmp_path / "ovs-vswitchd"
+        daemon.write_text(f"#!/bin/sh\n{script}\n")
+        daemon.chmod(0o755)
+        monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+
+    return replace_it
+
+
 def test_a_daemon_that_does_not_start(
-    lab_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    lab_name: str, replace_vswitchd: Callable[[str], None]
 ) -> None:
     """When a daemon fails, its log's tail is shown, all logs are kept, and nothing runs on."""
-    daemon = tmp_path / "ovs-vswitchd"
-    daemon.write_text(
-        '#!/bin/sh\necho "out of bananas" > /var/log/openvswitch/ovs-vswitchd.log; exit 3\n'
-    )
-    daemon.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    replace_vswitchd('echo "out of bananas" > /var/log/openvswitch/ovs-vswitchd.log; exit 3')
 
     with (
         pytest.raises(DaemonFailed) as failure,
@@ -253,6 +293,19 @@ def test_a_daemon_that_does_not_start(
     assert "ovsdb-server (Open vSwitch)" in (logs / "ovsdb-server.log").read_text()
     assert linenctl("lab", "down", "--name", lab_name).returncode == 0
     assert_nothing_is_left(lab_name)
+
+
+def test_logs_that_cannot_be_kept(lab_name: str, replace_vswitchd: Callable[[str], None]) -> None:
+    """When logs cannot be kept, the reason for it comes after the daemon's, whose matter it is."""
+    replace_vswitchd('[ "$(hostname)" = node2 ] || ln -s no-log /var/log/openvswitch; exit 3')
+
+    with pytest.raises(DaemonFailed) as failure, Lab.started(describe(2, name=lab_name)):
+        pytest.fail("the lab came up")
+
+    assert "no-log" in failure.value.__notes__[0]
+    logs = store.folder_of(lab_name) / "log"
+    assert sorted(path.name for path in logs.iterdir()) == ["node1", "node2"]
+    assert linenctl("lab", "down", "--name", lab_name).returncode == 0
 
 
 def test_everything_missing_is_named(tmp_path: Path) -> None:

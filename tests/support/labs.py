@@ -7,15 +7,20 @@ import itertools
 import os
 import subprocess
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from linen.lab import store
 from linen.lab.process import Process
 from support.paths import LINENCTL
 
+if TYPE_CHECKING:
+    from linen.lab.node import Node
+
 _numbers = itertools.count(1)
 
 # Folders of the host that a node has of its own; a lab must leave the host's alone.
 _HOST_FOLDERS = ("/etc/cni", "/etc/openvswitch", "/opt/cni", "/var/lib/cni", "/var/log/openvswitch")
+_RESERVATIONS = "var/lib/cni/networks"
 
 
 def fresh_name() -> str:
@@ -23,11 +28,31 @@ def fresh_name() -> str:
     return f"test-{os.getpid()}-{next(_numbers)}"
 
 
+def start_linenctl(*argv: str) -> subprocess.Popen[str]:
+    """Start `linenctl ARGV` in a session of its own."""
+    return subprocess.Popen(
+        [*LINENCTL, *argv], stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+
+
 def linenctl(*argv: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
     """Run `linenctl ARGV` to its end."""
     return subprocess.run(
         [*LINENCTL, *argv], input=stdin, capture_output=True, text=True, check=False, timeout=90
     )
+
+
+def plain_network(name: str, subnet: str, **bridge: object) -> dict[str, Any]:
+    """A network of a Linux bridge alone."""
+    ipam = {"type": "host-local", "subnet": subnet}
+    plugin = {"type": "bridge", "bridge": f"br-{name}", "ipam": ipam, **bridge}
+    return {"cniVersion": "1.0.0", "name": name, "plugins": [plugin]}
+
+
+def reservations(node: Node) -> list[str]:
+    """The addresses that host-local has given away on a node, in all networks."""
+    files = (node.root / _RESERVATIONS).rglob("*.*.*.*")
+    return sorted(path.name for path in files)
 
 
 def keepers_of(lab: str) -> list[int]:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from linen.host.findings import Finding, Severity
 
 KUBERNETES = "--kubernetes"
-PIPE_WIDTH = 200  # columns of a table that no terminal limits
+PIPE_WIDTH = 10_000  # columns: where nobody looks on, a table is as wide as it needs to be
 
 _STYLES = {"error": "bold red", "warning": "bold yellow", "note": "cyan", "ok": "green"}
 _INDENT = 9  # columns; the longest severity and a space more
@@ -48,7 +49,8 @@ class NodeCommand(click.Command):
             raise  # click's matter: whoever read our output has seen enough
         except OSError as error:
             who = "" if os.geteuid() == 0 else "; this command is for root"
-            raise click.ClickException(f"{error}{who}") from error
+            notes = getattr(error, "__notes__", [])
+            raise click.ClickException("\n".join([f"{error}{who}", *notes])) from error
 
 
 class HostOrCluster(NodeCommand):
@@ -72,13 +74,22 @@ class HostOrCluster(NodeCommand):
 
 
 def stdout() -> Console:
-    """For what was asked for."""
-    return Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
+    """For what was asked for: nothing in it is taken for markup, nor `:a:` for an emoji."""
+    # None: it was closed before we were started.
+    is_terminal = sys.stdout is not None and sys.stdout.isatty()
+    width = None if is_terminal else PIPE_WIDTH
+    return Console(width=width, markup=False, emoji=False, highlight=False)
 
 
 def say(text: str, style: str = "") -> None:
     """Print one line, unbroken, with nothing in it taken for markup."""
     stdout().print(Text(text, style=style), soft_wrap=True)
+
+
+def remark(text: str) -> None:
+    """Print one line for whoever looks on; that nobody does any more must not end the work."""
+    with contextlib.suppress(OSError):
+        click.echo(text, err=True)
 
 
 def print_finding(finding: Finding) -> None:

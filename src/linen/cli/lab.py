@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
+from rich.text import Text
 
 from linen.cli import lab_views
-from linen.lab import store
+from linen.cli.console import NodeCommand, json_option, remark, stdout
+from linen.lab import hints, store
 from linen.lab.cluster import Lab
 from linen.lab.conflists import read_conflists
 from linen.lab.description import (
@@ -33,7 +35,7 @@ from linen.lab.description import (
     VtepFamily,
     describe,
 )
-from linen.lab.errors import LabError
+from linen.lab.errors import LabError, tell
 from linen.lab.interruption import signals_put_off
 from linen.lab.ping import DEADLINE
 from linen.lab.programs import Toolkit, require_root
@@ -43,33 +45,30 @@ if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable, Iterator
 
-# Where nobody looks on, a table is as wide as it needs to be.
-_stdout = Console(width=None if sys.stdout.isatty() else 10_000)
-_stderr = Console(stderr=True)
-
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
-class _LabGroup(click.Group):
-    """Shows a LabError as one message, exit status 1; to its author, Python shows the rest."""
+class _LabCommand(NodeCommand):
+    """Shows a LabError, too, as one message, exit status 1."""
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 (as click has it)
         try:
             return super().invoke(ctx)
         except LabError as error:
-            notes = getattr(error, "__notes__", [])
-            raise click.ClickException("\n".join([str(error), *notes])) from error
+            raise click.ClickException(tell(error)) from error
+
+
+class _LabGroup(click.Group):
+    """A group of such commands."""
+
+    command_class = _LabCommand
 
 
 def _named(function: Callable[..., Any]) -> Callable[..., Any]:
     return click.option(
         "--name", default="lab", show_default=True, help="Which lab; several can be up."
     )(function)
-
-
-def _as_json(function: Callable[..., Any]) -> Callable[..., Any]:
-    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(function)
 
 
 @click.group(cls=_LabGroup)
@@ -104,7 +103,8 @@ def command() -> None:
 @click.option("--cni-path", type=_FOLDER, help="Folder of bridge, host-local and portmap.")
 @click.option(
     "--datapath", type=click.Choice(DATAPATHS), default="auto", show_default=True,
-    help="Open vSwitch in userspace (netdev) or in the kernel (system).",
+    help="Open vSwitch in userspace (netdev) or in the kernel (system), whose module stays loaded; "
+    "auto takes the kernel where the module is loaded already.",
 )  # fmt: skip
 def up(  # noqa: PLR0913, PLR0917 (one parameter for each option)
     nodes: int | None,
@@ -135,10 +135,9 @@ def up(  # noqa: PLR0913, PLR0917 (one parameter for each option)
         if interruption.signal is not None:
             take_down(name, [])
             return
-        _stderr.print(
+        remark(
             f"Lab {name} is up: {len(lab.nodes)} nodes, datapath {lab.description.datapath}. "
-            f"Next: linenctl lab add-pod{_name_option(name)}",
-            highlight=False,
+            f"Next: linenctl lab add-pod{_name_option(name)}"
         )
         interruption.finish()
 
@@ -148,13 +147,13 @@ def up(  # noqa: PLR0913, PLR0917 (one parameter for each option)
 def down(name: str) -> None:
     """Stop a lab; nothing of it stays."""
     if take_down(name, []):
-        _stderr.print(f"Lab {name} is gone.", highlight=False)
+        remark(f"Lab {name} is gone.")
     else:
         raise LabError(f"there is no lab named {name}")
 
 
 @command.command("list")
-@_as_json
+@json_option
 def list_labs(*, as_json: bool) -> None:
     """List the labs."""
     require_root()
@@ -162,19 +161,19 @@ def list_labs(*, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(lab_views.render_labs(records)))
     else:
-        _stdout.print(lab_views.labs_table(records))
+        stdout().print(lab_views.labs_table(records))
 
 
 @command.command()
 @_named
-@_as_json
+@json_option
 def show(name: str, *, as_json: bool) -> None:
     """Show nodes, addresses, pods, and each node's `ovs-vsctl show`."""
     lab = Lab.attach(name)
     if as_json:
         click.echo(json.dumps(lab_views.render_lab(lab)))
     else:
-        lab_views.print_lab(_stdout, lab)
+        lab_views.print_lab(lab)
 
 
 @command.command("add-pod")
@@ -189,7 +188,7 @@ def show(name: str, *, as_json: bool) -> None:
     "--publish", "published", multiple=True, metavar="HOST:POD[/udp]",
     help="Lead a port of the node to one of the pod; may be repeated.",
 )  # fmt: skip
-@_as_json
+@json_option
 def add_pod(
     node: str | None,
     pod: str | None,
@@ -208,11 +207,12 @@ def add_pod(
     additions = Lab.attach(name).add_pod(
         node, pod, networks=networks, capability_args={"portMappings": ports} if ports else {}
     )
+    _warn_of_neighbours()
     if as_json:
         click.echo(json.dumps([lab_views.render_addition(addition) for addition in additions]))
         return
     for addition in additions:
-        lab_views.print_addition(_stderr, addition)
+        lab_views.print_addition(addition)
         click.echo(json.dumps(addition.attachment.result, indent=4))
 
 
@@ -230,7 +230,7 @@ def del_pod(pod: str, name: str) -> None:
 def check_pod(pod: str, name: str) -> None:
     """Let each plugin CHECK a pod's attachments; exit status 1 if something is wrong."""
     Lab.attach(name).check_pod(pod)
-    _stderr.print(f"{pod}: every plugin finds what it made.", highlight=False)
+    remark(f"{pod}: every plugin finds what it made.")
 
 
 @command.command(
@@ -260,7 +260,7 @@ def execute(name: str, where: str, argv: tuple[str, ...]) -> None:
 @click.option(
     "--deadline", type=float, default=DEADLINE, show_default=True, help="Seconds for all."
 )
-@_as_json
+@json_option
 def ping_matrix(name: str, deadline: float, *, as_json: bool) -> None:
     """Ping every pod from every other; exit status 1 if any pair gets no answer."""
     lab = Lab.attach(name)
@@ -270,8 +270,11 @@ def ping_matrix(name: str, deadline: float, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(lab_views.render_matrix(matrix)))
     else:
-        lab_views.print_matrix(_stdout, matrix)
+        lab_views.print_matrix(stdout(), matrix)
+    _warn_of_neighbours()
     if not matrix.complete:
+        for hint in hints.masters_without_bridge(lab):
+            remark(hint)
         sys.exit(1)
 
 
@@ -294,11 +297,17 @@ def heal(node: str, name: str) -> None:
 @contextlib.contextmanager
 def _progress() -> Iterator[Callable[[str], None]]:
     """On a terminal one line that changes, elsewhere a line for each step."""
-    if not _stderr.is_terminal:
-        yield lambda step: _stderr.print(step, highlight=False)
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield remark
         return
-    with _stderr.status("starting") as status:
-        yield status.update
+    with console.status("starting") as status:
+        yield lambda step: status.update(Text(step))
+
+
+def _warn_of_neighbours() -> None:
+    for warning in hints.full_neighbour_tables():
+        remark(f"warning: {warning}")
 
 
 def _name_option(name: str) -> str:

@@ -5,10 +5,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rich.table import Table
+from rich.text import Text
+
+from linen.cli.console import PIPE_WIDTH, remark, say, stdout, table
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
     from linen.lab.cluster import Lab
     from linen.lab.node import Node
@@ -17,8 +20,7 @@ if TYPE_CHECKING:
     from linen.lab.runtime import Addition
     from linen.lab.store import Record
 
-_UNBOUNDED = 10_000  # columns
-_UNREACHABLE = "[bold red]lost[/]"
+_LOST = Text("lost", style="bold red")
 
 
 def render_labs(records: dict[str, Record | None]) -> list[dict[str, Any]]:
@@ -37,13 +39,13 @@ def render_labs(records: dict[str, Record | None]) -> list[dict[str, Any]]:
 
 def labs_table(records: dict[str, Record | None]) -> Table:
     """Tabulate the labs."""
-    table = _table("Lab", "Up", "Nodes", "Topology", "Datapath")
+    labs = table("Lab", "Up", "Nodes", "Topology", "Datapath")
     for lab in render_labs(records):
         up = "yes" if lab["up"] else "no"
-        table.add_row(
+        labs.add_row(
             lab["name"], up, str(lab["nodes"]), lab["topology"] or "", lab["datapath"] or ""
         )
-    return table
+    return labs
 
 
 def render_lab(lab: Lab) -> dict[str, Any]:
@@ -67,17 +69,18 @@ def render_lab(lab: Lab) -> dict[str, Any]:
     }
 
 
-def print_lab(console: Console, lab: Lab) -> None:
+def print_lab(lab: Lab) -> None:
     """Print a lab's nodes and pods, and the switch of each node as Open vSwitch shows it."""
     rendered = render_lab(lab)
-    table = _table("Node", "VTEP", "Pods", "Files")
+    nodes = table("Node", "VTEP", "Pods", "Files")
     for node in rendered["nodes"]:
         pods = "\n".join(f"{pod['name']} {' '.join(pod['addresses'])}" for pod in node["pods"])
-        table.add_row(node["name"], node["vtep"], pods, node["root"])
-    console.print(table)
+        nodes.add_row(node["name"], node["vtep"], pods, node["root"])
+    stdout().print(nodes)
     for node in rendered["nodes"]:
-        console.print(f"\n[bold]{node['name']}[/]: ovs-vsctl show", highlight=False)
-        console.out(node["ovs"].rstrip(), highlight=False)
+        say("")
+        say(f"{node['name']}: ovs-vsctl show", "bold")
+        say(node["ovs"].rstrip())
 
 
 def render_addition(addition: Addition) -> dict[str, Any]:
@@ -92,20 +95,18 @@ def render_addition(addition: Addition) -> dict[str, Any]:
     }
 
 
-def print_addition(console: Console, addition: Addition) -> None:
-    """Print one line about an ADD, and what the plugins had to say."""
+def print_addition(addition: Addition) -> None:
+    """Remark what the plugins had to say, and in one line what came of an ADD."""
     for call in addition.calls:
         for line in call.stderr.splitlines():
-            console.out(f"{call.plugin}: {line}", highlight=False)
+            remark(f"{call.plugin}: {line}")
     attachment = addition.attachment
     pod = attachment.netns.rpartition("/")[2]
     times = " + ".join(f"{call.plugin} {call.seconds * 1000:.1f}" for call in addition.calls)
     addresses = " ".join(attachment.addresses())
-    console.print(
+    remark(
         f"{pod} {attachment.ifname}: {addresses} in {attachment.network}: "
-        f"{addition.seconds * 1000:.1f} ms ({times})",
-        highlight=False,
-        soft_wrap=True,
+        f"{addition.seconds * 1000:.1f} ms ({times})"
     )
 
 
@@ -137,25 +138,24 @@ def print_matrix(console: Console, matrix: PingMatrix) -> None:
     A table that the terminal is too narrow for is left out; the losses are named instead. Where
     a pod's IPv4 address answers and its IPv6 address does not, the latter is named in any case.
     """
-    table = _table("ms from \\ to", *matrix.pods)
-    for source, times in render_matrix(matrix)["milliseconds"].items():
-        table.add_row(source, *(_render_cell(times, target) for target in matrix.pods))
-    if (
-        console.measure(table, options=console.options.update(width=_UNBOUNDED)).maximum
-        <= console.width
-    ):
-        console.print(table)
+    times = table("ms from \\ to", *matrix.pods)
+    for source, row in render_matrix(matrix)["milliseconds"].items():
+        times.add_row(source, *(_render_cell(row, target) for target in matrix.pods))
+    unbounded = console.options.update(width=PIPE_WIDTH)
+    if console.measure(times, options=unbounded).maximum <= console.width:
+        console.print(times)
     else:
         for source, target in matrix.losses:
-            console.print(f"{source} to {target}: {_UNREACHABLE}", highlight=False)
+            console.out(f"{source} to {target}: lost", highlight=False)
     for (source, target), addresses in matrix.silent.items():
-        console.print(
-            f"{source} to {target}: no answer from {', '.join(addresses)}", highlight=False
-        )
-    console.print(_sum_up(matrix), highlight=False)
+        answer = f"no answer from {', '.join(addresses)}"
+        console.out(f"{source} to {target}: {answer}", highlight=False)
+    console.out(_sum_up(matrix), highlight=False)
 
 
 def _sum_up(matrix: PingMatrix) -> str:
+    if not matrix.times:
+        return "There is nothing to ping: that takes two pods (linenctl lab add-pod)."
     times = [seconds for seconds in matrix.times.values() if seconds is not None]
     answers = f"{len(times)} of {len(matrix.times)} pairs answer"
     if not times:
@@ -164,11 +164,11 @@ def _sum_up(matrix: PingMatrix) -> str:
     return f"{answers}, in {fastest:.2f} to {slowest:.2f} ms"
 
 
-def _render_cell(times: dict[str, float | None], target: str) -> str:
+def _render_cell(times: dict[str, float | None], target: str) -> Text | str:
     if target not in times:
         return "-"  # a pod does not ping itself
     milliseconds = times[target]
-    return _UNREACHABLE if milliseconds is None else f"{milliseconds:.2f}"
+    return _LOST if milliseconds is None else f"{milliseconds:.2f}"
 
 
 def _render_pod(pod: Pod) -> dict[str, Any]:
@@ -181,7 +181,3 @@ def _switch_of(node: Node) -> str:
 
 def _milliseconds(seconds: float) -> float:
     return round(seconds * 1000, 2)
-
-
-def _table(*columns: str) -> Table:
-    return Table(*columns, box=None, pad_edge=False, header_style="bold")

@@ -15,6 +15,8 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from linen.lab.errors import LabError
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -87,9 +89,21 @@ def parse_attachment(content: str) -> Attachment:
 
 
 def read_attachments(root: Path) -> list[Attachment]:
-    """Read all attachments of the machine whose file system is at `root`."""
+    """Read all attachments of the machine whose file system is at `root`.
+
+    LabError names a file that is none.
+    """
     found = []
     for path in sorted((root / RESULTS).glob("[!.]*-*-*")):  # a dot: it is being written
         with contextlib.suppress(FileNotFoundError):  # deleted since
-            found.append(parse_attachment(path.read_text()))
+            found.append(_read_attachment(path))
     return found
+
+
+def _read_attachment(path: Path) -> Attachment:
+    try:
+        return parse_attachment(path.read_text())
+    except (ValueError, KeyError, TypeError) as error:
+        raise LabError(
+            f"{path}: no result that a CNI runtime has written ({error!r}); remove it"
+        ) from error

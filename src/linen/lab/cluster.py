@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import itertools
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from linen.lab import links, pods, starting, store
@@ -23,11 +24,13 @@ from linen.lab.node import Node
 from linen.lab.ping import DEADLINE, PingMatrix, ping_all
 from linen.lab.programs import Toolkit, require_root
 from linen.lab.runtime import Addition, Runtime
+from linen.lab.tidying import take_all, undone
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from linen.lab.description import Conflist, LabDescription
+    from linen.lab.interruption import Interruption
     from linen.lab.pods import Pod
     from linen.lab.starting import Report
     from linen.lab.store import Record
@@ -126,24 +129,25 @@ class Lab:
 
         Defaults: the node with the fewest pods, the first free name of pod1, pod2 ..., and the
         node's first network.
-        When a plugin fails, nothing of the pod stays.
+        Whatever fails, nothing of the pod stays; a signal lets the ADD that is under way fail.
         """
-        with signals_put_off():
-            chosen, pod = self._make_pod(node, name)
-            try:
-                conflists = _choose_networks(chosen, networks)
-                return _attach(chosen, pod, conflists, capability_args or {})
-            except LabError:
-                pods.remove_namespace(chosen, pod)
-                raise
+        with signals_put_off() as interruption:
+            chosen, pod = self._make_pod(node, name, interruption)
+            with undone(partial(pods.remove_namespace, chosen, pod)):
+                runtime = Runtime(chosen, interruption)
+                conflists = _choose_networks(runtime, networks)
+                return _attach(runtime, pod, conflists, capability_args or {})
 
     def del_pod(self, name: str) -> None:
-        """Detach a pod from its networks, in reverse, and remove it."""
+        """Detach a pod from its networks, in reverse, and remove it.
+
+        It is gone afterwards in any case; PluginFailed tells what could not be given back.
+        """
         pod = self.pod(name)
+        delete = Runtime(pod.node).delete
         with signals_put_off():
-            for attachment in reversed(pod.attachments):
-                Runtime(pod.node).delete(attachment)
-            pods.remove_namespace(pod.node, pod.name)
+            detached = [partial(delete, attachment) for attachment in reversed(pod.attachments)]
+            take_all([*detached, partial(pods.remove_namespace, pod.node, pod.name)])
 
     def check_pod(self, name: str) -> None:
         """CHECK each attachment of a pod; PluginFailed quotes what is wrong."""
@@ -170,9 +174,11 @@ class Lab:
                 lambda: join(pidfd, CLONE_NEWNET), lambda: links.set_link_state(port, up=up)
             )
 
-    def _make_pod(self, node: str | None, name: str | None) -> tuple[Node, str]:
+    def _make_pod(
+        self, node: str | None, name: str | None, interruption: Interruption
+    ) -> tuple[Node, str]:
         """Make a pod without networks; one at a time, so that names stay unique."""
-        with store.claimed(self.description.name, wait=True):
+        with store.claimed(self.description.name, interruption):
             if not self._keeper.is_alive():
                 store.remove(self.description.name)
                 raise LabError(f"lab {self.description.name} has been taken down")
@@ -204,28 +210,29 @@ def _free_name(everything: list[Pod]) -> str:
 
 
 def _attach(
-    node: Node, pod: str, conflists: list[Conflist], capability_args: dict[str, Any]
+    runtime: Runtime, pod: str, conflists: list[Conflist], capability_args: dict[str, Any]
 ) -> list[Addition]:
     """ADD the pod to each network in turn; should one fail, DEL those before it."""
-    runtime, netns = Runtime(node), pods.netns_path(pod)
+    netns = pods.netns_path(pod)
     additions: list[Addition] = []
-    try:
+
+    def detach() -> None:
+        take_all(partial(runtime.delete, one.attachment) for one in reversed(additions))
+
+    with undone(detach):
         for index, conflist in enumerate(conflists):
             ifname = f"net{index}" if index else "eth0"
             additions.append(runtime.add(conflist, netns, ifname, capability_args))
-    except LabError:
-        for addition in reversed(additions):
-            runtime.delete(addition.attachment)
-        raise
     return additions
 
 
-def _choose_networks(node: Node, names: Sequence[str]) -> list[Conflist]:
-    known = Runtime(node).networks()
+def _choose_networks(runtime: Runtime, names: Sequence[str]) -> list[Conflist]:
+    known = runtime.networks()
     if not names:
         return [next(iter(known.values()))]
     if unknown := [name for name in names if name not in known]:
         raise LabError(
-            f"{node.name} has no network {', '.join(unknown)} (networks: {', '.join(known)})"
+            f"{runtime.node.name} has no network {', '.join(unknown)} "
+            f"(networks: {', '.join(known)})"
         )
     return [known[name] for name in names]

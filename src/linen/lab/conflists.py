@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The conflist of a node: rendered from the description, or adapted from one that was given.
 
-Pure, except for `read_conflists`, which reads a folder.
+Pure, except for `read_conflists` and `read_conflist`, which read a folder and a file.
 """
 
 from __future__ import annotations
@@ -24,7 +24,11 @@ from linen.lab.description import (
 from linen.lab.errors import LabError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+
+_OBJECTS = ("capabilities", "ipam", "ovs", "runtimeConfig")  # keys of a plugin
+_VERSION = re.compile(r"\d+(\.\d+)*")
 
 
 def conflist_of(description: LabDescription, node: NodeDescription, cni_version: str) -> Conflist:
@@ -96,16 +100,29 @@ def plugin_types(conflist: Conflist) -> set[str]:
 def with_datapath(conflist: Conflist, datapath: str) -> Conflist:
     """Copy a conflist, with `datapathType` set in the options of each linen plugin.
 
-    Options are at the top level of the plugin's object, or, in the form of 2017, below
-    `runtimeConfig`; a conflist that names a datapath already is left alone.
+    A conflist that names a datapath already is left alone.
     """
     adapted = copy.deepcopy(conflist)
-    for plugin in adapted["plugins"]:
+    for options in _options(adapted):
+        options.setdefault("datapathType", datapath)
+    return adapted
+
+
+def is_master(conflist: Conflist) -> bool:
+    """Tell whether this is the conflist of a star's master."""
+    return any(options.get("isMaster") is True for options in _options(copy.deepcopy(conflist)))
+
+
+def _options(conflist: Conflist) -> Iterator[dict[str, Any]]:
+    """Find the options of each linen plugin, and make a place for them where there is none.
+
+    They are at the top level of the plugin's object, or, in the form of 2017, below
+    `runtimeConfig`.
+    """
+    for plugin in conflist["plugins"]:
         if plugin["type"] == "linen":
             legacy = plugin.get("runtimeConfig", {}).get("ovs")
-            options = legacy if legacy and "ovs" not in plugin else plugin.setdefault("ovs", {})
-            options.setdefault("datapathType", datapath)
-    return adapted
+            yield legacy if legacy and "ovs" not in plugin else plugin.setdefault("ovs", {})
 
 
 def read_conflists(folder: Path) -> tuple[Conflist, ...]:
@@ -116,15 +133,16 @@ def read_conflists(folder: Path) -> tuple[Conflist, ...]:
     paths = sorted(folder.glob("*.conflist"), key=_natural_order)
     if not paths:
         raise LabError(f"{folder}: no file named *.conflist")
-    return tuple(_read_conflist(path) for path in paths)
+    return tuple(read_conflist(path, str(path)) for path in paths)
 
 
-def _read_conflist(path: Path) -> Conflist:
+def read_conflist(path: Path, shown: str) -> Conflist:
+    """Read a conflist; LabError, with the path as it is `shown`, if the file is none."""
     try:
         conflist = json.loads(path.read_text())
     except (OSError, ValueError) as error:
-        raise LabError(f"{path}: {error}") from error
-    check_conflist(conflist, str(path))
+        raise LabError(f"{shown}: {error}") from error
+    check_conflist(conflist, shown)
     return dict(conflist)
 
 
@@ -139,6 +157,26 @@ def check_conflist(conflist: Any, where: str) -> None:  # noqa: ANN401 (any JSON
             f"{where}: a conflist is an object with a name and a list of plugins, "
             "each of which has a type"
         )
+    version = conflist.get("cniVersion") or "0.1.0"
+    if not (isinstance(version, str) and _VERSION.fullmatch(version)):
+        raise LabError(f'{where}: cniVersion {version!r} is no version such as "1.0.0"')
+    for plugin in plugins:
+        _check_plugin(plugin, where)
+
+
+def _check_plugin(plugin: dict[str, Any], where: str) -> None:
+    """Raise LabError unless the options that a runtime or the lab looks into are objects."""
+    for key in _OBJECTS:
+        if not isinstance(plugin.get(key, {}), dict):
+            raise _wrong(where, key, plugin, "an object")
+    if not isinstance(plugin.get("runtimeConfig", {}).get("ovs", {}), dict):
+        raise _wrong(where, "runtimeConfig.ovs", plugin, "an object")
+    if not isinstance(plugin.get("ipam", {}).get("type", ""), str):
+        raise _wrong(where, "ipam.type", plugin, "a plugin's name")
+
+
+def _wrong(where: str, key: str, plugin: dict[str, Any], right: str) -> LabError:
+    return LabError(f"{where}: {key} of plugin {plugin['type']} has to be {right}")
 
 
 def _natural_order(path: Path) -> list[tuple[int, str]]:

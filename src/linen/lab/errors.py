@@ -10,6 +10,11 @@ import json
 from typing import Any
 
 
+def tell(error: BaseException) -> str:
+    """Give an error's message and its notes, as they are shown at the terminal."""
+    return "\n".join([str(error), *getattr(error, "__notes__", [])])
+
+
 class LabError(Exception):
     """The lab cannot do what was asked; the message is the whole story."""
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 import linen
 from linen.lab.errors import LabError
 from linen.lab.process import Process
+from linen.lab.programs import search_path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,6 +63,7 @@ class Keepers:
                 {
                     "nodes": list(node_names),
                     "plugins": {plugin: str(path) for plugin, path in plugins.items()},
+                    "needed": _needed(),
                 }
             ).encode()
         )
@@ -106,6 +108,13 @@ class Keepers:
             raise LabError("the lab's keeper ended without a word")
         pid, _, _ = _UCRED.unpack(ancillary[0][2])
         return json.loads(data), pid
+
+
+def _needed() -> list[str]:
+    """Name the host's folders that a node's programs come from: of PATH, Python's and our own."""
+    folders = {Path(linen.__file__).parents[2], Path(sys.prefix), Path(sys.base_prefix)}
+    folders |= {Path(entry) for entry in search_path().split(":") if entry.startswith("/")}
+    return sorted({str(path) for folder in folders for path in (folder, folder.resolve())})
 
 
 def open_network_namespace(process: Process) -> int:

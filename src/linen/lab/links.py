@@ -8,11 +8,14 @@ pyroute2 is imported when it is used: it takes 0.2 s, and most of `linenctl lab`
 from __future__ import annotations
 
 import contextlib
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from linen.lab.errors import LabError
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from ipaddress import IPv4Interface, IPv6Interface
 
     from pyroute2 import IPRoute
@@ -34,7 +37,8 @@ _NO_DUPLICATE_ADDRESS_DETECTION = 2  # IFA_F_NODAD, linux/if_addr.h
 def build_fabric() -> None:
     """Make the Linux bridge that joins the nodes, a plain learning switch."""
     for scope in ("all", "default"):
-        Path(f"/proc/sys/net/ipv6/conf/{scope}/disable_ipv6").write_text("1")
+        with contextlib.suppress(FileNotFoundError):  # a kernel without IPv6
+            Path(f"/proc/sys/net/ipv6/conf/{scope}/disable_ipv6").write_text("1")
     with _open_route() as route:
         route.link("add", ifname=FABRIC, kind="bridge", br_mcast_snooping=0)
         set_link_state(FABRIC, up=True)
@@ -46,18 +50,18 @@ def plug_cables(ends: Iterable[tuple[str, int]]) -> None:
     `ends` are pairs of the node's name and a file descriptor of its network namespace.
     """
     with _open_route() as route:
-        (fabric,) = route.link_lookup(ifname=FABRIC)
+        fabric = _index_of(route, FABRIC)
         for name, namespace in ends:
             peer = {"ifname": UPLINK, "net_ns_fd": namespace}
             route.link("add", ifname=name, kind="veth", peer=peer)
-            (port,) = route.link_lookup(ifname=name)
+            port = _index_of(route, name)
             route.link("set", index=port, master=fabric, state="up")
 
 
 def set_link_state(name: str, *, up: bool) -> None:
     """Set a link administratively up or down."""
     with _open_route() as route:
-        (index,) = route.link_lookup(ifname=name)
+        index = _index_of(route, name)
         route.link("set", index=index, state="up" if up else "down")
 
 
@@ -67,7 +71,7 @@ def silence_arp(name: str) -> None:
     By itself it answers on each link for the addresses of all (ip-sysctl, arp_ignore).
     """
     with _open_route() as route:
-        (index,) = route.link_lookup(ifname=name)
+        index = _index_of(route, name)
         route.link("set", index=index, arp=False)
 
 
@@ -75,7 +79,7 @@ def add_address(name: str, address: IPv4Interface | IPv6Interface) -> None:
     """Add an address to a link and set the link up; an IPv6 address can be used at once."""
     flags = {"flags": _NO_DUPLICATE_ADDRESS_DETECTION} if address.version == 6 else {}
     with _open_route() as route:
-        (index,) = route.link_lookup(ifname=name)
+        index = _index_of(route, name)
         prefix = address.network.prefixlen
         route.addr("add", index=index, address=str(address.ip), prefixlen=prefix, **flags)
         route.link("set", index=index, state="up")
@@ -94,7 +98,20 @@ def disable_offloads(names: Iterable[str]) -> None:
         device.close()
 
 
-def _open_route() -> IPRoute:
-    from pyroute2 import IPRoute
+@contextlib.contextmanager
+def _open_route() -> Iterator[IPRoute]:
+    """Open a netlink socket; LabError quotes what the kernel refuses."""
+    from pyroute2 import IPRoute, NetlinkError
 
-    return IPRoute()
+    try:
+        with IPRoute() as route:
+            yield route
+    except NetlinkError as error:
+        reason = os.strerror(error.code)
+        raise LabError(f"the kernel refuses to make or change a link: {reason}") from error
+
+
+def _index_of(route: IPRoute, name: str) -> int:
+    for index in route.link_lookup(ifname=name):
+        return int(index)
+    raise LabError(f"there is no link {name} any more; `linenctl lab down` and `up` make it anew")

@@ -33,7 +33,7 @@ EVERY_KIND = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWPID | CLONE_NE
 # <linux/mount.h>
 MS_BIND = 0x1000
 MS_REC = 0x4000
-MS_PRIVATE = 0x40000
+MS_SLAVE = 0x80000
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -57,7 +57,7 @@ def join(fd: int, kinds: int) -> None:
 def mount(source: str, target: str, kind: str = "", flags: int = 0, options: str = "") -> None:
     """Mount a file system, or bind a path; OSError names the target."""
     status = _libc.mount(
-        source.encode(), target.encode(), kind.encode(), flags, options.encode() or None
+        os.fsencode(source), os.fsencode(target), kind.encode(), flags, options.encode() or None
     )
     _check(status, f"mount {kind or source} on {target}")
 

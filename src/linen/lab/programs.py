@@ -42,6 +42,7 @@ _RENDERED = {*REFERENCE_PLUGINS, "linen"}  # what a rendered conflist runs
 # What a rendered conflist may say, newest first. Debian 12's plugins refuse 1.1.0.
 _CNI_VERSIONS = ("1.1.0", "1.0.0")
 _SYSTEM_FOLDERS = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_KERNEL_MODULE = Path("/sys/module/openvswitch")
 _PLUGIN_ANSWER_DEADLINE = 10  # seconds, for VERSION
 
 
@@ -69,7 +70,7 @@ class Toolkit:
         conflist needs, and whatever `conflists` name.
         """
         require_root()
-        folders = (cni_path,) if cni_path else _PLUGIN_FOLDERS
+        folders = (cni_path.resolve(),) if cni_path else _PLUGIN_FOLDERS
         wanted = set(REFERENCE_PLUGINS).union(*map(plugin_types, conflists)) - {"linen"}
         plugins = _find_plugins(wanted, folders)
         _require_everything(wanted - plugins.keys(), folders)
@@ -89,17 +90,19 @@ def search_path() -> str:
 
 
 def resolve_datapath(wanted: Datapath) -> Datapath:
-    """Turn `auto` into `system` where the kernel has Open vSwitch, into `netdev` elsewhere."""
-    if wanted == "netdev":
-        return wanted
-    if Path("/sys/module/openvswitch").exists() or _load_kernel_module():
-        return "system"
-    if wanted == "system":
+    """Turn `auto` into `system` where the kernel's module is loaded, into `netdev` elsewhere.
+
+    Only who asks for `system` by name may find the module loaded by us: it outlives the lab.
+    """
+    is_loaded = _KERNEL_MODULE.exists()
+    if wanted == "auto":
+        return "system" if is_loaded else "netdev"
+    if wanted == "system" and not (is_loaded or _load_kernel_module()):
         raise LabError(
             "datapath system: this kernel has no openvswitch module, nor can it be loaded "
             "(modprobe openvswitch); use --datapath netdev"
         )
-    return "netdev"
+    return wanted
 
 
 def _load_kernel_module() -> bool:

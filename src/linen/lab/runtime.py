@@ -10,14 +10,21 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import signal
+import subprocess
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from linen.lab import cache
 from linen.lab.cache import Attachment
-from linen.lab.errors import LabError, PluginFailed, ProgramFailed
+from linen.lab.conflists import read_conflist
+from linen.lab.errors import LabError, PluginFailed
+from linen.lab.interruption import Interruption
 from linen.lab.programs import search_path
+from linen.lab.tidying import take_all, undone
 
 if TYPE_CHECKING:
     from linen.lab.description import Conflist
@@ -64,19 +71,26 @@ class _Target:
 class Runtime:
     """Runs conflists in a node."""
 
-    def __init__(self, node: Node) -> None:
-        """Only remember the node."""
-        self._node = node
+    def __init__(self, node: Node, interruption: Interruption | None = None) -> None:
+        """Only remember; a signal that `interruption` tells of ends each ADD, and no DEL."""
+        self.node = node
+        self._interruption = interruption or Interruption()
 
     def networks(self) -> dict[str, Conflist]:
-        """Read the node's conflists by network name; the first is a pod's default network."""
-        paths = sorted((self._node.root / CONFLIST_FOLDER).glob("*.conflist"))
-        conflists = [json.loads(path.read_text()) for path in paths]
+        """Read the node's conflists by network name; the first is a pod's default network.
+
+        LabError names a file that is no conflist, and the folder if there is none in it.
+        """
+        shown = f"{self.node.name}: /{CONFLIST_FOLDER}"
+        paths = sorted((self.node.root / CONFLIST_FOLDER).glob("*.conflist"))
+        if not paths:
+            raise LabError(f"{shown}: no file named *.conflist, so no network for a pod")
+        conflists = [read_conflist(path, f"{shown}/{path.name}") for path in paths]
         return {conflist["name"]: conflist for conflist in conflists}
 
     def attachments(self) -> list[Attachment]:
         """List what has been added and not deleted."""
-        return cache.read_attachments(self._node.root)
+        return cache.read_attachments(self.node.root)
 
     def add(
         self, conflist: Conflist, netns: str, ifname: str, capability_args: CapabilityArgs
@@ -86,36 +100,40 @@ class Runtime:
         target = _Target(cache.container_id_of(netns), netns, ifname)
         calls = []
         result: dict[str, Any] | None = None
-        for plugin in conflist["plugins"]:
-            config = build_config(conflist, plugin, result, capability_args)
-            try:
+        with undone(partial(self._delete, conflist, target, None, capability_args)):
+            for plugin in conflist["plugins"]:
+                config = build_config(conflist, plugin, result, capability_args)
                 answer, call = self._run("ADD", plugin["type"], config, target)
                 result = _parse_result(plugin["type"], answer)
-            except PluginFailed as error:
-                self._undo(conflist, target, capability_args, error)
-                raise
-            calls.append(call)
-        attachment = Attachment(
-            network=conflist["name"],
-            container_id=target.container_id,
-            ifname=ifname,
-            netns=netns,
-            conflist=conflist,
-            result=result or {},
-            capability_args=capability_args,
-        )
-        self._remember(attachment)
+                calls.append(call)
+            attachment = Attachment(
+                network=conflist["name"],
+                container_id=target.container_id,
+                ifname=ifname,
+                netns=netns,
+                conflist=conflist,
+                result=result or {},
+                capability_args=capability_args,
+            )
+            self._remember(attachment)
         return Addition(attachment, tuple(calls))
 
     def delete(self, attachment: Attachment) -> None:
-        """DEL an interface, with the conflist that it was added with."""
+        """DEL an interface, with the conflist that it was added with, and forget it.
+
+        A plugin that fails keeps neither the others from being asked, nor the interface; it is
+        reported at the end.
+        """
         conflist, args = attachment.conflist, attachment.capability_args
         target = _Target(attachment.container_id, attachment.netns, attachment.ifname)
         result = attachment.result if version_of(conflist) >= (0, 4, 0) else None
-        for plugin in reversed(conflist["plugins"]):
-            config = build_config(conflist, plugin, result, args)
-            self._run("DEL", plugin["type"], config, target)
-        (self._node.root / cache.RESULTS / attachment.file_name).unlink(missing_ok=True)
+        record = self.node.root / cache.RESULTS / attachment.file_name
+        take_all(
+            [
+                partial(self._delete, conflist, target, result, args),
+                partial(record.unlink, missing_ok=True),
+            ]
+        )
 
     def check(self, attachment: Attachment) -> None:
         """CHECK an interface; PluginFailed quotes what is wrong. The version must be >= 0.4.0."""
@@ -132,45 +150,29 @@ class Runtime:
             config = build_config(conflist, plugin, attachment.result, args)
             self._run("CHECK", plugin["type"], config, target)
 
-    def collect_garbage(self, conflist: Conflist, valid: list[Attachment]) -> None:
-        """DEL what is added but not `valid`, then let each plugin clean up by GC (from 1.1.0)."""
-        if conflist.get("disableGC"):
-            return
-        keep = {attachment.file_name for attachment in valid}
-        for attachment in self.attachments():
-            if attachment.network == conflist["name"] and attachment.file_name not in keep:
-                self.delete(attachment)
-        if version_of(conflist) >= (1, 1, 0):
-            pairs = [{"containerID": one.container_id, "ifname": one.ifname} for one in valid]
-            # Older drafts of the specification had the second name; libcni sends both.
-            injected = {"cni.dev/valid-attachments": pairs, "cni.dev/attachments": pairs}
-            for plugin in conflist["plugins"]:
-                config = build_config(conflist, plugin, None, {}) | injected
-                self._run("GC", plugin["type"], config, _Target())
-
-    def status(self, conflist: Conflist) -> None:
-        """Ask each plugin whether it can serve an ADD (from 1.1.0); PluginFailed if not."""
-        if version_of(conflist) >= (1, 1, 0):
-            for plugin in conflist["plugins"]:
-                config = build_config(conflist, plugin, None, {})
-                self._run("STATUS", plugin["type"], config, _Target())
-
-    def _undo(
-        self, conflist: Conflist, target: _Target, args: CapabilityArgs, cause: PluginFailed
+    def _delete(
+        self,
+        conflist: Conflist,
+        target: _Target,
+        result: dict[str, Any] | None,
+        args: CapabilityArgs,
     ) -> None:
-        """DEL after a failed ADD; should that fail as well, tell it with the cause."""
-        for plugin in reversed(conflist["plugins"]):
-            try:
-                config = build_config(conflist, plugin, None, args)
-                self._run("DEL", plugin["type"], config, target)
-            except PluginFailed as error:
-                cause.add_note(f"and the DEL that followed: {error}")
-                return
+        """DEL by each plugin in reverse, also after one has failed: each frees what it took."""
+        take_all(
+            partial(
+                self._run,
+                "DEL",
+                plugin["type"],
+                build_config(conflist, plugin, result, args),
+                target,
+            )
+            for plugin in reversed(conflist["plugins"])
+        )
 
     def _remember(self, attachment: Attachment) -> None:
-        (self._node.root / cache.RESULTS).mkdir(mode=0o700, parents=True, exist_ok=True)
+        (self.node.root / cache.RESULTS).mkdir(mode=0o700, parents=True, exist_ok=True)
         content = cache.render_attachment(attachment)
-        self._node.write_file(f"/{cache.RESULTS}/{attachment.file_name}", content)
+        self.node.write_file(f"/{cache.RESULTS}/{attachment.file_name}", content)
 
     def _run(
         self, command: str, plugin: str, config: dict[str, Any], target: _Target
@@ -187,20 +189,48 @@ class Runtime:
         env = {name: value for name, value in variables.items() if value}
         began = time.perf_counter()
         try:
-            done = self._node.run(
-                [f"{PLUGIN_FOLDER}/{plugin}"],
-                input=json.dumps(config),
-                env=env,
-                check=False,
-                timeout=_PLUGIN_DEADLINE,
-            )
-        except (FileNotFoundError, PermissionError, ProgramFailed) as error:
-            raise PluginFailed(plugin, command, "", f"{self._node.name}: {error}") from error
+            status, stdout, stderr = self._run_program(plugin, json.dumps(config), env)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise PluginFailed(plugin, command, "", f"{self.node.name}: {error}") from error
         seconds = time.perf_counter() - began
-        if done.returncode:
-            otherwise = f"exit status {done.returncode}, and on stderr: {done.stderr.strip()}"
-            raise PluginFailed(plugin, command, done.stdout, otherwise)
-        return done.stdout, PluginCall(plugin, seconds, done.stderr)
+        if status:
+            otherwise = f"exit status {status}, and on stderr: {stderr.strip()}"
+            raise PluginFailed(plugin, command, stdout, otherwise)
+        return stdout, PluginCall(plugin, seconds, stderr)
+
+    def _run_program(self, plugin: str, stdin: str, env: dict[str, str]) -> tuple[int, str, str]:
+        """Run a plugin's program to its end; give its exit status, stdout and stderr."""
+        process = self.node.popen(
+            [f"{PLUGIN_FOLDER}/{plugin}"],
+            env=env,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",  # what is not UTF-8 is shown as well as can be
+            process_group=0,
+        )
+
+        def kill() -> None:
+            # With all that it has started: they could keep its output open.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+        with process:
+            if env["CNI_COMMAND"] == "ADD":
+                self._interruption.react_with(kill)
+            try:
+                stdout, stderr = process.communicate(stdin, _PLUGIN_DEADLINE)
+            except BaseException:  # Ctrl-C included, which does not reach it by itself
+                kill()
+                raise
+            finally:
+                self._interruption.react_with(_do_nothing)
+        return process.returncode, stdout, stderr
+
+
+def _do_nothing() -> None:
+    """React to a signal no more."""
 
 
 def build_config(

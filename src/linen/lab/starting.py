@@ -13,6 +13,7 @@ import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from linen.lab import conflists, links, store
@@ -23,6 +24,7 @@ from linen.lab.namespaces import CLONE_NEWNET, call_inside, join
 from linen.lab.node import Node
 from linen.lab.programs import require_root, resolve_datapath
 from linen.lab.switch import LOGS, start_switch
+from linen.lab.tidying import take_all, undone
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,7 +53,7 @@ def bring_up(
     """Start a lab and record it; `keep` makes it outlive this program."""
     name = description.name
     description = replace(description, datapath=resolve_datapath(description.datapath))
-    with signals_put_off() as interruption, store.claimed(name, wait=False) as folder:
+    with signals_put_off() as interruption, store.claimed(name, None) as folder:
         if store.find_record(name):
             raise LabError(f"lab {name} is up already; `linenctl lab down --name {name}` ends it")
         shutil.rmtree(folder / "log", ignore_errors=True)
@@ -81,10 +83,10 @@ def take_down(name: str, nodes: list[Node]) -> bool:
     `nodes` are those in which this program has started processes.
     """
     require_root()
-    with signals_put_off():
+    with signals_put_off() as interruption:
         if not store.folder_of(name).exists():
             return False
-        with store.claimed(name, wait=True):
+        with store.claimed(name, interruption):
             record = store.find_record(name)
             if record:
                 record.keeper.kill(then=lambda: _reap(nodes))
@@ -111,11 +113,8 @@ def _build(
     nodes = [Node(node, keepers.nodes[node.name]) for node in description.nodes]
     _lay_cables(keeper, nodes, offloads=description.datapath == "system")
     report(f"underlay: {len(nodes)} nodes cabled to one fabric")
-    try:
+    with undone(partial(_save_logs, nodes, store.folder_of(description.name) / "log")):
         _start_nodes(description, nodes, toolkit, report)
-    except LabError:
-        _save_logs(nodes, store.folder_of(description.name) / "log")
-        raise
     record = store.Record(description, keeper, keepers.nodes)
     store.write_record(record)
     return record
@@ -167,5 +166,6 @@ def _start_node(description: LabDescription, node: Node, toolkit: Toolkit) -> No
 
 
 def _save_logs(nodes: list[Node], folder: Path) -> None:
-    for node in nodes:
-        shutil.copytree(node.root / LOGS.lstrip("/"), folder / node.name)
+    take_all(
+        partial(shutil.copytree, node.root / LOGS.lstrip("/"), folder / node.name) for node in nodes
+    )

@@ -32,6 +32,8 @@ from linen.lab.process import Process
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from linen.lab.interruption import Interruption
+
 STATE = Path("/run/linen-lab")
 _LOCK_DEADLINE = 30  # seconds
 _LOCK_INTERVAL = 0.05  # seconds
@@ -85,15 +87,15 @@ def write_record(record: Record) -> None:
 
 
 @contextmanager
-def claimed(name: str, *, wait: bool) -> Iterator[Path]:
+def claimed(name: str, waiting: Interruption | None) -> Iterator[Path]:
     """Hold the lab's folder, making it if need be, while a lab is started or stopped.
 
-    With `wait`, wait for whoever holds it now.
+    While `waiting` says that no signal has come, wait for whoever holds it now; else do not wait.
     """
     folder = folder_of(name)
-    deadline = time.monotonic() + (_LOCK_DEADLINE if wait else 0)
+    deadline = time.monotonic() + _LOCK_DEADLINE
     while (descriptor := _try_to_lock(folder)) is None:
-        if time.monotonic() >= deadline:
+        if waiting is None or waiting.signal is not None or time.monotonic() >= deadline:
             raise LabError(f"lab {name} is being started or stopped by another linenctl")
         time.sleep(_LOCK_INTERVAL)
     try:

@@ -146,6 +146,21 @@ def test_numbers_in_names_count(tmp_path: Path) -> None:
         ('{"name": "x", "plugins": []}', "a conflist is an object"),
         ('{"name": "x", "plugins": [{}]}', "a conflist is an object"),
         ('{"plugins": [{"type": "x"}]}', "a conflist is an object"),
+        ('{"name": "x", "cniVersion": 1, "plugins": [{"type": "x"}]}', "cniVersion 1 is no"),
+        (
+            '{"name": "x", "cniVersion": "one", "plugins": [{"type": "x"}]}',
+            "cniVersion 'one' is no",
+        ),
+        ('{"name": "x", "plugins": [{"type": "x", "ipam": null}]}', "ipam of plugin x has"),
+        (
+            '{"name": "x", "plugins": [{"type": "x", "ipam": {"type": 1}}]}',
+            r"ipam\.type of plugin x",
+        ),
+        ('{"name": "x", "plugins": [{"type": "x", "ovs": []}]}', "ovs of plugin x has to be an"),
+        (
+            '{"name": "x", "plugins": [{"type": "x", "runtimeConfig": {"ovs": 1}}]}',
+            r"runtimeConfig\.ovs of plugin x",
+        ),
     ],
 )
 def test_no_conflist(tmp_path: Path, content: str, complaint: str) -> None:

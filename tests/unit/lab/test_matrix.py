@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import io
 import struct
+from dataclasses import replace
 
+import pytest
 from rich.console import Console
 
 from linen.cli.lab_views import print_matrix, render_matrix
@@ -64,6 +66,14 @@ def test_narrow_terminal() -> None:
     ]
 
 
+@pytest.mark.parametrize("pods", [(), ("a",)])
+def test_fewer_than_two_pods(pods: tuple[str, ...]) -> None:
+    """Where there are no two pods, the last line says that there is nothing to ping."""
+    *_, line = printed(PingMatrix(pods, {}), 80).splitlines()
+
+    assert line == "There is nothing to ping: that takes two pods (linenctl lab add-pod)."
+
+
 HALF = PingMatrix(("a", "b"), {("a", "b"): None, ("b", "a"): 0.001}, {("a", "b"): ("fd00::b",)})
 
 
@@ -72,6 +82,13 @@ def test_half_of_a_dual_stack_pod() -> None:
     assert render_matrix(HALF)["silent"] == [{"from": "a", "to": "b", "addresses": ["fd00::b"]}]
     assert "a to b: no answer from fd00::b\n" in printed(HALF, 80)
     assert not HALF.complete
+
+
+def test_addresses_are_literal() -> None:
+    """An address with `:a:` in it is shown as it is."""
+    matrix = replace(HALF, silent={("a", "b"): ("fd00:10:244:a::a",)})
+
+    assert "from fd00:10:244:a::a\n" in printed(matrix, 80)
 
 
 def test_echo_request_checksum() -> None:

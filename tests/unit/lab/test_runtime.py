@@ -3,10 +3,23 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
-from linen.lab.cache import Attachment, container_id_of, parse_attachment, render_attachment
+from linen.lab.cache import (
+    RESULTS,
+    Attachment,
+    container_id_of,
+    parse_attachment,
+    read_attachments,
+    render_attachment,
+)
+from linen.lab.errors import LabError
 from linen.lab.runtime import build_config, version_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 CONFLIST = {"cniVersion": "1.0.0", "name": "net", "plugins": [{"type": "a"}]}
 
@@ -65,6 +78,17 @@ def test_attachment_survives_the_cache() -> None:
     )
 
     assert parse_attachment(render_attachment(attachment)) == attachment
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[]"])
+def test_a_broken_cache(tmp_path: Path, content: str) -> None:
+    """A file of the cache that is none of a runtime's is named."""
+    path = tmp_path / RESULTS / "net-id-eth0"
+    path.parent.mkdir(parents=True)
+    path.write_text(content)
+
+    with pytest.raises(LabError, match=f"{path}: no result"):
+        read_attachments(tmp_path)
 
 
 @pytest.mark.parametrize(
