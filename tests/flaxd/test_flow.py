@@ -189,6 +189,34 @@ def test_nothing_is_deleted_from_half_a_view(
         assert not about(node1, 99)
 
 
+def test_the_port_to_all_nodes_goes_with_its_rules(
+    node1: Host, flaxd: Flaxd, nodes: Nodes, settings: dict[str, Any]
+) -> None:
+    """Where topology flow is left, its port goes at once, also while not all nodes are known.
+
+    A tunnel to a node, who may have been in the list that is missing, stays until that has come.
+    """
+    flaxd.stop()
+    nodes.path.rename(nodes.path.with_suffix(".away"))
+    ours = [f"external_ids:linen-{key}" for key in ("network=linen-network", "maker=flaxd")]
+    to_node9 = ("type=vxlan", "options:remote_ip=10.245.0.9", "options:key=7", *ours)
+    node1.vsctl(
+        *("add-port", "br0", "to9", "--", "set", "interface", "to9", *to_node9),
+        *("--", "set", "port", "to9", "external_ids:linen-bridge=br0", *ours),
+    )
+
+    def remotes() -> list[str]:
+        rows = node1.records("Interface", "options")
+        return sorted(row["options"]["remote_ip"] for row in rows if row["options"])
+
+    with running_flaxd(node1, **settings | {"topology": "mesh"}) as again:
+        wait_until(lambda: again.log.count("the overlay works") == 2, "the daemon")
+        assert remotes() == [f"10.245.0.{number}" for number in (2, 3, 9)]
+
+        nodes.write()
+        wait_until(lambda: "10.245.0.9" not in remotes(), "the tunnel to node9 to go")
+
+
 def test_two_networks_on_one_node(node1: Host, flaxd: Flaxd, settings: dict[str, Any]) -> None:
     """A second network has an OVS bridge, a tunnel, rules and a firewall's table of its own."""
     second = {"network": "blue", "ovs_bridge": "br1", "linux_bridge": "kbr1", "vni": 8}

@@ -4,17 +4,21 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from linen.core.cluster import Peer
 from linen.kube import access, errors, nodes
 from linen.kube.client import Client
-from support.kube_watches import run, watching, watching_any
+from support import pki
+from support.kube_watches import Watched, run, watching, watching_any
+from support.notices import running
+from support.relay import Relay
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from support.kubernetes import ControlPlane
 
 FLAXD = "linen-system/flaxd"
@@ -116,25 +120,82 @@ def test_a_server_that_is_not_trusted(plane: ControlPlane, tmp_path: Path) -> No
     run(body())
 
 
+def renew(folder: Path, files: dict[str, bytes]) -> None:
+    """As the kubelet does it with a projected volume, when one of its files is another one.
+
+    All of them are written, into a new folder, which takes the old one's place by a link.
+    """
+    fresh = Path(tempfile.mkdtemp(prefix="..", dir=folder))
+    for name, content in files.items():
+        (fresh / name).write_bytes(content)
+        if not (folder / name).is_symlink():
+            (folder / name).symlink_to(f"..data/{name}")
+    (folder / "..next").symlink_to(fresh.name)
+    (folder / "..next").rename(folder / "..data")
+
+
+def test_a_renewed_service_account(plane: ControlPlane, tmp_path: Path) -> None:
+    """A new token ends no watch and no connection, though the kubelet writes all files anew."""
+    plane.add_node("node1", annotations={nodes.VTEP: "10.0.0.1"})
+
+    def files() -> dict[str, bytes]:
+        token = plane.request_token(FLAXD, "node1")
+        return {"ca.crt": plane.ca.read_bytes(), "token": token.encode()}
+
+    async def body(relay: Relay) -> None:
+        variables = {
+            "KUBERNETES_SERVICE_HOST": "127.0.0.1",
+            "KUBERNETES_SERVICE_PORT_HTTPS": str(relay.port),
+        }
+        async with Client(access.from_pod(variables, tmp_path), "linen-tests") as client:
+            watched = Watched(client, nodes.parse_record)
+            async with running(watched.watch.run()):
+                await watched.until_current()
+                await client.get("/api/v1/nodes/node1")
+                calls, connections = watched.calls, relay.connections
+                renew(tmp_path, files())
+                await client.get("/api/v1/nodes/node1")
+                plane.annotate("node1", vtep="10.0.0.2")
+                moved = Peer("node1", "10.0.0.2")
+                await watched.until(lambda: watched.records["node1"].peer == moved)
+                assert (watched.calls, relay.connections) == (calls + 1, connections)
+
+    renew(tmp_path, files())
+    with Relay(plane.port) as relay:
+        run(body(relay))
+
+
 def test_a_replaced_certificate(plane: ControlPlane, tmp_path: Path) -> None:
-    """A client certificate that is replaced on disk is used for the next request."""
+    """A client certificate that is another one on disk is used for the next request.
+
+    A watch that was begun with the one before goes on.
+    """
     kubeconfig = tmp_path / "kubeconfig"
     text = plane.admin_kubeconfig().read_text()
     for name in ("ca.crt", "admin.crt", "admin.key"):
         (tmp_path / name).write_bytes((plane.folder / name).read_bytes())
         text = text.replace(str(plane.folder / name), name)
     kubeconfig.write_text(text)
+    plane.add_node("node1")
+
+    async def user(client: Client) -> str:
+        answer = await client.post("/apis/authentication.k8s.io/v1/selfsubjectreviews", {})
+        name: str = answer["status"]["userInfo"]["username"]
+        return name
 
     async def body() -> None:
-        async with Client(access.load(kubeconfig), "linen-tests") as client:
-            await client.get("/api/v1/nodes")
-            first = client._http
-            await client.get("/api/v1/nodes")
-            assert client._http is first
+        async with watching(kubeconfig) as watched:
+            assert await user(watched.client) == "admin"
 
-            replace_file(tmp_path / "admin.crt", (plane.folder / "admin.crt").read_text())
-            await client.get("/api/v1/nodes")
-            assert client._http is not first
+            other = plane.pki.client("other-admin", pki.ADMINISTRATORS)
+            replace_file(tmp_path / "admin.crt", other.certificate.read_text())
+            replace_file(tmp_path / "admin.key", other.key.read_text())
+            assert await user(watched.client) == "other-admin"
+
+            calls = watched.calls
+            plane.annotate("node1", vtep="10.0.0.1")
+            await watched.until(lambda: watched.records["node1"].peer)
+            assert watched.calls == calls + 1
 
     run(body())
 

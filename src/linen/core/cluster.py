@@ -129,7 +129,7 @@ class Roster:
         if self.view is None or self.view.own is None:
             return []
         found = []
-        for name in sorted(self._losers):
+        for name in sorted(self._losers - {self.find_stronger_claim()}):
             vtep = self.view.peers[name].vtep
             holder = self._holder(self.view.own, vtep)
             found.append(
@@ -138,6 +138,15 @@ class Roster:
         if self._strangers:
             found.append(_unfit(sorted(self._strangers), self.view.own))
         return found
+
+    def find_stronger_claim(self) -> str | None:
+        """The first by name of those before this node who say that they have its VTEP address.
+
+        For all other nodes that address is theirs, so no packet comes here.
+        """
+        own = self.view.own if self.view is not None else None
+        first = self._claims.get(own.vtep, [])[:1] if own is not None else []
+        return first[0] if own is not None and first and first[0] < own.name else None
 
     def _claim(self, name: str, before: Peer | None, now: Peer | None) -> list[str]:
         """Note which address a node says it has; the others for whom that may be news."""

@@ -22,10 +22,9 @@ from linen.flaxd import secondary, services
 from linen.flaxd import vtep as vteps
 from linen.flaxd.removal import Removed
 from linen.host.settings import GATEWAY_NONE
-from linen.kube import patches
+from linen.kube import errors, patches
 from linen.kube.account import is_ending, parse_account
 from linen.kube.client import MERGE_PATCH, STRATEGIC_PATCH, Client
-from linen.kube.errors import ApiRefused, KubernetesError
 from linen.kube.events import Recorder
 from linen.kube.nodes import parse_own, parse_record
 from linen.kube.watch import NODES, NOT_CONNECTED, Watch
@@ -64,6 +63,7 @@ class KubernetesSource:
         # Of the other nodes: what the records of `_all` say.
         self._peers: dict[str, cluster.Peer] = {}
         self._node_faults: dict[str, str] = {}
+        self._vtep = vteps.Held(self._wake.set)
         self._account = self._watch_account()
         self._is_first = True  # the next view: it is another than the one kept on disk
         self._was_installed = False
@@ -73,7 +73,9 @@ class KubernetesSource:
         self._waiting_since = 0.0
         self._faults: tuple[str, ...] = ()
         self._reported: frozenset[str] = frozenset()
-        self._retry = streams.Retry(self._wake.set, SHORTEST_PAUSE, LONGEST_PAUSE)
+        self._writer: asyncio.Task[None] | None = None  # the only one that writes, but at the end
+        self._to_write = asyncio.Event()  # that there may be something
+        self._retry = streams.Retry(self._to_write.set, SHORTEST_PAUSE, LONGEST_PAUSE)
         self._was_away = False  # whether the last attempt to write failed for want of an answer
 
     @property
@@ -110,7 +112,8 @@ class KubernetesSource:
             tasks.create_task(self._own.run(), name="own node")
             if self._account is not None:
                 tasks.create_task(self._account.run(), name="service account")
-            tasks.create_task(self._work(on_view), name="publication")
+            tasks.create_task(self._work(on_view), name="news")
+            self._writer = tasks.create_task(self._write_for_ever(), name="publication")
             tasks.create_task(self._watch_kernel(), name="kernel's settings")
 
     async def part(self) -> None:
@@ -131,15 +134,21 @@ class KubernetesSource:
         try:
             async with asyncio.timeout(PARTING):
                 return is_ending(await self._client.get(name.home))
-        except ApiRefused as error:
+        except errors.ApiRefused as error:
             log.info("its rights are gone (%s); waiting whether its account goes too", error)
             await asyncio.sleep(PARTING)
-        except (KubernetesError, TimeoutError) as error:
+        except (errors.KubernetesError, TimeoutError) as error:
             log.info("whether Linen is taken off the cluster is not known: %s", error)
         return self._is_removed()
 
     async def _withdraw(self) -> None:
-        """Take back what the own Node says of us, at once: our rights are about to go, too."""
+        """Take back what the own Node says of us, at once: our rights are about to go, too.
+
+        Whatever is being written is given up, and nothing is written any more.
+        """
+        if self._writer is not None:
+            self._writer.cancel()
+            await asyncio.wait([self._writer])
         node = self._own.records.get(self._settings.node)
         if node is None:
             return
@@ -153,8 +162,8 @@ class KubernetesSource:
                 if condition is not None:
                     status = f"{path}/status"
                     tasks.create_task(self._client.patch(status, condition, STRATEGIC_PATCH))
-        except* (KubernetesError, TimeoutError) as errors:
-            for error in errors.exceptions:
+        except* (errors.KubernetesError, TimeoutError) as group:
+            for error in group.exceptions:
                 log.warning("own Node keeps what it says of Linen: %s", error)
 
     async def _watch_kernel(self) -> None:
@@ -201,7 +210,7 @@ class KubernetesSource:
             self._complain()
             if self._all.synced and self._own.synced:
                 self._tell(on_view)
-                await self._write_or_retry()
+                self._to_write.set()
 
     def _complain(self) -> None:
         """Log each new problem, also one of the account's: nodes are up to date without that."""
@@ -254,12 +263,22 @@ class KubernetesSource:
         if node is None:
             return None
         told = self._told_by_another()
-        vtep = told.vtep if told else vteps.choose(self._settings, self._candidates(node))
+        vtep = self._vtep.take(told.vtep) if told else self._own_vtep(node)
         if vtep is None:
             return None
         is_chosen = self._settings.overlay.is_master or node.is_master
         is_master = told.is_master if told else is_chosen
         return cluster.Peer(node.name, vtep, ranges=node.pod_ranges, is_master=is_master)
+
+    def _own_vtep(self, node: OwnNode) -> str | None:
+        """This node's tunnel address by its own choice.
+
+        What a secondary network chooses counts only once it is clear that no other tells it.
+        """
+        own = self._candidates(node)
+        found = vteps.choose(self._settings, own)
+        is_first = self._settings.gateway != GATEWAY_NONE
+        return self._vtep.follow(found, own, may_move=is_first)
 
     def _told_by_another(self) -> cluster.Peer | None:
         """This node, as the daemon of the cluster's network tells it; None if that is for us to do.
@@ -277,10 +296,17 @@ class KubernetesSource:
 
     def _vtep_faults(self) -> list[str]:
         node = self._own.records.get(self._settings.node)
-        if node is None or self._told_by_another() is not None:
+        if node is None or self._own_peer() is not None:
             return []
         fault = vteps.fault(self._settings, self._candidates(node))
         return [fault] if fault else []
+
+    async def _write_for_ever(self) -> None:
+        """Write whatever there is to write, apart from all else: it may take its time, or hang."""
+        while True:
+            await self._to_write.wait()
+            self._to_write.clear()
+            await self._write_or_retry()
 
     async def _write_or_retry(self) -> None:
         # As with watches, a server that was away and is back is not waited for.
@@ -290,9 +316,9 @@ class KubernetesSource:
         try:
             await self._write()
             self._retry.succeeded()
-        except KubernetesError as error:
+        except errors.KubernetesError as error:
             self._was_away = not self._client.works.is_set()
-            pause = self._retry.failed(getattr(error, "retry_after", 0))
+            pause = self._retry.failed(errors.pause_asked_for(error))
             log.warning("own Node: %s; next attempt in %.1f s", error, pause)
 
     async def _write(self) -> None:

@@ -89,8 +89,9 @@ def decide(
         text = f"{conflict.message}; {conflict.details}"
         return Decision(found, spec, seen, waiting=(text,), faults=tuple(faults))
     if not view.complete:
-        steps = [step for step in steps if not isinstance(step, plan.RemoveTunnel)]
-    waiting = _waiting(spec, seen, steps) or _unattached(settings, links)
+        steps = [step for step in steps if not _may_cut_off_a_node(step)]
+    waiting = _claimed(view.own, roster)
+    waiting += _waiting(spec, seen, steps) or _unattached(settings, links)
     return Decision(
         found,
         spec,
@@ -101,6 +102,18 @@ def decide(
         waiting=tuple(waiting),
         faults=tuple(faults),
     )
+
+
+def _may_cut_off_a_node(step: plan.Step) -> bool:
+    """Whether a step takes a tunnel away that may lead to a node of which nothing is known yet.
+
+    The port of topology flow leads to none: on a bridge that has left that topology, and has no
+    rules any more, it would take in packets from whoever sends them.
+    """
+    if not isinstance(step, plan.RemoveTunnel):
+        return False
+    interface = step.observed.interface
+    return interface is None or interface.options.get("remote_ip") != model.REMOTE_BY_RULE
 
 
 def _outlet(settings: Settings, seen: model.Observed) -> flows.Outlet | None:
@@ -178,6 +191,19 @@ def _attachment(
         # Open vSwitch is about to change it. Until then the Linux bridge would take it for its own.
         return None
     return Attachment(port, linux_bridge)
+
+
+def _claimed(own: cluster.Peer, roster: cluster.Roster) -> list[str]:
+    """That the others send this node's packets elsewhere: pods here would reach nobody."""
+    other = roster.find_stronger_claim()
+    if other is None:
+        return []
+    text = (
+        f"node {other} has this node's tunnel address {own.vtep}, and of two nodes the first by"
+        f" name keeps it, so nobody sends packets here: delete Node {other} if that is gone, or"
+        " give one of them another address"
+    )
+    return [text]
 
 
 def _unattached(settings: Settings, links: Mapping[str, Link]) -> list[str]:

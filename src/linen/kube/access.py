@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import os
 import ssl
 from dataclasses import dataclass
@@ -68,10 +69,17 @@ class Access:
             raise errors.AccessInvalid(f"certificates for {self.url}: {error}") from error
         return context
 
-    def files_state(self) -> tuple[tuple[int, int], ...]:
-        """Differs from an earlier one if a file of `tls_context` was replaced since."""
-        files = [self.authority, self.certificate, self.key]
-        return tuple(_identity(path) for path in files if isinstance(path, Path))
+    def files_state(self) -> bytes:
+        """Differs from an earlier one if `tls_context` would be another one by now.
+
+        Its contents tell: the kubelet writes all files of a service account anew with each token.
+        Raises `AccessInvalid`.
+        """
+        digest = hashlib.sha256()
+        for file in (self.authority, self.certificate, self.key):
+            content = _read(file)
+            digest.update(len(content).to_bytes(8, "big") + content)
+        return digest.digest()
 
 
 def load(kubeconfig: Path | None, environment: Mapping[str, str] = os.environ) -> Access:
@@ -232,14 +240,6 @@ def _read_file(path: Path) -> bytes:
     if len(data) > LARGEST_FILE:
         raise OSError(0, f"larger than {LARGEST_FILE >> 20} MiB")
     return data
-
-
-def _identity(path: Path) -> tuple[int, int]:
-    try:
-        status = path.stat()
-    except OSError:
-        return 0, 0  # whoever reads it says what is wrong
-    return status.st_ino, status.st_mtime_ns
 
 
 def _load_certificate(context: ssl.SSLContext, pem: bytes) -> None:

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Requests to the API server: JSON in, JSON out, each with a deadline.
 
-The token is read from its file at each request, and connections are made anew once a certificate
-was replaced, so that rotation needs no restart. Proxies are used only if the kubeconfig names one.
+The token is read from its file at each request, and requests go over new connections once a
+certificate is another one, so that rotation needs no restart; a watch that is open stays. Proxies
+are used only if the kubeconfig names one.
 Every failure leaves as one of `errors`.
 """
 
@@ -46,6 +47,20 @@ _FAILURES = (
 )
 
 
+class _Connections:
+    """Those that are made with the same certificates. `users`: how many requests they serve."""
+
+    def __init__(self, access: Access, state: bytes) -> None:
+        self.state = state
+        self.users = 0
+        self.pool = httpcore2.AsyncConnectionPool(
+            ssl_context=access.tls_context(),
+            proxy=_proxy(access.proxy) if access.proxy else None,
+            keepalive_expiry=IDLE_SECONDS,
+            network_backend=Network(),
+        )
+
+
 class Client:
     """Connections to one API server; an asynchronous context manager.
 
@@ -56,8 +71,7 @@ class Client:
     def __init__(self, access: Access, user_agent: str) -> None:
         self._access = access
         self._user_agent = user_agent
-        self._http: httpcore2.AsyncConnectionPool | None = None
-        self._files_state: tuple[tuple[int, int], ...] = ()
+        self._connections: list[_Connections] = []  # the last for new requests
         self.works = asyncio.Event()
 
     @property
@@ -80,9 +94,9 @@ class Client:
 
     async def close(self) -> None:
         """Close all connections."""
-        if self._http is not None:
-            http, self._http = self._http, None
-            await http.aclose()
+        closed, self._connections = self._connections, []
+        for connections in closed:
+            await connections.pool.aclose()
 
     async def get(
         self, path: str, params: Mapping[str, str | int] | None = None, *, accept: str = JSON
@@ -107,15 +121,13 @@ class Client:
         Ends when the server ends it. `silence`: seconds without a byte after which the server is
         taken for gone (`Silent`).
         """
-        http = await self._connections()
-        opened = http.stream(
-            "GET",
-            self._url_of(path, params),
-            headers=self._headers({"Accept": accept}),
-            extensions=self._extensions(silence),
-        )
+        url, headers = self._url_of(path, params), self._headers({"Accept": accept})
+        extensions = self._extensions(silence)
         try:
-            async with opened as answer:
+            async with (
+                self._pool() as http,
+                http.stream("GET", url, headers=headers, extensions=extensions) as answer,
+            ):
                 if not _is_success(answer):
                     await answer.aread()
                     raise _refusal(f"GET {path}", answer)
@@ -138,15 +150,15 @@ class Client:
         params: Mapping[str, str | int] | None = None,
         body: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
-        http = await self._connections()
         try:
-            answer = await http.request(
-                method,
-                self._url_of(path, params),
-                headers=self._headers({"Accept-Encoding": "gzip", **headers}),
-                content=None if body is None else json.dumps(body).encode(),
-                extensions=self._extensions(ANSWER_SECONDS),
-            )
+            async with self._pool() as http:
+                answer = await http.request(
+                    method,
+                    self._url_of(path, params),
+                    headers=self._headers({"Accept-Encoding": "gzip", **headers}),
+                    content=None if body is None else json.dumps(body).encode(),
+                    extensions=self._extensions(ANSWER_SECONDS),
+                )
         except _FAILURES as error:
             raise self._unavailable(error) from error
         if not _is_success(answer):
@@ -154,18 +166,31 @@ class Client:
         self.works.set()
         return _parsed(_content(answer))
 
-    async def _connections(self) -> httpcore2.AsyncConnectionPool:
+    @asynccontextmanager
+    async def _pool(self) -> AsyncIterator[httpcore2.AsyncConnectionPool]:
+        """What to send a request with, made with the certificates as they are now.
+
+        Those that were made with others stay as long as they serve a request.
+        """
         state = self._access.files_state()
-        if self._http is None or state != self._files_state:
-            await self.close()
-            self._files_state = state
-            self._http = httpcore2.AsyncConnectionPool(
-                ssl_context=self._access.tls_context(),
-                proxy=_proxy(self._access.proxy) if self._access.proxy else None,
-                keepalive_expiry=IDLE_SECONDS,
-                network_backend=Network(),
-            )
-        return self._http
+        if not self._connections or self._connections[-1].state != state:
+            self._connections.append(_Connections(self._access, state))
+        used = self._connections[-1]
+        used.users += 1
+        try:
+            await self._close_unused()
+            yield used.pool
+        finally:
+            used.users -= 1
+            await self._close_unused()
+
+    async def _close_unused(self) -> None:
+        """Close the connections of earlier certificates that serve no request any more."""
+        earlier = self._connections[:-1]
+        unused = [connections for connections in earlier if not connections.users]
+        self._connections = [one for one in self._connections if one not in unused]
+        for connections in unused:
+            await connections.pool.aclose()
 
     def _url_of(self, path: str, params: Mapping[str, str | int] | None) -> str:
         query = f"?{urlencode(params)}" if params else ""

@@ -14,6 +14,8 @@ The HTTP library's own exceptions do not leave `client`: it may be replaced.
 
 from __future__ import annotations
 
+import random
+
 from linen.core import errors
 
 
@@ -52,3 +54,12 @@ class ApiRefused(KubernetesError):
 
 class Expired(ApiRefused):
     """What happened since the given revision is forgotten (410 Gone)."""
+
+
+def pause_asked_for(error: KubernetesError) -> float:
+    """Seconds for which the API server asks to be left alone, and somewhat more.
+
+    Those whom it refuses in one moment hear the same number, and would all be back in another one.
+    """
+    seconds: float = getattr(error, "retry_after", 0.0)
+    return seconds * random.uniform(1, 1.5)  # noqa: S311  (spreads load, guards nothing)

@@ -7,8 +7,8 @@ server has forgotten that revision (410), as each has that was restarted, the li
 soon; and so it is after a silence, the one sign of a revision that the server has not come to yet.
 A list replaces everything: whoever was deleted while nobody watched is gone. After failures the
 next attempt waits, longer each time and never twice equally long, so that a cluster of daemons does
-not return all at once. A server that was away and has served another request of this daemon is not
-waited for any longer.
+not return all at once; and the more Nodes there are, the more time they take to list them anew. A
+server that was away and has served another request of this daemon is not waited for any longer.
 
 What others need of an object is a record. A Node that changes without its record changing, as
 with each of its heartbeats, is nobody's business.
@@ -51,6 +51,7 @@ class Record(Protocol):
 R = TypeVar("R", bound=Record)
 
 NOT_CONNECTED = "not connected yet"  # the problem of a watch that has not begun
+LISTS_A_SECOND = 500  # by all daemons, where each of as many as there are Nodes needs one
 MOST_REFUSALS = 3  # in a row that the server answers, until the list is read anew
 
 
@@ -126,7 +127,7 @@ class Watch(Generic[R]):
                 reason = None
             except errors.KubernetesError as error:
                 reason = error
-                retry_after = getattr(error, "retry_after", 0)
+                retry_after = errors.pause_asked_for(error)
             self._judge(reason, lasted=max(0.0, loop.time() - self._opened))
             await asyncio.sleep(retry_after)
             await self._rest(self._pause() - retry_after)
@@ -170,7 +171,14 @@ class Watch(Generic[R]):
             self._set_problem(str(reason))
 
     def _pause(self) -> float:
-        return streams.pause(self._failures, self._pace.first_pause, self._pace.longest_pause)
+        """Seconds until the next attempt; more of them where all objects have to be listed anew.
+
+        A server that is restarted has forgotten everybody's revision, and a list of all Nodes is as
+        long as there are daemons to ask for one.
+        """
+        spread = 0.0 if self._revision else len(self.records) / LISTS_A_SECOND
+        pause = streams.pause(self._failures, self._pace.first_pause, self._pace.longest_pause)
+        return pause + random.uniform(0, spread)  # noqa: S311  (spreads load, guards nothing)
 
     async def _list(self) -> None:
         """Replace all records by those of a full list."""

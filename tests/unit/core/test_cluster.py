@@ -72,6 +72,24 @@ def test_stolen_address() -> None:
 
 
 @pytest.mark.parametrize(
+    ("own", "holder", "wrong"),
+    [("n1", None, ["n2", "n9"]), ("n2", "n1", ["n9"]), ("n3", None, ["n2", "n9"])],
+)
+def test_who_loses_its_address(own: str, holder: str | None, wrong: list[str]) -> None:
+    """Of two nodes with one address the second knows that the first by name keeps it.
+
+    It does not call that other node the wrong one, as it does one that comes after it.
+    """
+    known = nodes(3)
+    known["n2"] = cluster.Peer("n2", known["n1"].vtep)
+    known["n9"] = cluster.Peer("n9", known["n1"].vtep)
+    roster = cluster.Roster(cluster.View(known[own], known))
+
+    assert roster.find_stronger_claim() == holder
+    assert [fault.split()[1] for fault in roster.faults()] == wrong
+
+
+@pytest.mark.parametrize(
     ("own", "reached", "said"),
     [
         ("n1", ["n2"], "no tunnel to node n3, n4, n5, n6, n7 and 2 more: VTEP addresses there are"),

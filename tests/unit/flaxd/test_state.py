@@ -8,10 +8,10 @@ from typing import Any
 
 import linen
 from linen.core import cluster, model
-from linen.flaxd import health, reconcile, state
+from linen.flaxd import health, publisher, reconcile, state
 from linen.host import settings
 from linen.netlink.codec import Link
-from linen.ovsdb.replica import Replica, columns_read_by
+from linen.ovsdb.replica import Replica
 
 OWN = cluster.Peer("node1", "10.245.0.1", ranges=("10.244.1.0/24",))
 NODE2 = cluster.Peer("node2", "10.245.0.2", ranges=("10.244.2.0/24",))
@@ -19,8 +19,12 @@ VIEW = cluster.View(OWN, {"node1": OWN, "node2": NODE2}, faults=["node node3 has
 
 
 def document(chosen: settings.Settings, view: cluster.View | None) -> dict[str, Any]:
-    """The state of a daemon beside an empty OVSDB, as a reader of the page has it."""
-    replica = Replica(columns_read_by(reconcile.questions(chosen), _NEIGHBOURS))
+    """The state of a daemon beside an OVSDB without bridges, as a reader of the page has it."""
+    replica = Replica(publisher.monitored(chosen))
+    column = {"type": "string"}
+    columns = {table: dict.fromkeys(names, column) for table, names in replica.columns.items()}
+    replica.learn({"tables": {table: {"columns": names} for table, names in columns.items()}})
+    replica.replace({"Open_vSwitch": {"0": {"initial": {}}}})
     links: dict[str, Link] = {}
     decision = reconcile.decide(chosen, cluster.Roster(view), replica, links, 1400)
     peers = health.assess(decision.neighbours.peers.values(), [], {})
@@ -28,12 +32,6 @@ def document(chosen: settings.Settings, view: cluster.View | None) -> dict[str, 
         json.dumps(state.document(chosen, view, decision, peers, ["no probes"]))
     )
     return found
-
-
-_NEIGHBOURS = [
-    {"table": "Port", "columns": ["name"], "where": []},
-    {"table": "Bridge", "columns": ["name", "ports"], "where": []},
-]
 
 
 def test_whole_state() -> None:
@@ -48,7 +46,7 @@ def test_whole_state() -> None:
     assert found["settings"]["given"] == ["vni"]
     assert found["view"]["peers"]["node2"]["ranges"] == ["10.244.2.0/24"]
     assert found["desired"]["tunnels"][0]["options"]["remote_ip"] == "10.245.0.2"
-    assert found["observed"] == {"bridge": None, "tunnels": []}
+    assert found["observed"] == {"bridge": None, "is_name_taken": False, "tunnels": []}
     assert found["plan"][0] == "OVS bridge br0 is missing"
     assert found["faults"] == ["node node3 has no address"]
     assert found["notes"] == ["no probes"]
@@ -76,5 +74,5 @@ def test_secrets_are_hidden() -> None:
 
 def test_a_value_without_a_form_is_no_data() -> None:
     """Every value of the model has a form as data."""
-    assert state.plain(model.Observed(None, [])) == {"bridge": None, "tunnels": []}
+    assert state.plain(model.Observed(None, [])) == {"bridge": None, "is_name_taken": False, "tunnels": []}
     assert state.plain({"a": (1, None, True)}) == {"a": [1, None, True]}

@@ -3,10 +3,17 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import TYPE_CHECKING
+
 import pytest
 
 from linen.flaxd import vtep
 from linen.host import settings
+from support.notices import Notice
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 BOTH = ["2001:db8::1", "192.0.2.1"]
 
@@ -58,3 +65,77 @@ def test_address_and_version_exclude_each_other() -> None:
     """Who sets the address has said its version already."""
     with pytest.raises(settings.SettingsInvalid, match="vtep-ip and vtep-family exclude"):
         given(vtep_ip="192.0.2.1", vtep_family="ipv4")
+
+
+# --- addresses that are away ---
+
+
+@pytest.fixture
+def patience(monkeypatch: pytest.MonkeyPatch) -> float:
+    """Seconds for which an address may be away, few of them."""
+    monkeypatch.setattr(vtep, "PATIENCE", 0.05)
+    return 0.05
+
+
+def held(*steps: tuple[list[str], str | None]) -> vtep.Held:
+    """After these candidates, each of which was to lead to that address."""
+    chosen = given()
+    found = vtep.Held(lambda: None)
+    for own, expected in steps:
+        assert found.follow(vtep.choose(chosen, own), own) == expected, own
+    return found
+
+
+def run(work: Callable[[], object]) -> None:
+    """Run a test in a loop."""
+
+    async def body() -> None:
+        work()
+
+    asyncio.run(body())
+
+
+def test_an_address_that_is_away() -> None:
+    """It stays this node's for a while, whether there is none then or one of another IP version."""
+    run(lambda: held(([], None), (BOTH, "192.0.2.1"), (BOTH[:1], "192.0.2.1"), ([], "192.0.2.1")))
+
+
+def test_another_address() -> None:
+    """One of the same IP version in its place is this node's at once, and so is IPv4 that comes."""
+    run(lambda: held((["192.0.2.1"], "192.0.2.1"), (["192.0.2.7"], "192.0.2.7")))
+    run(lambda: held((BOTH[:1], "2001:db8::1"), (BOTH, "192.0.2.1")))
+    run(lambda: held((["192.0.2.1"], "192.0.2.1"), ([], "192.0.2.1"), (["192.0.2.7"], "192.0.2.7")))
+
+
+@pytest.mark.parametrize(("own", "then"), [([], None), (BOTH[:1], "2001:db8::1")])
+def test_an_address_that_stays_away(patience: float, own: list[str], then: str | None) -> None:
+    """After its time another one counts, or none, and that is told."""
+
+    async def body() -> None:
+        told = Notice()
+        found = vtep.Held(told)
+        assert found.follow("192.0.2.1", BOTH) == "192.0.2.1"
+        began = asyncio.get_running_loop().time()
+        assert found.follow(then, own) == "192.0.2.1"
+        await told.until(lambda: told.calls, "the end of patience")
+        assert asyncio.get_running_loop().time() - began >= patience
+        assert found.follow(then, own) == then
+
+    asyncio.run(body())
+
+
+def test_an_address_that_comes_and_goes(patience: float) -> None:
+    """Each absence has its whole time."""
+
+    async def body() -> None:
+        found = vtep.Held(told := Notice())
+        loop = asyncio.get_running_loop()
+        for _ in range(2):
+            assert found.follow("192.0.2.1", ["192.0.2.1"]) == "192.0.2.1"
+            assert found.follow(None, []) == "192.0.2.1"
+        began = loop.time()
+        await told.until(lambda: told.calls, "the end of patience")
+        assert loop.time() - began >= patience
+        assert told.calls == 1
+
+    asyncio.run(body())

@@ -18,6 +18,7 @@ import pytest
 import trustme
 
 from linen.kube import access, client, errors
+from support.notices import Notice
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
@@ -263,6 +264,48 @@ def test_a_watch_without_a_word() -> None:
             with pytest.raises(errors.Silent, match=f"nothing has come for {BRIEF} s"):
                 await events_of(kube, BRIEF)
             assert not kube.works.is_set()
+
+    run(body())
+
+
+def test_certificates_that_are_replaced(tmp_path: Path) -> None:
+    """Other certificates are for new connections: a watch lasts, and no connection stays behind.
+
+    However many requests are the first to see them.
+    """
+    trusted, release = tmp_path / "ca.crt", asyncio.Event()
+    trusted.write_bytes(AUTHORITY.cert_pem.bytes())
+    left: set[asyncio.StreamWriter] = set()
+    gone = Notice()
+
+    async def behave(_: Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        left.add(writer)
+        try:
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                if not head.startswith(b"GET /watch"):
+                    writer.write(sized(b"{}"))
+                    continue
+                writer.write(CHUNKED + chunk(b"{}\n"))
+                await release.wait()
+                writer.write(chunk(b"{}\n") + b"0\r\n\r\n")
+        finally:
+            left.remove(writer)
+            gone()
+
+    async def body() -> None:
+        async with serving(behave) as server:
+            found = access.Access(f"https://127.0.0.1:{server.port}", authority=trusted)
+            async with client.Client(found, "tests") as kube:
+                opened = kube.stream("/watch", {}, accept=client.JSON, silence=SECONDS)
+                async with opened as batches:
+                    assert await anext(batches) == [{}]
+                    trusted.write_bytes(2 * trusted.read_bytes())
+                    await asyncio.gather(kube.get("/"), kube.get("/"))
+                    assert len(left) == 3
+                    release.set()
+                    assert [batch async for batch in batches] == [[{}]]
+                await gone.until(lambda: len(left) == 2, "the first connection to end")
+            await gone.until(lambda: not left, "all to end")
 
     run(body())
 

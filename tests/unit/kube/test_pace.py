@@ -5,15 +5,13 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from typing import TYPE_CHECKING
+
+import pytest
 
 from linen.kube import access, client, errors, nodes, watch
 from linen.kube.client import Client
 from support.host import wait_until
 from support.notices import running
-
-if TYPE_CHECKING:
-    import pytest
 
 GONE = errors.Expired("too old resource version", 410)
 AWAY = errors.ApiUnavailable("connection refused")
@@ -22,12 +20,18 @@ TOO_LARGE = errors.ApiUnavailable("too large resource version", 504)
 LONG = 60.0  # seconds: a watch that worked
 
 
-def after(*attempts: tuple[errors.KubernetesError | None, float]) -> tuple[list[float], str, str]:
-    """The pauses after attempts (how each ended, its seconds), the revision, the problem."""
+def after(
+    *attempts: tuple[errors.KubernetesError | None, float], known: int = 0
+) -> tuple[list[float], str, str]:
+    """The pauses after attempts (how each ended, its seconds), the revision, the problem.
+
+    `known`: how many Nodes there are records of.
+    """
 
     async def body() -> tuple[list[float], str, str]:
         client = Client(access.Access("https://192.0.2.1"), "tests")
         idle = watch.Watch(client, nodes.parse_record, lambda: None)
+        idle.records = {f"n{number}": nodes.NodeRecord(f"n{number}") for number in range(known)}
         idle._revision = "7"
         idle._set_problem("")
         pauses = []
@@ -71,6 +75,40 @@ def test_an_expired_revision() -> None:
     (pause,), revision, problem = after((GONE, LONG))
     assert pause <= 0.1
     assert (revision, problem) == ("", "too old resource version")
+
+
+@pytest.mark.parametrize("reason", [GONE, SILENT])
+def test_lists_of_a_large_cluster(reason: errors.KubernetesError) -> None:
+    """What many daemons have to list anew at once is spread, over two seconds for 1,000 Nodes.
+
+    A cluster of a few waits no longer than without.
+    """
+    pauses = [after((reason, LONG), known=1000)[0][0] for _ in range(200)]
+    assert max(pauses) <= 0.1 + 2
+    assert sum(pause <= 1 for pause in pauses) > 50 < sum(pause > 1 for pause in pauses)
+
+    (pause,), _, _ = after((reason, LONG), known=10)
+    assert pause <= 0.1 + 0.02
+
+
+def test_many_nodes_and_no_list() -> None:
+    """A watch that only has to be resumed does not wait for others, however many Nodes there are.
+
+    So it is with one that ends, and with a server that is away.
+    """
+    assert after((None, LONG), known=10_000)[0] == [0]
+    assert after((AWAY, LONG), known=10_000)[0][0] <= 0.1
+
+
+def test_what_a_server_asks_for() -> None:
+    """Whoever is told to come back later comes no sooner, and not with all the others."""
+    busy = errors.ApiUnavailable("too many requests", 429, retry_after=10)
+
+    pauses = {errors.pause_asked_for(busy) for _ in range(200)}
+
+    assert 10 <= min(pauses) < 11
+    assert 14 < max(pauses) <= 15
+    assert errors.pause_asked_for(AWAY) == errors.pause_asked_for(GONE) == 0
 
 
 def test_an_expired_revision_of_a_server_that_was_away() -> None:

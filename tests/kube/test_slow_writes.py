@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writes that the API server takes its time for, as it does where a webhook does not answer."""
+
+from __future__ import annotations
+
+import asyncio
+import select
+import socket
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from linen.core.cluster import Peer, View
+from linen.flaxd import kubernetes
+from linen.flaxd.kubernetes import KubernetesSource
+from linen.flaxd.removal import Removed
+from linen.host import settings
+from linen.kube import access
+from linen.netlink.monitor import Monitor
+from support.clusters import ACCOUNT
+from support.kube_watches import run
+from support.notices import Notice, running
+from support.paths import CHECKOUT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from support.kubernetes import ControlPlane
+
+WEBHOOKS = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
+SOON = 5.0  # seconds: half of what the API server gives a webhook to say who it is
+
+
+@contextmanager
+def mute_webhook(plane: ControlPlane) -> Iterator[socket.socket]:
+    """A webhook for changes of Nodes that takes connections and says nothing: its socket."""
+    rule = {"apiGroups": [""], "apiVersions": ["v1"], "resources": ["nodes", "nodes/status"]}
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        webhook = {
+            "name": "mute.linen.test",
+            "clientConfig": {"url": f"https://127.0.0.1:{listener.getsockname()[1]}/"},
+            "rules": [rule | {"operations": ["UPDATE"]}],
+            "admissionReviewVersions": ["v1"],
+            "sideEffects": "None",
+            "timeoutSeconds": 30,
+        }
+        plane.request("POST", WEBHOOKS, {"metadata": {"name": "mute"}, "webhooks": [webhook]})
+        try:
+            yield listener
+        finally:
+            plane.request("DELETE", f"{WEBHOOKS}/mute")
+
+
+async def hang(source: KubernetesSource, listener: socket.socket) -> None:
+    """Return when a write hangs: the API server follows a new webhook a moment later."""
+    number = 0
+    async with asyncio.timeout(30):
+        while not select.select([listener], [], [], 0)[0]:
+            number += 1
+            source.report((f"something else is amiss: {number}",), ())
+            await asyncio.sleep(0.1)
+
+
+@pytest.fixture
+def source(plane: ControlPlane, tmp_path: Path) -> KubernetesSource:
+    """Node1's."""
+    plane.add_node("node1")
+    token = tmp_path / "token"
+    token.write_text(plane.request_token(ACCOUNT, "node1"))
+    given = {"node": "node1", "vtep-ip": "10.245.0.1", "service-account": ACCOUNT}
+    chosen = settings.load(given, {}, None)
+    return KubernetesSource(
+        access.load(plane.token_kubeconfig(token)), chosen, Monitor(lambda: None)
+    )
+
+
+def test_news_come_while_a_write_hangs(plane: ControlPlane, source: KubernetesSource) -> None:
+    """A node that joins is told at once, whatever becomes of what this one has to write."""
+
+    async def body(listener: socket.socket) -> None:
+        views, seen = list[View](), Notice()
+
+        def learn(view: View, _: object) -> None:
+            views.append(view)
+            seen()
+
+        async with running(source.run(learn)):
+            await seen.until(lambda: views, "the Nodes")
+            await hang(source, listener)
+            for number in range(2, 6):
+                peer = Peer(f"node{number}", f"10.245.0.{number}")
+                plane.add_node(peer.name, annotations={"linen-cni/vtep": peer.vtep})
+                await seen.until(lambda: views[-1].peers.get(peer.name) == peer, "it", SOON)  # noqa: B023
+
+    with mute_webhook(plane) as listener:
+        run(body(listener))
+
+
+def test_removal_while_a_write_hangs(
+    plane: ControlPlane, source: KubernetesSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That Linen is taken off the cluster is noticed while a write hangs."""
+    monkeypatch.setattr(kubernetes, "LAST_WORDS", 1.0)  # which hang as well
+
+    async def body(listener: socket.socket) -> None:
+        seen = Notice()
+        task = asyncio.create_task(source.run(lambda *_: seen()))
+        await seen.until(lambda: seen.calls, "the Nodes")
+        await hang(source, listener)
+        async with asyncio.timeout(SOON):
+            plane.request("DELETE", "/api/v1/namespaces/linen-system/serviceaccounts/flaxd")
+            with pytest.RaisesGroup(Removed, flatten_subgroups=True):
+                await task
+
+    try:
+        with mute_webhook(plane) as listener:
+            run(body(listener))
+    finally:
+        plane.apply(CHECKOUT / "deploy" / "base" / "rbac.yaml")
+
+
+def test_nothing_is_told_after_it_was_taken_back(
+    plane: ControlPlane, source: KubernetesSource
+) -> None:
+    """A daemon that has taken back what its Node says of it does not say it again."""
+
+    def said() -> bool:
+        return "linen-cni/vtep" in plane.node("node1")["metadata"].get("annotations", {})
+
+    async def body() -> None:
+        views, seen = list[View](), Notice()
+
+        def learn(view: View, _: object) -> None:
+            views.append(view)
+            seen()
+
+        async with running(source.run(learn)):
+            await seen.until(
+                lambda: views and source._own.records["node1"].annotations, "the annotations"
+            )
+            await source._withdraw()
+            assert not said()
+            plane.add_node("node2", annotations={"linen-cni/vtep": "10.245.0.2"})
+            await seen.until(lambda: "node2" in views[-1].peers, "node2")
+            plane.add_node("node3", annotations={"linen-cni/vtep": "10.245.0.3"})
+            await seen.until(lambda: "node3" in views[-1].peers, "node3")
+            await source._client.get("/version")  # later than anything it might have written
+            assert not said()
+
+    run(body())
