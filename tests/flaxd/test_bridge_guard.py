@@ -3,20 +3,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from support.daemons import running_flaxd
 from support.host import VSWITCHD, wait_until
 
 if TYPE_CHECKING:
     from support.daemons import Flaxd
     from support.host import Host
 
-GUARD = {
-    "priority=65535,udp,in_port=LOCAL,tp_dst=4789 actions=drop",
-    "priority=65535,udp6,in_port=LOCAL,tp_dst=4789 actions=drop",
-}
+UDP = "udp", "udp6"
+
+
+def guard(port: int) -> set[str]:
+    """The two rules for a UDP port."""
+    return {f"priority=65535,{udp},in_port=LOCAL,tp_dst={port} actions=drop" for udp in UDP}
+
+
+GUARD = guard(4789)
 LEARNING = "priority=0 actions=NORMAL"
 LISTED = "external_ids:linen-network=listed external_ids:linen-maker=plugin"
 
@@ -85,6 +91,39 @@ def test_network_without_a_daemon(node1: Host) -> None:
     wait_until(lambda: rules(node1, "br7") >= GUARD, "the rules", 15)
 
     assert rules(node1, "br8") == {LEARNING}
+
+
+@pytest.mark.parametrize("topology", ["mesh", "flow"])
+def test_another_networks_port(node1: Host, settings: dict[str, Any], topology: str) -> None:
+    """The ports of all networks are guarded for as long as these are there; no others are."""
+    with running_flaxd(node1, topology=topology, **settings) as flaxd:
+        flaxd.wait_for("the overlay works")
+        tunnel = ["vxif1", "--", "set", "interface", "vxif1", "type=vxlan"]
+        tunnel += ["options:remote_ip=10.245.0.9", "options:dst_port=8472"]
+        node1.vsctl("add-br", "br7", "--", "set", "bridge", "br7", "datapath_type=netdev")
+        node1.vsctl("set", "bridge", "br7", *LISTED.split())
+        node1.vsctl("add-port", "br7", *tunnel)
+        node1.vsctl("set", "interface", "vxif1", LISTED.split(maxsplit=1)[0])
+
+        for bridge in "br0", "br7":
+            wait_until(lambda: guards(node1, bridge) == GUARD | guard(8472), "the rules", 15)  # noqa: B023
+        both = "udp dport 8472", "udp dport 4789"
+        wait_until(lambda: all(one in firewall(node1) for one in both), "nftables' rules", 15)
+
+        node1.vsctl("del-br", "br7")
+        wait_until(lambda: guards(node1, "br0") == GUARD, "the end of the rules", 15)
+        wait_until(lambda: both[0] not in firewall(node1), "the end of nftables'", 15)
+        assert both[1] in firewall(node1)
+
+
+def guards(host: Host, bridge: str) -> set[str]:
+    """The rules of the highest priority."""
+    return {rule for rule in rules(host, bridge) if rule.startswith("priority=65535,")}
+
+
+def firewall(host: Host) -> str:
+    """The node's, as nftables tells it."""
+    return host.run("nft", "list", "ruleset").stdout
 
 
 def test_bridge_that_does_not_answer(node1: Host, flaxd: Flaxd) -> None:

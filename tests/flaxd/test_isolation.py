@@ -8,6 +8,7 @@ sent before has been dealt with.
 from __future__ import annotations
 
 import socket
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
@@ -20,12 +21,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from linen.lab.description import PodFamily
+    from linen.lab.node import Node
 
 VNI = 7
+SERVICE_PORT = 53
 
 
 class Addresses(NamedTuple):
-    """Of three nodes, of nobody, and of what is behind node2."""
+    """Of three nodes, of nobody, of what is behind node2, and of a Service."""
 
     node1: str
     node2: str
@@ -33,11 +36,18 @@ class Addresses(NamedTuple):
     stranger: str
     gateway2: str
     pod_b: str
+    service: str
 
 
 ADDRESSES: dict[PodFamily, Addresses] = {
     "ipv4": Addresses(
-        "10.245.2.2", "10.245.2.3", "10.245.2.4", "10.245.2.77", "10.244.2.1", "10.244.2.2"
+        "10.245.2.2",
+        "10.245.2.3",
+        "10.245.2.4",
+        "10.245.2.77",
+        "10.244.2.1",
+        "10.244.2.2",
+        "10.96.0.10",
     ),
     "ipv6": Addresses(
         "fd00:10:245::2",
@@ -46,6 +56,7 @@ ADDRESSES: dict[PodFamily, Addresses] = {
         "fd00:10:245::77",
         "fd00:10:244:2::1",
         "fd00:10:244:2::2",
+        "fd00:10:96::a",
     ),
 }
 
@@ -137,3 +148,35 @@ def test_a_pod_cannot_send_vxlan(scene: Scene, pod_b: Listener, target: str) -> 
             pod.sendto(vxlan(VNI, frame(b"forged")), (address, PORT))
 
     assert pod_b.until_end(scene.send_last) == []
+
+
+@pytest.mark.parametrize("target", ["node2", "gateway2", "pod_b"])
+def test_a_pod_cannot_send_vxlan_to_a_service(scene: Scene, pod_b: Listener, target: str) -> None:
+    """VXLAN out of a pod is delivered by no node where a Service leads to a VXLAN port."""
+    service, address = scene.addresses.service, getattr(scene.addresses, target)
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    node1 = scene.lab.node("node1")
+    with (
+        translating(node1, service, address),
+        node1.open_pod_socket("a", family, socket.SOCK_DGRAM) as pod,
+    ):
+        for _ in range(3):  # the first may be lost while addresses are asked for
+            pod.sendto(vxlan(VNI, frame(b"forged")), (service, SERVICE_PORT))
+
+        assert pod_b.until_end(scene.send_last) == []
+
+
+@contextmanager
+def translating(node: Node, service: str, endpoint: str) -> Iterator[None]:
+    """A Service on a node as kube-proxy makes it, for as long as the block lasts."""
+    ip, end = ("ip6", f"[{endpoint}]") if ":" in endpoint else ("ip", endpoint)
+    match = f"{ip} daddr {service} udp dport {SERVICE_PORT}"
+    chain = "type nat hook prerouting priority dstnat;"
+    rules = f"table {ip} proxy {{\nchain services {{\n{chain}\n{match} dnat to {end}:{PORT}\n}}\n}}"
+    for family in "ipv4", "ipv6":
+        node.run(["sysctl", "--write", f"net.{family}.conf.all.forwarding=1"])
+    node.run(["nft", "-f", "-"], input=rules)
+    try:
+        yield
+    finally:
+        node.run(["nft", "delete", "table", ip, "proxy"])

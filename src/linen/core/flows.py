@@ -17,7 +17,7 @@ from linen.light import sock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from typing import TypeAlias
 
     from linen.core.routes import Route
@@ -115,16 +115,19 @@ class Outlet(model.Value):
 
 def common_rules(outlet: Outlet) -> list[Rule]:
     """The rules that do not depend on the peers."""
-    return [*guard_rules(outlet.dst_port), Rule(NOTHING, ())]
+    return [*guard_rules((outlet.dst_port,)), Rule(NOTHING, ())]
 
 
-def guard_rules(udp_port: int) -> list[Rule]:
+def guard_rules(udp_ports: Iterable[int]) -> list[Rule]:
     """A pod may not send VXLAN itself, or the node that receives it would take it for ours.
 
-    In every topology: these two also go before what a learning switch does.
+    In every topology: these also go before what a learning switch does.
     """
-    vxlan = (TP_DST, udp_port.to_bytes(2, "big"), b"")
-    return [Rule(GUARD, (_FROM_PODS, version, _UDP, vxlan)) for version in (_IPV4, _IPV6)]
+    return [
+        Rule(GUARD, (_FROM_PODS, version, _UDP, (TP_DST, port.to_bytes(2, "big"), b"")))
+        for port in sorted(udp_ports)
+        for version in (_IPV4, _IPV6)
+    ]
 
 
 def asker_rules(mac: bytes, gateways: Sequence[str], cluster_range: Sequence[str]) -> list[Rule]:

@@ -22,13 +22,13 @@ from linen import streams
 from linen.core import flows, naming
 from linen.core.errors import LinenError
 from linen.core.model import TOPOLOGY_FLOW
-from linen.flaxd.guard import marked_bridges
+from linen.flaxd.guard import marked_bridges, vxlan_ports
 from linen.openflow import wire
 from linen.openflow.session import socket_of, visit
 from linen.openflow.table import Changes, Comparison
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from linen.core.model import Observed
     from linen.host.settings import Settings
@@ -37,23 +37,24 @@ if TYPE_CHECKING:
 log = logging.getLogger("flaxd.guard")
 
 INTERVAL = 10.0  # seconds until it is seen that the rules are gone
+_GUARDS = wire.entry(flows.Rule(flows.GUARD, ())).key  # what the keys of such rules begin with
 
 
 class BridgeGuard:
-    """Keeps the two rules on OVS bridges. `faults`: where it can't, and why.
+    """Keeps the rules on OVS bridges. `faults`: where it can't, and why.
 
     `replica`: of OVSDB. `on_change`: called when `faults` are others, or it has seen to a bridge.
     """
 
     def __init__(self, settings: Settings, replica: Replica, on_change: Callable[[], None]) -> None:
         self.faults: tuple[str, ...] = ()
-        self._seen_to: set[str] = set()  # since ovs-vswitchd is there
+        # OVS bridges, each with a UDP port, since ovs-vswitchd is there.
+        self._seen_to: set[tuple[str, int]] = set()
         self._settings = settings
         self._replica = replica
-        self._rules = flows.guard_rules(settings.overlay.dst_port or flows.VXLAN_PORT)
         self._on_change = on_change
         self._wake = asyncio.Event()
-        self._known: tuple[set[str], Observed | None, str] = (set(), None, "")
+        self._known: tuple[set[tuple[str, int]], Observed | None, str] = (set(), None, "")
 
     async def run(self) -> None:
         """Look every few seconds until cancelled. The rules stay."""
@@ -61,28 +62,34 @@ class BridgeGuard:
             await streams.is_set_within(self._wake, INTERVAL)
             self._wake.clear()
             before = self.faults, self._seen_to
-            bridges = self._bridges()
-            faults = [await self._ensure(bridge) for bridge in sorted(bridges)]
-            self.faults, self._seen_to = tuple(filter(None, faults)), bridges
+            wanted = self._wanted()
+            bridges, ports = {one for one, _ in wanted}, {port for _, port in wanted}
+            faults = [await self._ensure(bridge, ports) for bridge in sorted(bridges)]
+            self.faults, self._seen_to = tuple(filter(None, faults)), wanted
             if (self.faults, self._seen_to) != before:
                 self._on_change()
 
     @property
     def is_settled(self) -> bool:
         """Whether it has seen to all OVS bridges, for better or worse."""
-        return self._bridges() <= self._seen_to
+        return self._wanted() <= self._seen_to
 
     def consider(self, seen: Observed | None, problem: str) -> None:
-        """Look at once if the OVS bridges are others than they were, or may be made anew.
+        """Look at once if OVS bridges or ports are others than they were, or may be made anew.
 
         `seen`: the own network's. `problem`: why ovs-vswitchd serves none of them, if so.
         """
-        now = (self._bridges(), seen, problem)
+        now = (self._wanted(), seen, problem)
         if problem != self._known[-1]:
             self.faults, self._seen_to = (), set()  # of the time before
         if now != self._known:
             self._known = now
             self._wake.set()
+
+    def _wanted(self) -> set[tuple[str, int]]:
+        """Which OVS bridges are to be guarded, and at which UDP ports: each at all of them."""
+        ports = vxlan_ports(self._settings, self._replica)
+        return {(bridge, port) for bridge in self._bridges() for port in ports}
 
     def _bridges(self) -> set[str]:
         """Those of networks without a daemon, and the own if it learns."""
@@ -95,15 +102,20 @@ class BridgeGuard:
                 names.add(name)
         return names
 
-    async def _ensure(self, bridge: str) -> str:
+    async def _ensure(self, bridge: str, ports: Collection[int]) -> str:
         """Have the rules on one OVS bridge; why they aren't there, or nothing."""
         wanted = Comparison()
-        wanted.want(map(wire.entry, self._rules))
+        wanted.want(map(wire.entry, flows.guard_rules(ports)))
         try:
             async with visit(socket_of(self._settings.overlay.ovsdb, bridge)) as session:
-                missing = wanted.difference(session.table).add
+                missing, left_over = wanted.difference(session.table)
+                # Several daemons may see to another network's bridge, and they do not hear of a
+                # port at the same time: what they remove would come and go.
+                is_own = bridge == self._settings.overlay.ovs_bridge
+                gone = [key for key in left_over if is_own and key.startswith(_GUARDS)]
+                if missing or gone:
+                    await session.apply(Changes(missing, gone))
                 if missing:
-                    await session.apply(Changes(missing, []))
                     log.info("pods cannot send VXLAN through OVS bridge %s: wrote rules", bridge)
         except LinenError as error:
             return f"pods can send VXLAN through OVS bridge {bridge}: {error.message}"

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 Document = dict[str, Any]
 
+# What a plugin speaks that cannot be asked: reference plugins before that are not supported.
+UNSEEN = versions.SUPPORTED[: versions.SUPPORTED.index("1.0.0") + 1]
+
 
 def render(
     settings: Settings,
@@ -78,18 +81,24 @@ def _gateway(settings: Settings) -> Document:
 
 
 def _ipam_ranges(cluster: Iterable[str], ranges: Iterable[str]) -> list[list[dict[str, str]]]:
-    """One set of host-local's ranges for each IP version: the subnet is all of the segment."""
+    """One set of host-local's ranges for each IP version: the subnet is all of the segment.
+
+    All of a set have the gateway of the first, as `probe.gateways` has it: `bridge` gives the
+    Linux bridge that of the pod that it is making, and takes the one before away
+    (`forceAddress`). The first address of the others is no pod's either, so that any of them can
+    be the first one day.
+    """
     subnets = {net.version: net for net in map(ipaddress.ip_network, cluster)}
+    gateways: dict[int, str] = {}
     sets: dict[int, list[dict[str, str]]] = {}
     for own in map(ipaddress.ip_network, ranges):
-        subnet = subnets[own.version]
-        gateway = own.network_address + 1
+        first = own.network_address + 1
         last = own.broadcast_address - (1 if own.version == 4 else 0)
         part = {
-            "subnet": str(subnet),
-            "rangeStart": str(gateway + 1),
+            "subnet": str(subnets[own.version]),
+            "rangeStart": str(first + 1),
             "rangeEnd": str(last),
-            "gateway": str(gateway),
+            "gateway": gateways.setdefault(own.version, str(first)),
         }
         sets.setdefault(own.version, []).append(part)
     return [sets[version] for version in sorted(sets)]
@@ -136,7 +145,10 @@ def fit_versions(bin_dir: Path) -> list[str]:
     """
     common = set(versions.SUPPORTED)
     for name in programs.FLAXD_CHAIN:
-        common &= set(programs.ask_versions(bin_dir / name))
+        path = bin_dir / name
+        # An administrator's link may lead to a folder of the node that our container does not have.
+        is_hidden = path.is_symlink() and not path.exists()
+        common &= set(UNSEEN if is_hidden else programs.ask_versions(path))
     spoken = sorted(common, key=programs.version_key)
     return [one for one in spoken if programs.version_key(one) >= (1,)] or spoken[-1:]
 

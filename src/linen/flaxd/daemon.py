@@ -18,7 +18,7 @@ from linen import streams
 from linen.core import cluster, errors, model, naming, transaction
 from linen.flaxd import cache, devices, metrics, publisher, reconcile
 from linen.flaxd.bridge_guard import BridgeGuard
-from linen.flaxd.guard import Guard, other_networks
+from linen.flaxd.guard import Guard, other_networks, vxlan_ports
 from linen.flaxd.rules import Rules
 from linen.flaxd.vswitchd import Vswitchd
 from linen.flaxd.watchtower import Watchtower
@@ -63,7 +63,9 @@ class Daemon:
         self.source = make_source(self.links)
         is_flow = settings.overlay.topology == model.TOPOLOGY_FLOW
         self.rules = Rules(settings, self.roster, self._changed) if is_flow else None
-        self.guard = Guard(settings, self._underlay, self._other_networks, self._changed)
+        self.guard = Guard(
+            settings, self._underlay, self._other_networks, self._vxlan_ports, self._changed
+        )
         self.bridge_guard = BridgeGuard(settings, self.session.replica, self._changed)
         self._vswitchd = Vswitchd(self.session, self._changed)
         self.heard = time.monotonic()  # when the last news of the nodes came
@@ -153,6 +155,10 @@ class Daemon:
         """The Linux bridges of this node's other networks."""
         return other_networks(self.settings, self.session.replica, self.links.links)
 
+    def _vxlan_ports(self) -> frozenset[int]:
+        """The UDP ports of VXLAN of all of this node's networks."""
+        return vxlan_ports(self.settings, self.session.replica)
+
     def cluster_range(self) -> tuple[str, ...]:
         """All pods' addresses, as CIDRs."""
         given = self.view.cluster_range if self.view is not None else ()
@@ -186,7 +192,8 @@ class Daemon:
             faults += (self.guard.fault,)
         if self.rules is not None:
             linux_bridge = self.links.links.get(self.settings.linux_bridge)
-            self.rules.learn(decision.outlet, linux_bridge.mac if linux_bridge else b"")
+            mac = linux_bridge.mac if linux_bridge else b""
+            self.rules.learn(decision.outlet, mac, self._vxlan_ports())
             if await self._write_rules(self.rules):
                 return metrics.CHANGED
             waiting = waiting or self.rules.waiting()

@@ -3,9 +3,10 @@
 
 A packet that a pod sends to a node leaves with this node's address, if it is masqueraded, and a pod
 may as well write a false sender itself. Open vSwitch would take such a packet for one of this
-node's, of whatever network. So UDP to the network's port is dropped where it comes from the Linux
-bridge, before the host routes it. (What goes through the OVS bridge is not routed: rules drop it
-there, see `rules` and `bridge_guard`.)
+node's, of whatever network. So UDP to the ports of all of this node's networks is dropped where it
+comes from the Linux bridge: before the host routes it, and once more after a Service's address has
+been translated. (What goes through the OVS bridge is not routed: rules drop it there, see `rules`
+and `bridge_guard`.)
 
 A host that has several networks would route from the Linux bridge of one to that of another. So
 what would go that way is dropped, in both directions, whether or not the other network has a daemon
@@ -16,12 +17,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from itertools import product
 from typing import TYPE_CHECKING
 
 from linen import streams
 from linen.core import naming
 from linen.core.flows import VXLAN_PORT
-from linen.core.notation import pairs, select
+from linen.core.notation import is_, pairs, select
 from linen.flaxd import devices
 from linen.netlink.codec import NetlinkError
 from linen.netlink.nftables import TABLE_PREFIX, Nftables, no_vxlan, no_way
@@ -40,6 +42,8 @@ INTERVAL = 10.0  # seconds until it is seen that somebody has emptied the firewa
 
 # What `other_networks` asks of the replica of OVSDB.
 QUESTION = select("Bridge", [], ("name", "external_ids"))
+# What `vxlan_ports` asks of it: of columns that decisions (`reconcile`) are made by, too.
+TUNNELS = select("Interface", is_("type", "vxlan"), ("options", "external_ids"))
 
 
 def marked_bridges(replica: Replica) -> dict[str, dict[str, str]]:
@@ -62,12 +66,33 @@ def other_networks(
     return frozenset(bridges - {settings.linux_bridge})
 
 
+def vxlan_ports(settings: Settings, replica: Replica) -> frozenset[int]:
+    """The UDP ports at which nodes take in VXLAN of any of this node's networks.
+
+    Nodes believe whoever has this node's address, so a pod must not send to any of them.
+    """
+    (found,) = replica.answer([TUNNELS])
+    told = {
+        pairs(row["options"]).get("dst_port", "")
+        for row in found["rows"]
+        if naming.MARK_NETWORK in pairs(row["external_ids"])
+    }
+    own = settings.overlay.dst_port or VXLAN_PORT  # before there is a tunnel, too
+    return frozenset({own, *map(_port, told)})
+
+
+def _port(told: str) -> int:
+    """As Open vSwitch understands it (`set_tunnel_config`, lib/netdev-vport.c), or the default."""
+    return int(told) & 0xFFFF if told.isdecimal() else VXLAN_PORT
+
+
 class Guard:
     """Keeps one table of nftables. `fault`: why it can't; empty while it does.
 
     `is_settled`: it has tried.
     `underlay`: the devices that other nodes' packets come in by, None while they aren't known.
     `others`: the Linux bridges of this node's other networks.
+    `ports`: the UDP ports of all of its networks.
     `on_change`: called when `fault` or `is_settled` is another.
     """
 
@@ -76,22 +101,26 @@ class Guard:
         settings: Settings,
         underlay: Callable[[], Collection[str] | None],
         others: Callable[[], Collection[str]],
+        ports: Callable[[], Collection[int]],
         on_change: Callable[[], None],
     ) -> None:
         self.fault = ""
         self.is_settled = False
         self._underlay = underlay
         self._others = others
+        self._ports = ports
         self._table = f"{TABLE_PREFIX}{settings.network}"
         self._device = settings.linux_bridge
-        self._port = settings.overlay.dst_port or VXLAN_PORT
         self._on_change = on_change
         self._wake = asyncio.Event()
         self._known_others: Collection[str] = ()
+        self._known_ports: Collection[int] = ()
 
     async def run(self) -> None:
         """Look every few seconds until cancelled. The table stays."""
+        await self._wake.wait()  # before OVSDB has told of other networks, theirs would be left out
         while True:
+            self._wake.clear()
             underlay = self._underlay()
             if underlay is not None:
                 before = self.fault, self.is_settled
@@ -99,16 +128,16 @@ class Guard:
                 if (self.fault, self.is_settled) != before:
                     self._on_change()
             await streams.is_set_within(self._wake, INTERVAL)
-            self._wake.clear()
 
     def consider(self) -> None:
         """Look at once if this node's networks are others than they were, or until it has tried."""
-        if not self.is_settled or self._others() != self._known_others:
+        known = self._known_others, self._known_ports
+        if not self.is_settled or (self._others(), self._ports()) != known:
             self._wake.set()
 
     def _ensure(self, underlay: Collection[str]) -> str:
         """Have the table; why it isn't there, or nothing."""
-        self._known_others = self._others()
+        self._known_others, self._known_ports = self._others(), self._ports()
         try:
             nftables = Nftables()
         except OSError as error:
@@ -133,7 +162,8 @@ class Guard:
         """Other networks' pods must not send VXLAN into this one, either."""
         others = sorted(self._known_others)
         senders = [self._device, *(other for other in others if other not in underlay)]
-        rules = [no_vxlan(device, self._port) for device in senders]
+        ports = sorted(self._known_ports)
+        rules = [rule for one in product(senders, ports) for rule in no_vxlan(*one)]
         for other in others:
             rules += [no_way(self._device, other), no_way(other, self._device)]
         return rules

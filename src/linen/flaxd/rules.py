@@ -77,8 +77,8 @@ class Rules:
         self._has_outlet = False  # whether packets leave where they left the last time
         self._routes: Routes | None = None
         self._comparison = Comparison()
-        self._mac = b""  # of the Linux bridge, and the rules that depend on it
-        self._askers: list[wire.Entry] = []
+        self._around = b"", frozenset[int]()  # what `learn` is told, and the rules by that
+        self._by_around: list[wire.Entry] = []
         self._written = 0
         self._deleted = 0
         # The names of the nodes that have come and gone since all rules were in place.
@@ -89,11 +89,11 @@ class Rules:
         """Keep the connection to the OVS bridge up until cancelled."""
         await self.session.run()
 
-    def learn(self, outlet: flows.Outlet | None, mac: bytes) -> None:
+    def learn(self, outlet: flows.Outlet | None, mac: bytes, udp_ports: frozenset[int]) -> None:
         """Work out which rules there should be, where anything is another than the last time.
 
         `outlet`: where packets leave, None while they can't. `mac`: of the Linux bridge, empty
-        while there is none.
+        while there is none. `udp_ports`: those of VXLAN of all of this node's networks.
         """
         self._has_outlet = outlet is not None
         view = self._roster.view
@@ -102,8 +102,8 @@ class Rules:
         basis = _Basis(outlet, view.own, view.cluster_range or self._cluster_range)
         if self._routes is None or basis != self._basis:
             self._routes = self._start_anew(basis)
-        if mac != self._mac:
-            self._ask_as(mac, basis)
+        if (mac, udp_ports) != self._around:
+            self._look_around(mac, udp_ports, basis)
         self._follow(outlet, self._routes)
 
     def missing(self) -> Changes | None:
@@ -171,18 +171,20 @@ class Rules:
         self._basis = basis
         self._news.update(self._roster.peers)
         self._comparison.drop(list(self._comparison.wanted))
-        self._mac, self._askers = b"", []
+        self._around, self._by_around = (b"", frozenset()), []
         common = [*flows.common_rules(basis.outlet), flows.broadcast_rule(basis.outlet, ())]
         self._comparison.want(map(wire.entry, common))
         return Routes(basis.own, basis.cluster_range)
 
-    def _ask_as(self, mac: bytes, basis: _Basis) -> None:
-        """Have the rules by which the host itself asks for pods."""
-        self._comparison.drop(key for key, _ in self._askers)
+    def _look_around(self, mac: bytes, udp_ports: frozenset[int], basis: _Basis) -> None:
+        """Have the rules by which the host itself asks for pods, and those for others' ports."""
+        self._comparison.drop(key for key, _ in self._by_around)
         own_gateways = gateways(basis.own.ranges, basis.cluster_range)
-        rules = flows.asker_rules(mac, own_gateways, basis.cluster_range) if mac else []
-        self._mac, self._askers = mac, [wire.entry(rule) for rule in rules]
-        self._comparison.want(self._askers)
+        rules = flows.guard_rules(udp_ports - {basis.outlet.dst_port})
+        if mac:
+            rules += flows.asker_rules(mac, own_gateways, basis.cluster_range)
+        self._around, self._by_around = (mac, udp_ports), [wire.entry(rule) for rule in rules]
+        self._comparison.want(self._by_around)
 
     def _follow(self, outlet: flows.Outlet, routes: Routes) -> None:
         """Have the rules of those peers that have come, gone or changed."""

@@ -28,9 +28,16 @@ CREATE, APPEND = 0x400, 0x800  # NLM_F_CREATE, NLM_F_APPEND
 INET, SUBSYSTEM = 1, 10  # NFPROTO_INET, NFNL_SUBSYS_NFTABLES
 BATCH_BEGIN, BATCH_END = 16, 17
 NEW_TABLE, GET_TABLE, DELETE_TABLE, NEW_CHAIN, NEW_RULE, GET_RULE = 0, 1, 2, 3, 6, 7
-PREROUTING, FORWARD = 0, 2  # NF_INET_PRE_ROUTING, NF_INET_FORWARD
-CHAINS = {PREROUTING: "from-pods", FORWARD: "between-networks"}
+# NF_INET_PRE_ROUTING, NF_INET_LOCAL_IN, NF_INET_POST_ROUTING
+PREROUTING, LOCAL_IN, POSTROUTING = 0, 1, 4
 BEFORE_ALL = -300  # NF_IP_PRI_RAW
+AFTER_ALL = 300  # behind IPVS, which in LOCAL_IN is at 99 (net/netfilter/ipvs/ip_vs_core.c)
+# The chains by their places: name and priority.
+CHAINS = {
+    PREROUTING: ("from-pods", BEFORE_ALL),
+    LOCAL_IN: ("to-this-node", AFTER_ALL),
+    POSTROUTING: ("out-of-this-node", AFTER_ALL),
+}
 # Attributes: of a table, of a chain, of a rule, of an expression.
 NAME = TABLE = 1
 CHAIN_NAME, HOOK, CHAIN_TYPE = 3, 4, 7
@@ -70,12 +77,18 @@ class Rule:
             )
             for name, data in (*self._conditions, ("immediate", drop))
         )
-        told = attribute(OF_CHAIN, _text(CHAINS[self.place]))
+        told = attribute(OF_CHAIN, _text(CHAINS[self.place][0]))
         return told + attribute(EXPRESSIONS | NESTED, expressions) + attribute(COMMENT, self.mark)
 
 
-def no_vxlan(device: str, udp_port: int) -> Rule:
-    """No UDP to this port out of the pods behind `device`, before it is routed.
+def no_vxlan(device: str, udp_port: int) -> list[Rule]:
+    """No UDP to this port out of the pods behind `device`.
+
+    Neither as a pod has sent it, nor as a Service's translation has left it, which may lead to the
+    port from any other: to this node, or out of it. IPVS hands its packets on without FORWARD, as
+    this node's own, so the last is where all come by (`ip_vs_nat_send_or_cont`, ip_vs_xmit.c). The
+    device that they came by is still known there (`ip_output` and `ip6_output`, since Linux 5.5:
+    28f8bfd1ac94); what this node itself sends came by none, or by that of a tunnel.
 
     Other packets, which are nearly all, are let by for their protocol already.
     """
@@ -91,14 +104,14 @@ def no_vxlan(device: str, udp_port: int) -> Rule:
         ("cmp", _equal(udp_port.to_bytes(2, "big"))),
         *_device(INCOMING_DEVICE, device),
     )
-    return Rule(PREROUTING, what, conditions)
+    return [Rule(place, what, conditions) for place in CHAINS]
 
 
 def no_way(source: str, target: str) -> Rule:
-    """No packet that came by the device `source` is routed out by `target`."""
+    """No packet that came by the device `source` is routed out by `target`, by IPVS neither."""
     what = f"no way between networks ({source}, {target})"
     conditions = (*_device(INCOMING_DEVICE, source), *_device(OUTGOING_DEVICE, target))
-    return Rule(FORWARD, what, conditions)
+    return Rule(POSTROUTING, what, conditions)
 
 
 def _in_order(rules: Sequence[Rule]) -> list[Rule]:
@@ -150,8 +163,9 @@ class Nftables:
             _message(NEW_TABLE, CREATE, name),
         ]
         for place in sorted({rule.place for rule in rules}):
-            hook = attribute(1, _number(place)) + attribute(2, _number(BEFORE_ALL))
-            chain = name + attribute(CHAIN_NAME, _text(CHAINS[place]))
+            called, priority = CHAINS[place]
+            hook = attribute(1, _number(place)) + attribute(2, _number(priority))
+            chain = name + attribute(CHAIN_NAME, _text(called))
             chain += attribute(HOOK | NESTED, hook) + attribute(CHAIN_TYPE, _text("filter"))
             messages.append(_message(NEW_CHAIN, CREATE, chain))
         *others, last = [name + rule.attributes() for rule in _in_order(rules)]

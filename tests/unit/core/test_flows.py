@@ -139,6 +139,17 @@ def test_pods_cannot_send_vxlan() -> None:
     assert [rule.actions for rule in guards] == [(), ()]
 
 
+def test_pods_cannot_send_to_any_networks_port() -> None:
+    """Each UDP port has two rules, for packets of IPv4 and of IPv6, in an order of their own."""
+    rules = flows.guard_rules(frozenset({8472, 4789}))
+
+    assert matched(rules, flows.TP_DST) == [
+        (port.to_bytes(2, "big"), b"") for port in (4789, 4789, 8472, 8472)
+    ]
+    assert {rule.priority for rule in rules} == {flows.GUARD}
+    assert [rule.actions for rule in rules] == [()] * 4
+
+
 def test_what_no_rule_matches_is_dropped() -> None:
     """The last rule takes everything and has no actions."""
     assert flows.common_rules(OUTLET)[-1] == Rule(flows.NOTHING, ())

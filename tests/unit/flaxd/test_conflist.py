@@ -3,15 +3,18 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from linen.cni import config, options
-from linen.flaxd import conflist
-from linen.host import settings
+from linen.flaxd import conflist, probe
+from linen.host import diagnosis, pod_ranges, settings
 from linen.host.conflists import is_managed
+from linen.host.errors import HostError
+from linen.host.programs import FLAXD_CHAIN
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -69,6 +72,32 @@ def test_dual_stack() -> None:
     ipv4, ipv6 = found["plugins"][0]["ipam"]["ranges"]
     assert ipv4[0]["gateway"] == "10.244.1.1"
     assert (ipv6[0]["subnet"], ipv6[0]["gateway"]) == ("fd00:244::/48", "fd00:244:0:1::1")
+
+
+def test_several_ranges_have_one_gateway(tmp_path: Path) -> None:
+    """All parts of one IP version have the first one's gateway, which is in none of them.
+
+    `linenctl check` finds nothing wrong with that.
+    """
+    cluster_range = ["10.244.0.0/16", "fd00:244::/48"]
+    own = ["10.244.1.0/29", "fd00:244:0:1::/64", "10.244.9.0/24", "fd00:244:0:9::/64"]
+
+    found = conflist.render(chosen(), cluster_range, own, 1450, ["1.0.0"])
+
+    entry = found["plugins"][0]
+    assert [[part["gateway"] for part in one] for one in entry["ipam"]["ranges"]] == [
+        ["10.244.1.1"] * 2,
+        ["fd00:244:0:1::1"] * 2,
+    ]
+    pods, faults = pod_ranges.parse_ranges(entry, "bridge")
+    assert (len(pods), faults) == (4, [])
+    gateways = [
+        ipaddress.ip_address(one) for one in probe.gateways(tuple(own), tuple(cluster_range))
+    ]
+    assert {one.gateway for one in pods} == set(gateways)
+    assert not any(one.has(gateway) for one in pods for gateway in gateways)
+    conflist.write(path := tmp_path / "10-linen.conflist", found)
+    assert [one for one in diagnosis.diagnose_file(path) if one.severity != "ok"] == []
 
 
 @pytest.mark.parametrize(
@@ -155,3 +184,25 @@ def test_file_is_private_and_written_once(tmp_path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o600
     assert is_managed(json.loads(path.read_text()))
     assert config.parse(document["plugins"][1] | {"name": document["name"]}).name == "linen-network"
+
+
+def test_plugins_that_a_container_does_not_see(tmp_path: Path) -> None:
+    """A link that leads nowhere here is taken for a plugin of 1.0.0: all that are supported are."""
+    for name in FLAXD_CHAIN:
+        plugin = tmp_path / name
+        plugin.write_text(
+            '#!/bin/sh\necho \'{"supportedVersions": ["0.4.0", "1.0.0", "1.1.0"]}\'\n'
+        )
+        plugin.chmod(0o755)
+    assert conflist.fit_versions(tmp_path) == ["1.0.0", "1.1.0"]
+
+    (tmp_path / "portmap").unlink()
+    (tmp_path / "portmap").symlink_to("/usr/nowhere/portmap")
+
+    assert conflist.fit_versions(tmp_path) == ["1.0.0"]
+
+
+def test_plugin_that_is_missing(tmp_path: Path) -> None:
+    """A plugin that is not there at all is named."""
+    with pytest.raises(HostError, match=str(tmp_path / "bridge")):
+        conflist.fit_versions(tmp_path)
