@@ -268,7 +268,7 @@ def test_two_networks_with_one_vni(
             blue.wait_for(f"is a tunnel to {where} with key 8 already")
             blue.wait_for("give network 'blue' an ovs.vni of its own")
             assert not conflist.exists()
-        assert first.get("/readyz")[0] == 200
+        assert first.get("/readyz") == (200, "ok\n\n")
 
 
 def test_two_networks_with_one_conflist(node1: Host, settings: dict[str, Any]) -> None:

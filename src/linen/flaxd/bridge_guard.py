@@ -54,7 +54,7 @@ class BridgeGuard:
         self._replica = replica
         self._on_change = on_change
         self._wake = asyncio.Event()
-        self._known: tuple[set[tuple[str, int]], Observed | None, str] = (set(), None, "")
+        self._known: tuple[set[tuple[str, int]], Observed | None, int] = (set(), None, 0)
 
     async def run(self) -> None:
         """Look every few seconds until cancelled. The rules stay."""
@@ -74,13 +74,13 @@ class BridgeGuard:
         """Whether it has seen to all OVS bridges, for better or worse."""
         return self._wanted() <= self._seen_to
 
-    def consider(self, seen: Observed | None, problem: str) -> None:
+    def consider(self, seen: Observed | None, life: int) -> None:
         """Look at once if OVS bridges or ports are others than they were, or may be made anew.
 
-        `seen`: the own network's. `problem`: why ovs-vswitchd serves none of them, if so.
+        `seen`: the own network's. `life`: another one for each ovs-vswitchd that serves them.
         """
-        now = (self._wanted(), seen, problem)
-        if problem != self._known[-1]:
+        now = (self._wanted(), seen, life)
+        if life != self._known[-1]:
             self.faults, self._seen_to = (), set()  # of the time before
         if now != self._known:
             self._known = now

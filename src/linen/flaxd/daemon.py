@@ -183,7 +183,7 @@ class Daemon:
             return metrics.CHANGED
         waiting, faults = decision.waiting, decision.faults
         self.guard.consider()
-        self.bridge_guard.consider(decision.seen, self._vswitchd.problem)
+        self.bridge_guard.consider(decision.seen, self._vswitchd.life)
         if self._vswitchd.problem:  # then nobody sends anything
             waiting = (self._vswitchd.problem,)
         else:

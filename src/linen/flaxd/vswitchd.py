@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Notices that ovs-vswitchd has ended, which nothing in OVSDB shows.
+"""Notices that ovs-vswitchd has ended, or is another one, which nothing in OVSDB shows.
 
 Its rows stay as they were, with port numbers, counters and BFD's last word, and no packet goes
-anywhere any more that the kernel has not been told about before.
+anywhere any more that the kernel has not been told about before. One that was quickly started again
+has none of the rules that were in its bridges.
 """
 
 from __future__ import annotations
@@ -18,26 +19,30 @@ if TYPE_CHECKING:
 
     from linen.ovsdb.session import Session
 
-INTERVAL = 2.0  # seconds between two looks
+INTERVAL = 1.0  # seconds between two looks
 IMPATIENCE = 0.2  # seconds between them while it is away, for a node is waiting to become ready
 
 
 class Vswitchd:
     """Looks after ovs-vswitchd. `problem`: that it does not run; empty while it does.
 
-    `on_change`: called when `problem` is another.
+    `life`: another one for each ovs-vswitchd.
+    `on_change`: called when one of these is another.
     """
 
     def __init__(self, session: Session, on_change: Callable[[], None]) -> None:
         self.problem = ""
+        self.life = 0
+        self._seen: tuple[int, float] | None = None
         self._session = session
         self._on_change = on_change
 
     async def run(self) -> None:
         """Look until cancelled."""
         while True:
-            before, self.problem = self.problem, self._look()
-            if self.problem != before:
+            before = self.problem, self.life
+            self.problem = self._look()
+            if (self.problem, self.life) != before:
                 self._on_change()
             await asyncio.sleep(IMPATIENCE if self.problem else INTERVAL)
 
@@ -47,6 +52,10 @@ class Vswitchd:
         if not self._session.connected:
             return ""
         try:
-            return "" if vswitchd.is_running(database) else vswitchd.stopped(database).message
+            found = vswitchd.identity(database)
         except Unavailable as error:
             return f"{error.message}; {error.details}"
+        if found != self._seen:
+            self._seen = found
+            self.life += 1
+        return "" if found else vswitchd.stopped(database).message

@@ -18,12 +18,22 @@ FOLDER = "/var/run/openvswitch"  # Open vSwitch's own, where sockets and pidfile
 
 
 def is_running(database: str) -> bool:
-    """Whether an ovs-vswitchd runs, beside the socket of this OVSDB or else in the usual folder.
+    """Whether an ovs-vswitchd runs. Raises `Unavailable` where that cannot be seen."""
+    return identity(database) is not None
 
-    A daemon of Open vSwitch locks its pidfile for as long as it lives (make_pidfile,
-    lib/daemon-unix.c). Raises `Unavailable` where that cannot be read.
+
+def identity(database: str) -> tuple[int, float] | None:
+    """What tells the ovs-vswitchd that runs from those before it; None while none runs.
+
+    It is looked for beside the socket of this OVSDB and in the usual folder. A daemon of Open
+    vSwitch locks its pidfile, which is another file each time, for as long as it lives
+    (make_pidfile, lib/daemon-unix.c). Raises `Unavailable` where that cannot be read.
     """
-    return any(_is_locked(f"{folder}/{PIDFILE}") for folder in _folders(database))
+    for folder in _folders(database):
+        found = _locked(f"{folder}/{PIDFILE}")
+        if found is not None:
+            return found
+    return None
 
 
 def stopped(database: str) -> errors.VswitchdStopped:
@@ -40,11 +50,12 @@ def _folders(database: str) -> list[str]:
     return [own] if own == FOLDER else [own, FOLDER]
 
 
-def _is_locked(path: str) -> bool:
+def _locked(path: str) -> tuple[int, float] | None:
+    """Inode and time of a file that somebody has locked."""
     try:
         descriptor = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
     except FileNotFoundError:
-        return False
+        return None
     except OSError as error:
         raise errors.Unavailable(
             f"{path} cannot be read: {error.strerror}",
@@ -53,7 +64,8 @@ def _is_locked(path: str) -> bool:
     try:
         posix.lockf(descriptor, posix.F_TEST, 0)
     except OSError:  # EACCES, EAGAIN: another process has it
-        return True
+        status = posix.fstat(descriptor)
+        return status.st_ino, status.st_mtime
     finally:
         posix.close(descriptor)
-    return False
+    return None
