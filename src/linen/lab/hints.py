@@ -3,43 +3,25 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from linen.lab.conflists import conflist_of, is_master
 from linen.lab.switch import UNDERLAY_BRIDGE
+from linen.netlink.neighbour_tables import nearly_full_tables
 
 if TYPE_CHECKING:
     from linen.lab.cluster import Lab
     from linen.lab.node import Node
 
-_PROC = Path("/proc")
-_NEIGHBOURS = {4: "arp_cache", 6: "ndisc_cache"}  # by IP version: the kernel's names of its tables
-_NEARLY_FULL = 0.8  # of the most that a table holds
 
-
-def full_neighbour_tables(proc: Path = _PROC) -> list[str]:
-    """Warn of each table of neighbours that is nearly full; the kernel has one for all namespaces.
-
-    `proc` is the folder of a proc file system; where it does not tell, as in most containers,
-    there is no warning.
-    """
-    warnings = []
-    for version, table in _NEIGHBOURS.items():
-        setting = f"net.ipv{version}.neigh.default.gc_thresh3"
-        try:
-            # A line of names, then one for each CPU, of which each begins with the same number.
-            entries = int((proc / "net/stat" / table).read_text().split("\n")[1].split()[0], 16)
-            most = int((proc / "sys" / setting.replace(".", "/")).read_text())
-        except FileNotFoundError:
-            continue
-        if entries >= _NEARLY_FULL * most:
-            warnings.append(
-                f"this machine knows {entries} IPv{version} neighbours, of at most {most} in all "
-                "network namespaces, its own included; beyond that some pairs stop answering "
-                f"(sysctl -w {setting}={most * 16} gives it more room)"
-            )
-    return warnings
+def full_neighbour_tables() -> list[str]:
+    """Warn of each of the kernel's tables of neighbours that is nearly full."""
+    return [
+        f"this machine knows {table.entries} IPv{table.version} neighbours, of at most {table.most}"
+        " in all network namespaces, its own included; beyond that some pairs stop answering"
+        f" (sysctl -w {table.setting}={table.most * 16} gives it more room)"
+        for table in nearly_full_tables()
+    ]
 
 
 def masters_without_bridge(lab: Lab) -> list[str]:

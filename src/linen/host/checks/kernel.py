@@ -10,6 +10,7 @@ from linen.host.conflists import BRIDGE, is_managed
 from linen.host.findings import Check, error, note, warning
 from linen.host.inventory import USERSPACE, Inventory
 from linen.host.node import read_setting
+from linen.netlink.neighbour_tables import nearly_full_tables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -280,6 +281,20 @@ def _vxlan_devices() -> dict[int, str]:
     return found
 
 
+def neighbour_table(_node: Node) -> Iterator[Finding]:
+    """The kernel has room for all neighbours that pods and this node talk to."""
+    for table in nearly_full_tables():
+        yield warning(
+            "this node",
+            f"the kernel knows {table.entries} IPv{table.version} neighbours, of at most"
+            f" {table.most} in all network namespaces together",
+            cause="all pods are one Ethernet segment, so each has an entry for each that it talks"
+            " to, and flaxd's probes have one for each node; beyond that packets get lost",
+            cure=f"`sysctl -w {table.setting}={table.most * 16}`, and gc_thresh2 to half of that,"
+            " on all nodes, and in /etc/sysctl.d",
+        )
+
+
 # These need an OVSDB that answers.
 OVS_CHECKS: tuple[Check[Node], ...] = (
     Check("attachment", "every OVS bridge hangs on its Linux bridge, both up", attachment),
@@ -293,4 +308,5 @@ CHECKS: tuple[Check[Node], ...] = (
     Check("own-vtep", "every VTEP is another node", own_vtep),
     Check("vtep-route", "a route leads to every VTEP", reachable_vteps),
     Check("vxlan-port", "the tunnels' UDP port is free", vxlan_port),
+    Check("neighbour-table", "the kernel has room for all neighbours", neighbour_table),
 )
