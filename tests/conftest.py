@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fixtures of every test on a real host, and the rule that a skipped test is a failed one.
 
-What could not be tried is not known to work: with CI or LINEN_NO_SKIPS set, as scripts/test does,
+What could not be tried is not known to work: with CI or NO_SKIPS set, as scripts/test does,
 a skip is a failure.
 """
 
@@ -44,7 +44,7 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
 
 
 def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
-    strict = os.environ.get("LINEN_NO_SKIPS") or os.environ.get("CI")
+    strict = os.environ.get("NO_SKIPS") or os.environ.get("CI")
     if strict and report.skipped and not hasattr(report, "wasxfail"):
         report.outcome = "failed"
         report.longrepr = f"a skip counts as a failure here: {report.longrepr}"

@@ -36,6 +36,11 @@ def packages(name: str) -> list[str]:
     return [line for line in lines if line and not line.startswith("#")]
 
 
+def exclusions(name: str) -> list[Path]:
+    """What of the packages' files stays out of every image, and of this one."""
+    return [path for path in (HERE / "dpkg.cfg", HERE / f"{name}.cfg") if path.exists()]
+
+
 def make(name: str, arch: str, output: Path) -> None:
     """Write the root file system of NAME.packages for `arch`, which is Debian's word for it."""
     with tempfile.TemporaryDirectory(prefix="linen-base-") as folder:
@@ -48,7 +53,7 @@ def make(name: str, arch: str, output: Path) -> None:
                 *("--skip=cleanup", "--skip=output/dev"),
                 f"--architectures={arch}",
                 f"--include={','.join(packages(name))}",
-                f"--dpkgopt={HERE / 'dpkg.cfg'}",
+                *(f"--dpkgopt={path}" for path in exclusions(name)),
                 f'--setup-hook=cat {shlex.quote(str(believed))} >>"$1/var/lib/dpkg/status"',
                 f'--extract-hook={record} "$1"',
                 *(SUITE, output),

@@ -80,10 +80,10 @@ def test_project_depends_on_what_is_pinned() -> None:
     ids=["test", "module"],
 )
 def test_skip_is_a_failure(body: str, tmp_path: Path) -> None:
-    """Under LINEN_NO_SKIPS a skipped test, or a module skipped as a whole, fails the run."""
+    """Under NO_SKIPS a skipped test, or a module skipped as a whole, fails the run."""
     (tmp_path / "test_skip.py").write_text(f"import pytest\n{body}\n")
     command = [sys.executable, "-m", "pytest", "-p", "conftest", "-c", os.devnull, str(tmp_path)]
-    env = {"PYTHONPATH": str(CHECKOUT / "tests"), "LINEN_NO_SKIPS": "1", "PATH": os.defpath}
+    env = {"PYTHONPATH": str(CHECKOUT / "tests"), "NO_SKIPS": "1", "PATH": os.defpath}
 
     done = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, check=False)
 

@@ -10,7 +10,7 @@ import pytest
 
 from support.cni import Chain, plugin_entry
 from support.conflists import example
-from support.paths import DEBIAN_PLUGINS, FROZEN_PLUGIN, GO_TOOLS
+from support.paths import DEBIAN_PLUGINS, FROZEN_PLUGIN, GO_TOOLS, LINENCTL
 
 if TYPE_CHECKING:
     import subprocess
@@ -127,6 +127,90 @@ def test_plugins_for_flaxd(site: Site) -> None:
     assert sorted(site.files()) == ["bridge", "host-local", "linen", "loopback", "portmap"]
     assert site.files()["portmap"][0] == (GO_TOOLS / "portmap").read_bytes()
     assert f"left alone: {site.bin_dir / 'portmap'}" in done.stdout
+
+
+def test_links_of_an_administrator_stay(site: Site) -> None:
+    """A link that somebody else made is left alone, also one that leads nowhere from here."""
+    site.bin_dir.mkdir(parents=True)
+    links = {"portmap": "/usr/nowhere/portmap", "bridge": str(DEBIAN_PLUGINS / "bridge")}
+    for name, target in links.items():
+        (site.bin_dir / name).symlink_to(target)
+
+    for _ in range(2):
+        done = site.node.linenctl("install", "--for-flaxd", "--plugin", FROZEN_PLUGIN)
+        assert done.returncode == 0, done.stderr
+    gone = site.node.linenctl("uninstall")
+
+    assert gone.returncode == 0, gone.stderr
+    found = {path.name: str(path.readlink()) for path in site.bin_dir.iterdir()}
+    assert found == links
+    assert f"left alone: {site.bin_dir / 'portmap'}" in done.stdout
+
+
+def test_link_to_what_was_installed_is_an_administrators(site: Site, tmp_path: Path) -> None:
+    """Our file that somebody moved away and linked to is his from then on."""
+    site.node.linenctl("install", "--for-flaxd", "--plugin", FROZEN_PLUGIN)
+    moved = (site.bin_dir / "bridge").rename(tmp_path / "bridge")
+    (site.bin_dir / "bridge").symlink_to(moved)
+
+    done = site.node.linenctl("install", "--for-flaxd", "--plugin", FROZEN_PLUGIN)
+
+    assert f"left alone: {site.bin_dir / 'bridge'}" in done.stdout
+    assert (site.bin_dir / "bridge").readlink() == moved
+
+
+def test_dangling_link_in_the_chain(site: Site) -> None:
+    """On a host a link of the chain that leads nowhere is refused, with where it should lead."""
+    site.bin_dir.mkdir(parents=True)
+    (site.bin_dir / "bridge").symlink_to("/usr/nowhere/bridge")
+
+    done = site.install()
+
+    assert done.returncode == 1
+    assert f"{site.bin_dir / 'bridge'} is a link to /usr/nowhere/bridge" in done.stderr
+    assert list(site.conf_dir.glob("*")) == []
+
+
+def test_installs_at_once_for_flaxd(site: Site) -> None:
+    """Two init containers on one node, as after a node's repair, both succeed."""
+    command = (*LINENCTL, "install", "--for-flaxd", "--plugin", FROZEN_PLUGIN)
+    folders = ("--bin-dir", site.bin_dir, "--state-dir", site.node.state_dir)
+
+    started = [site.node.host.start(*command, *folders) for _ in range(4)]
+    said = [process.communicate(timeout=30)[1] for process in started]
+
+    assert [process.returncode for process in started] == [0, 0, 0, 0], said
+    assert sorted(site.files()) == ["bridge", "host-local", "linen", "loopback", "portmap"]
+
+
+@pytest.mark.parametrize("damage", ["", "[]", '{"files": 3}'])
+def test_damaged_record(site: Site, damage: str) -> None:
+    """flaxd's plugins are installed in spite of a damaged record, which is set aside and named."""
+    site.node.linenctl("install", "--for-flaxd", "--plugin", FROZEN_PLUGIN)
+    record = site.node.state_dir / "installed.json"
+    record.write_text(damage)
+    (site.bin_dir / "portmap").unlink()
+
+    done = site.node.linenctl("install", "--for-flaxd", "--plugin", FROZEN_PLUGIN)
+
+    assert done.returncode == 0, done.stderr
+    aside = record.with_name("installed.json.unreadable")
+    assert f"{record} is not readable" in done.stdout
+    assert str(aside) in done.stdout
+    assert aside.read_text() == damage
+    assert str(site.bin_dir / "portmap") in json.loads(record.read_text())["files"]
+
+
+def test_damaged_record_of_a_host(site: Site) -> None:
+    """Whoever installs a conflist by hand is told of a damaged record, and nothing is changed."""
+    site.node.state_dir.mkdir()
+    (site.node.state_dir / "installed.json").write_text("[]")
+
+    done = site.install()
+
+    assert done.returncode == 1
+    assert "installed.json" in done.stderr
+    assert site.files() == {}
 
 
 def test_wrong_conflist_is_refused_whole(site: Site) -> None:

@@ -104,7 +104,7 @@ def test_upgrade_leaves_open_vswitch_alone(bundled: Linen, pods: Pods) -> None:
 
 @pytest.mark.parametrize("daemon", ["ovs-vswitchd", "ovsdb-server"])
 def test_killed_daemon_comes_back(bundled: Linen, pods: Pods, daemon: str) -> None:
-    """When a daemon of Open vSwitch is killed, kubelet starts it again, and packets go on.
+    """When a daemon of Open vSwitch is killed, its container starts it again, and packets go on.
 
     With the datapath netdev they wait for either: an ovs-vswitchd that switches by itself does so
     only while it has a database.

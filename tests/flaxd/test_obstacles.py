@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-import subprocess
 from typing import TYPE_CHECKING, Any
+
+import pytest
 
 from support.daemons import FLAXD, running_flaxd
 from support.host import wait_until
@@ -12,7 +13,7 @@ from support.host import wait_until
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from support.daemons import Flaxd
+    from support.daemons import Flaxd, Nodes
     from support.host import Host
 
 
@@ -26,31 +27,70 @@ def test_wrong_settings_are_refused_at_start(node1: Host, settings: dict[str, An
 
 
 def test_address_that_is_not_there(node1: Host, settings: dict[str, Any]) -> None:
-    """An address that cannot be listened on ends the daemon with status 2, the reason, the cure."""
+    """An address that cannot be listened on ends the daemon, with the reason and the cure.
+
+    The address may come later, so it is to be started again: status 1.
+    """
     with running_flaxd(node1, **settings, listen="192.0.2.1:9") as daemon:
-        assert daemon.process.wait(timeout=10) == 2
+        assert daemon.process.wait(timeout=10) == 1
 
     last = daemon.log.splitlines()[-1]
     assert last.startswith("flaxd: cannot listen on 192.0.2.1:9")
     assert last.endswith("choose another address with --listen")
 
 
-def test_no_inotify_instances_left(tmp_path: Path) -> None:
-    """Where the kernel lets it watch no file it ends with status 2, the reason, the cure."""
-    files = {"state-dir": "state", "conflist": "net.d/linen.conflist", "peers": "nodes.json"}
-    options = [f"--{name}={tmp_path / path}" for name, path in files.items()]
-    options += ["--node=node1", f"--ovsdb=unix:{tmp_path / 'db.sock'}", "--listen=127.0.0.1:0"]
-    script = 'echo 0 > /proc/sys/user/max_inotify_instances && exec "$@"'
-    apart = ["unshare", "--map-root-user", "--net", "sh", "-c", script, "sh"]
+def test_conflist_that_cannot_be_read(node1: Host, settings: dict[str, Any]) -> None:
+    """Half a conflist, as one who writes it may leave it, is a reason to be started again."""
+    settings["conflist"].parent.mkdir(exist_ok=True)
+    settings["conflist"].write_text('{"name": "linen-net')
+    with running_flaxd(node1, **settings) as daemon:
+        assert daemon.process.wait(timeout=10) == 1
 
-    done = subprocess.run(
-        [*apart, FLAXD, *options], check=False, capture_output=True, text=True, timeout=30
-    )
+    assert daemon.log.startswith(f"flaxd: {settings['conflist']} cannot be used")
 
-    assert done.returncode == 2
-    last = done.stderr.splitlines()[-1]
-    assert "fs.inotify.max_user_instances" in last
-    assert "sysctl -w" in last
+
+def test_folder_that_cannot_be_made(node1: Host, settings: dict[str, Any]) -> None:
+    """Where the conflist's folder cannot be made the daemon ends with a sentence and the cure.
+
+    So it is in a pod that has no mount there: the image is read-only.
+    """
+    image = node1.folder / "image"
+    image.mkdir()
+    node1.run("mount", "-t", "tmpfs", "-o", "ro", "tmpfs", image)
+    there = {"conflist": image / "net.d" / "linen.conflist"}
+    with running_flaxd(node1, **settings | there) as daemon:
+        assert daemon.process.wait(timeout=10) == 1
+
+    assert "Traceback" not in daemon.log
+    last = daemon.log.splitlines()[-1]
+    assert last.startswith(f"flaxd: {image / 'net.d'} cannot be made: Read-only file system")
+    assert "LINEN_CONFLIST" in last
+
+
+@pytest.mark.parametrize(
+    ("limit", "missing"),
+    [
+        ("max_inotify_instances", "fs.inotify.max_user_instances"),
+        ("max_inotify_watches", "fs.inotify.max_user_watches"),
+    ],
+)
+def test_kernel_watches_no_files(
+    node1: Host, nodes: Nodes, settings: dict[str, Any], limit: str, missing: str
+) -> None:
+    """Where the kernel lets it watch no file it looks for changes itself, and says what to do."""
+    # The limit is that of a user namespace, and /proc that of the daemon's processes.
+    inside = f'echo 0 >/proc/sys/user/{limit} && exec "$@"'
+    outside = f"mount -t proc proc /proc && exec unshare --map-root-user sh -c '{inside}' sh \"$@\""
+    apart = ["unshare", "--mount", "sh", "-c", outside, "sh"]
+    with running_flaxd(node1, program=[*apart, FLAXD], **settings) as daemon:
+        daemon.wait_for("serving http")
+        wait_until(lambda: peers(daemon) == {"node2", "node3"}, "the first peers")
+        nodes.add("node4")
+        wait_until(lambda: "node4" in peers(daemon), "the new peer", 30)
+
+        told = [line for line in daemon.log.splitlines() if missing in line]
+        assert len(told) == 2  # for the file of nodes, and for the conflist's folder
+        assert "sysctl -w" in told[0]
 
 
 def test_another_conflist_comes_first(flaxd: Flaxd, settings: dict[str, Any]) -> None:
@@ -63,3 +103,8 @@ def test_another_conflist_comes_first(flaxd: Flaxd, settings: dict[str, Any]) ->
 
     rival.unlink()
     wait_until(lambda: not flaxd.state()["faults"], "the fault to be gone")
+
+
+def peers(daemon: Flaxd) -> set[str]:
+    """The names of the nodes that the daemon knows besides its own."""
+    return {peer["peer"] for peer in daemon.state()["peers"]}

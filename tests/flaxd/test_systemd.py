@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import configparser
 import subprocess
 from typing import TYPE_CHECKING
 
+from linen.flaxd.main import WRONG_SETTINGS
 from support.confinement import UNIT
 from support.daemons import FLAXD
 
@@ -35,6 +37,18 @@ def test_unit_is_hardened() -> None:
     done = run("systemd-analyze", "--no-pager", "--offline=true", threshold, "security", UNIT)
 
     assert done.returncode == 0, done.stdout
+
+
+def test_unit_never_gives_up() -> None:
+    """systemd starts flaxd again and again, at a calm pace, unless its settings are wrong."""
+    unit = configparser.ConfigParser(strict=False, interpolation=None)
+    unit.optionxform = str  # type: ignore[method-assign,assignment]  # as the manual says
+    unit.read(UNIT)
+
+    assert unit["Unit"]["StartLimitIntervalSec"] == "0"
+    assert unit["Service"]["Restart"] == "always"
+    assert unit["Service"]["RestartSec"] == "5"
+    assert unit["Service"]["RestartPreventExitStatus"] == str(WRONG_SETTINGS)
 
 
 def test_user_of_the_unit(tmp_path: Path) -> None:

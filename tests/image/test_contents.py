@@ -54,6 +54,17 @@ def test_size(images: list[Image]) -> None:
     assert {name: size for name, size in sizes.items() if size > limits[name]} == {}
 
 
+def test_few_tools(images: list[Image]) -> None:
+    """linen-ovs has what its scripts call and what explains a switch, and linen has no shell."""
+    others = {"dash", "sh", "kmod", "lsmod", "mv", "rm", "sleep"}
+    for image in images:
+        there = {path.name for path in (image.root / "usr/bin").iterdir()}
+        if image.name == "linen-ovs":
+            assert {name for name in there if not name.startswith(("ov", "start-"))} == others
+        else:
+            assert not there & others
+
+
 def test_nothing_gives_rights(images: list[Image]) -> None:
     """No file is setuid or setgid, and none but root may write to any."""
     for image in images:

@@ -99,6 +99,45 @@ def test_an_address_that_moves_is_followed(bridge: Host) -> None:
     assert ping(bridge, "pod1", "10.244.1.2")
 
 
+def test_a_bridge_that_is_connected_is_not_replaced(bridge: Host) -> None:
+    """Whoever claims to be a bridge that is connected already is refused; the bridge works on."""
+    same = bridge.vsctl("get", "bridge", "br0", "datapath_id").strip('"')
+    bridge.vsctl("add-br", "br1", "--", "set", "bridge", "br1", "datapath_type=netdev")
+    bridge.vsctl("set-fail-mode", "br1", "secure")
+    bridge.vsctl("set", "bridge", "br1", f"other-config:datapath-id={same}")
+    bridge.vsctl("set-controller", "br1", "tcp:127.0.0.1:6653")
+
+    status = ("--bare", "--columns=status", "list", "controller", "br1")
+    wait_until(lambda: "last_error" in bridge.vsctl(*status), "the impostor to be refused", 30)
+
+    assert "CONTROLLER" not in bridge.run("ovs-ofctl", "dump-flows", "br1").stdout
+    assert ping(bridge, "pod1", "10.244.1.2")
+    wait_until(lambda: rules(bridge).count("idle_timeout=60") >= 2, "rules for both directions")
+
+
+def test_a_bridge_that_left_comes_back(bridge: Host) -> None:
+    """A bridge whose connection ended is let in again, and learns anew."""
+    assert ping(bridge, "pod1", "10.244.1.2")
+    bridge.vsctl("del-controller", "br0")
+    wait_until(lambda: "idle_timeout" not in rules(bridge), "its rules to go")
+    bridge.vsctl("set-controller", "br0", "tcp:127.0.0.1:6653")
+
+    wait_until(lambda: ping(bridge, "pod1", "10.244.1.2"), "an answer", 30)
+
+
+def test_a_dead_connection_is_forgotten(bridge: Host) -> None:
+    """A bridge whose connection broke without a word is let in within half a minute."""
+    assert ping(bridge, "pod1", "10.244.1.2")
+    # Nothing of the old connection passes any more; the bridge connects to another address.
+    both = ("-s", "127.0.0.1", "-d", "127.0.0.1", "-p", "tcp")
+    bridge.run("iptables", "-A", "OUTPUT", *both, "-j", "DROP")
+    bridge.vsctl("set-controller", "br0", "tcp:127.0.0.2:6653")
+
+    connected = ("--bare", "--columns=is_connected", "list", "controller")
+    wait_until(lambda: bridge.vsctl(*connected) == "true", "the bridge to connect again", 30)
+    wait_until(lambda: ping(bridge, "pod1", "10.244.1.3"), "an answer", 30)
+
+
 def test_container_stops_at_once(bridge: Host, controller: subprocess.Popen[bytes]) -> None:
     """SIGTERM ends the controller, process 1 of its container, while bridges are connected."""
     assert rules(bridge)

@@ -3,7 +3,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,7 +18,6 @@ from support.images import end
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Iterator
-    from pathlib import Path
 
     from support.host import Host
     from support.images import Image
@@ -28,6 +31,16 @@ exec chroot "$2" "$3"
 """
 
 
+# Holds a lock as Open vSwitch's lockfile.c does, until its input ends.
+LOCK = """
+import fcntl, sys
+lock = open(sys.argv[1], "w")
+fcntl.lockf(lock, fcntl.LOCK_EX)
+print("locked", flush=True)
+sys.stdin.read()
+"""
+
+DAEMONS = ("ovs-vswitchd", "ovsdb-server")
 NETDEV = ("set", "bridge", "br0", "datapath_type=netdev")
 
 
@@ -40,6 +53,7 @@ class Switch:
         self.run = host.folder / "run"
         (self.run / "openvswitch").mkdir(parents=True)
         self.containers: list[subprocess.Popen[bytes]] = []
+        self._logs: dict[int, bytes] = {}
         self.database = self.run / "openvswitch" / "conf.db"
 
     def start(self, daemon: str) -> subprocess.Popen[bytes]:
@@ -54,6 +68,24 @@ class Switch:
         """Start both, as a kubelet does: in any order."""
         return self.start("ovs-vswitchd"), self.start("ovsdb-server")
 
+    def wait_for(self, container: subprocess.Popen[bytes], text: str, seconds: float = 30) -> str:
+        """Return as soon as a container has logged `text`: its log until then."""
+        assert container.stderr is not None
+        os.set_blocking(container.stderr.fileno(), False)
+
+        def is_said() -> bool:
+            said = container.stderr.read() if container.stderr else None
+            self._logs[container.pid] = self._logs.get(container.pid, b"") + (said or b"")
+            return text.encode() in self._logs[container.pid]
+
+        wait_until(is_said, f"{text!r} in the container's log", seconds)
+        return self._logs[container.pid].decode()
+
+    def crash(self, container: subprocess.Popen[bytes], how: signal.Signals) -> None:
+        """Signal the daemon in a container, and not the script that started it."""
+        (daemon,) = (pid for pid, name in commands(container).items() if name in DAEMONS)
+        os.kill(daemon, how)
+
     def vsctl(self, *argv: str) -> str:
         """What the image's ovs-vsctl prints, once the daemons are there."""
         socket = f"--db=unix:{self.run}/openvswitch/db.sock"
@@ -66,6 +98,15 @@ class Switch:
     def add_bridge(self) -> None:
         """Make br0; ovs-vsctl returns when it is there."""
         self.vsctl("--", "--may-exist", "add-br", "br0", "--", *NETDEV)
+
+
+def commands(container: subprocess.Popen[bytes]) -> dict[int, str]:
+    """What the script in a container, below nsenter and unshare, runs: process → its name."""
+    started = [container.pid]
+    for _ in ("unshare", "the script", "its commands"):
+        lists = [Path(f"/proc/{pid}/task/{pid}/children").read_text() for pid in started]
+        started = [int(pid) for pid in " ".join(lists).split()]
+    return {pid: Path(f"/proc/{pid}/comm").read_text().strip() for pid in started}
 
 
 @pytest.fixture
@@ -118,8 +159,7 @@ def test_a_stop_is_clean(switch: Switch) -> None:
 
 def test_a_crash_is_survived(switch: Switch) -> None:
     """After SIGKILL, whatever it leaves behind, both start again with the bridges of before."""
-    daemons = ("ovs-vswitchd", "ovsdb-server")
-    for daemon, container in zip(daemons, switch.start_both(), strict=True):
+    for daemon, container in zip(DAEMONS, switch.start_both(), strict=True):
         switch.add_bridge()
         end(container, signal.SIGKILL)
         assert container.returncode
@@ -128,15 +168,102 @@ def test_a_crash_is_survived(switch: Switch) -> None:
     switch.vsctl("set", "bridge", "br0", "other_config:again=yes")
 
 
+@pytest.mark.parametrize("daemon", DAEMONS)
+def test_a_daemon_that_crashed_runs_again(switch: Switch, daemon: str) -> None:
+    """The container goes on, says what happened, and has its daemon and bridges back at once."""
+    containers = dict(zip(DAEMONS, switch.start_both(), strict=True))
+    switch.add_bridge()
+
+    switch.crash(containers[daemon], signal.SIGKILL)
+    switch.wait_for(containers[daemon], f"{daemon} ended with status 137: it is started again in 1")
+    switch.vsctl("--", "add-br", "br1", "--", "set", "bridge", "br1", "datapath_type=netdev")
+
+    assert {"br0", "br1"} <= set(switch.host.links())
+    wait_until(lambda: switch.vsctl("get", "Open_vSwitch", ".", "other_config") == "{}", "release")
+    for container in containers.values():
+        assert container.poll() is None
+
+
+def test_a_stop_ends_the_wait_for_the_database(switch: Switch) -> None:
+    """SIGTERM ends ovs-vswitchd's container at once, also before there is a daemon to end."""
+    switchd = switch.start("ovs-vswitchd")
+    wait_until(lambda: "ovs-vsctl" in commands(switchd).values(), "ovs-vsctl")
+
+    assert seconds_to_end(switchd) < 2
+    assert switchd.returncode == 0
+
+
+def test_a_stop_ends_the_pause_after_a_crash(switch: Switch) -> None:
+    """SIGTERM ends a container at once whose daemon is to be started again."""
+    server = switch.start("ovsdb-server")
+    for seconds in (1, 2, 3):
+        switch.vsctl("--no-wait", "init")
+        switch.crash(server, signal.SIGABRT)
+        switch.wait_for(server, f"ended with status 134: it is started again in {seconds} s")
+
+    assert seconds_to_end(server) < 2
+    assert server.returncode == 0
+
+
+def seconds_to_end(container: subprocess.Popen[bytes]) -> float:
+    """How long a container takes to end when it is told to."""
+    begin = time.monotonic()
+    end(container, signal.SIGTERM)
+    return time.monotonic() - begin
+
+
 def test_a_second_server_is_refused(switch: Switch) -> None:
-    """A database that another ovsdb-server has, perhaps the node's own, is left alone."""
-    switch.start("ovsdb-server")
+    """A database that another ovsdb-server has is left alone until that one has ended."""
+    first = switch.start("ovsdb-server")
     switch.vsctl("--no-wait", "init")
+    before = switch.database.stat().st_ino
     second = switch.start("ovsdb-server")
-    _, log = second.communicate(timeout=20)
-    assert second.returncode
-    assert b"ovsdb-server.pid: pidfile check failed" in log
+    switch.wait_for(second, "ovsdb-server.pid: pidfile check failed")
     assert switch.vsctl("--no-wait", "list-br") == ""
+
+    end(first, signal.SIGTERM)
+    switch.vsctl("--no-wait", "init")
+
+    assert switch.database.stat().st_ino == before
+    assert second.poll() is None
+
+
+@pytest.mark.parametrize("content", [b"", b"OVSDB JSON 9 00\n{", b"\0" * 4096])
+def test_a_database_that_cannot_be_read(switch: Switch, content: bytes) -> None:
+    """What is left of one when the disk was full is set aside, and a new one is made."""
+    switch.database.write_bytes(content)
+    switchd, server = switch.start_both()
+    switch.add_bridge()
+
+    assert switch.database.with_name("conf.db.unreadable").read_bytes() == content
+    assert "cannot be read: it is /run/openvswitch/conf.db.unreadable" in end(server)
+    end(switchd)
+
+
+def test_a_database_that_was_half_made(switch: Switch) -> None:
+    """What a killed container had begun to make is no obstacle, and nothing of it stays."""
+    (switch.database.parent / "conf.db.new").write_text("OVSDB")
+    server = switch.start("ovsdb-server")
+    switch.vsctl("--no-wait", "init")
+    end(server, signal.SIGTERM)
+    left = {path.name for path in switch.database.parent.iterdir()}
+    assert left == {"conf.db", ".conf.db.~lock~"}
+
+
+def test_a_locked_database_is_no_ruin(switch: Switch) -> None:
+    """One that another server has locked is not set aside, even if it seems unreadable."""
+    switch.database.write_text("a database of a later format")
+    lock = switch.database.with_name(".conf.db.~lock~")
+    holder = switch.host.start(sys.executable, "-c", LOCK, lock)
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == b"locked\n"
+
+    server = switch.start("ovsdb-server")
+    switch.wait_for(server, "failed to lock lockfile")
+    switch.wait_for(server, "it is started again in 2 s")
+
+    assert switch.database.read_text() == "a database of a later format"
+    holder.communicate()
 
 
 def test_an_older_database_is_converted(switch: Switch) -> None:

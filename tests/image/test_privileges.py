@@ -9,6 +9,8 @@ import shutil
 import subprocess
 from typing import TYPE_CHECKING
 
+import pytest
+
 from contract.conftest import OvsdbServer
 from linen.host.programs import FLAXD_CHAIN, OF_THE_RUNTIME, ask_versions
 from support.images import FLAXD_CAPABILITIES, contain
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
 # CAP_DAC_OVERRIDE, CAP_NET_ADMIN and CAP_NET_RAW, as bits (linux/capability.h).
 BITS = 1 << 1 | 1 << 12 | 1 << 13
+KUBE = 997  # a user that kubespray makes, to whom /opt/cni/bin belongs
 READ_STATUS = "print(open('/proc/self/status').read())"
 
 
@@ -75,18 +78,37 @@ def test_flaxd_starts(linen_root: Path) -> None:
     assert "ring" in wrong.stderr
 
 
-def test_init_container_installs(linen_root: Path, tmp_path: Path) -> None:
-    """Root without any capability puts all plugins into an empty folder, and they work."""
+@pytest.fixture
+def folders(linen_root: Path, tmp_path: Path) -> dict[str, Path]:
+    """The node's folders that the init container mounts, by where; the first is user kube's."""
     folders = {"/opt/cni/bin": tmp_path / "bin", "/var/lib/linen": tmp_path / "state"}
     for inside, folder in folders.items():
-        folder.mkdir()
+        folder.mkdir(mode=0o755)
         (linen_root / inside.lstrip("/")).mkdir(parents=True, exist_ok=True)  # to mount on
-    order = ("linenctl", "install", "--for-flaxd", "--plugin", "/usr/lib/linen/linen")
-    contain(linen_root, *order, user=0, mounts=folders)
+    os.chown(folders["/opt/cni/bin"], KUBE, KUBE)
+    return folders
+
+
+INSTALL = ("linenctl", "install", "--for-flaxd", "--plugin", "/usr/lib/linen/linen")
+
+
+def test_init_container_installs(linen_root: Path, folders: dict[str, Path]) -> None:
+    """Root with one capability puts all plugins into a folder of another user's; they work."""
+    contain(linen_root, *INSTALL, user=0, capabilities=["CAP_DAC_OVERRIDE"], mounts=folders)
     expected = {*FLAXD_CHAIN, OF_THE_RUNTIME}
-    assert set(os.listdir(tmp_path / "bin")) == expected  # noqa: PTH208 (names)
+    there = folders["/opt/cni/bin"]
+    assert set(os.listdir(there)) == expected  # noqa: PTH208 (names)
     for name in expected:
-        assert "1.1.0" in ask_versions(tmp_path / "bin" / name)
+        assert "1.1.0" in ask_versions(there / name)
+
+
+def test_a_folder_that_refuses_is_explained(linen_root: Path, folders: dict[str, Path]) -> None:
+    """Without that capability the folder is named, with its owner and what would help."""
+    done = contain(linen_root, *INSTALL, user=0, mounts=folders, check=False)
+    assert done.returncode == 1
+    assert f"user 0 may not write to /opt/cni/bin, which is user {KUBE}'s" in done.stderr
+    assert "DAC_OVERRIDE" in done.stderr
+    assert os.listdir(folders["/opt/cni/bin"]) == []  # noqa: PTH208 (names)
 
 
 def test_linenctl_imports_all_it_needs(linen_root: Path) -> None:

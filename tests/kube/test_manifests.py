@@ -38,7 +38,7 @@ GUIDE = CHECKOUT / "docs" / "kubernetes.md"
 
 # What each container may do besides nothing, and why: the comments beside it in deploy/.
 CAPABILITIES = {
-    "install-cni": set(),
+    "install-cni": {"DAC_OVERRIDE"},
     "flaxd": {"NET_ADMIN", "NET_RAW", "DAC_OVERRIDE"},
     "ovsdb-server": set(),
     "ovs-vswitchd": {"NET_ADMIN", "NET_RAW", "SYS_MODULE", "IPC_LOCK", "SYS_NICE"},
@@ -100,6 +100,15 @@ def test_a_second_network_has_everything_of_its_own(tmp_path: Path) -> None:
         for each in (objects, others)
     )
     assert chosen != other
+
+
+@each_overlay
+def test_rights_come_after_what_narrows_them(overlay: str) -> None:
+    """The cluster-wide rights are given after the admission policies that keep them to one Node."""
+    kinds = [found["kind"] for found in rendered(overlay)]
+    last = len(kinds) - 1 - kinds[::-1].index("ValidatingAdmissionPolicyBinding")
+    assert "ValidatingAdmissionPolicy" not in kinds[last:]
+    assert last < kinds.index("ClusterRole") < kinds.index("ClusterRoleBinding")
 
 
 def _asked_for(kustomization: str) -> set[tuple[str, str]]:
@@ -223,10 +232,57 @@ def test_least_privilege(overlay: str) -> None:
 
 
 @each_overlay
+def test_nothing_is_made_on_a_node_by_mistake(overlay: str) -> None:
+    """Each path of a node says what it has to be: of one that does not, runtimes make a folder."""
+    for spec in pods_of(rendered(overlay)).values():
+        paths = [volume["hostPath"] for volume in spec.get("volumes", []) if "hostPath" in volume]
+        assert [path for path in paths if not path.get("type")] == []
+        # Only folders are made, and those alone that may be there without anything in them.
+        assert {path["path"] for path in paths if path["type"] == "DirectoryOrCreate"} <= {
+            "/dev/net",
+            "/etc/cni/net.d",
+            "/lib/modules",
+            "/opt/cni/bin",
+            "/run/openvswitch",
+            "/var/lib/linen",
+        }
+
+
+def test_microk8s(tmp_path: Path) -> None:
+    """The component for MicroK8s mounts its folders where flaxd looks, and changes nothing else."""
+    shutil.copytree(DEPLOY, tmp_path / "deploy")
+    own = tmp_path / "deploy" / "host-ovs" / "kustomization.yaml"
+    text = yaml.safe_load(own.read_text()) | {"components": ["../components/microk8s"]}
+    own.write_text(yaml.safe_dump(text))
+    plain, changed = rendered("host-ovs"), parsed(kubectl("kustomize", own.parent))
+
+    volumes = {
+        name: _hosts(pods_of(found)["linen"])
+        for name, found in (("plain", plain), ("changed", changed))
+    }
+    assert volumes["changed"] == volumes["plain"] | {
+        "cni-conf": "/var/snap/microk8s/current/args/cni-network",
+        "cni-bin": "/var/snap/microk8s/current/opt/cni/bin",
+    }
+    for found in (plain, changed):
+        pods_of(found)["linen"].pop("volumes")
+    assert changed == plain
+
+
+def _hosts(spec: dict[str, Any]) -> dict[str, str]:
+    """The paths of the node that a pod has, by volume."""
+    return {
+        volume["name"]: volume["hostPath"]["path"]
+        for volume in spec["volumes"]
+        if "hostPath" in volume
+    }
+
+
+@each_overlay
 def test_settings_are_flaxds(overlay: str) -> None:
     """Every LINEN_… in an overlay is a setting of flaxd, and has a value that flaxd takes."""
     environment = settings_of(rendered(overlay))
-    known = {"LINEN_" + name.upper().replace("-", "_") for name in settings.SETTINGS}
+    known = set(map(settings.variable_of, settings.SETTINGS))
 
     assert environment.keys() <= known
     assert settings.load({}, environment, None).node == "node1"
@@ -245,7 +301,7 @@ def test_kubelet_remembers_the_settings() -> None:
 def test_values_that_people_change_are_in_one_place() -> None:
     """The ConfigMap has a line for just those settings for which linenctl has an option."""
     (values,) = (found["data"] for found in rendered("host-ovs") if found["kind"] == "ConfigMap")
-    assert set(values) == {"LINEN_" + name.upper().replace("-", "_") for name in manifests.VALUES}
+    assert set(values) == set(map(settings.variable_of, manifests.VALUES))
 
 
 @pytest.mark.parametrize("topology", ["flow", "mesh", "star"])
@@ -272,11 +328,7 @@ def test_names_agree_with_the_code() -> None:
     chosen = settings.load({}, settings_of(objects), None)
     spec = pods_of(objects)[manifests.DAEMON_SET]
     flaxd = containers_of(spec)["flaxd"]
-    hosts = {
-        volume["name"]: volume["hostPath"]["path"]
-        for volume in spec["volumes"]
-        if "hostPath" in volume
-    }
+    hosts = _hosts(spec)
     mounts = flaxd["volumeMounts"]
     mounted = {mount["mountPath"] for mount in mounts if mount["name"] in hosts}
     socket = chosen.overlay.ovsdb.removeprefix("unix:").replace("/var/run/", "/run/")

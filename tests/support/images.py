@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 IMAGES = ("linen", "linen-ovs", "linen-controller")
 # Another folder than scripts/image's, to test images that were built elsewhere.
-FOLDER = Path(os.environ.get("LINEN_IMAGES", CHECKOUT / "dist"))
+FOLDER = Path(os.environ.get("TEST_IMAGES", CHECKOUT / "dist"))
 LIBRARIES = "usr/local/lib/python3.13/dist-packages"
 NATIVE = {"x86_64": "amd64", "aarch64": "arm64"}[platform.machine()]
 EMULATORS = {"amd64": "qemu-x86_64-static", "arm64": "qemu-aarch64-static"}

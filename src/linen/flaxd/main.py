@@ -9,12 +9,12 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 import linen
-from linen.core.errors import LinenError, Unavailable
+from linen.core.errors import LinenError
 from linen.flaxd import conflist, http, logs, privileges, removal
 from linen.flaxd.daemon import Daemon
 from linen.flaxd.sources import FileSource
@@ -23,7 +23,7 @@ from linen.host.conflists import is_managed
 from linen.host.errors import HostError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from linen.flaxd.sources import Source
     from linen.light.json import Json
@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("flaxd")
 
-# Exit statuses; after the second one systemd does not start it again (packaging/systemd).
+# Exit statuses. After the second one systemd does not start it again (packaging/systemd), so it is
+# for what only an administrator can mend, and never by itself.
 START_AGAIN, WRONG_SETTINGS = 1, 2
 
 
@@ -68,26 +69,35 @@ def main(config: Path | None, **given: str | None) -> None:
     try:
         chosen = effective(settings.load(arguments, os.environ, config))
     except settings.SettingsInvalid as error:
-        for fault in error.faults:
-            print(f"flaxd: {fault}", file=sys.stderr)  # noqa: T201  (no logging yet)
-        sys.exit(WRONG_SETTINGS)
+        _give_up(error.faults, WRONG_SETTINGS)
+    except HostError as error:
+        _give_up([_sentence(error)], START_AGAIN)
     logs.set_up(settings.log_level(chosen), chosen.log_format)
     for fault in privileges.faults(chosen):
         log.warning("%s", fault)
     try:
         asyncio.run(_run_until_stopped(chosen))
     except LinenError as error:
-        said = "; ".join(filter(None, (error.message, error.details)))
-        print(f"flaxd: {said}", file=sys.stderr)  # noqa: T201
-        sys.exit(START_AGAIN if isinstance(error, Unavailable) else WRONG_SETTINGS)
+        _give_up([_sentence(error)], START_AGAIN)
+
+
+def _give_up(faults: Iterable[str], status: int) -> NoReturn:
+    """End with these last words, which may come before logging is set up."""
+    for fault in faults:
+        print(f"flaxd: {fault}", file=sys.stderr)  # noqa: T201
+    sys.exit(status)
+
+
+def _sentence(error: LinenError) -> str:
+    return "; ".join(filter(None, (error.message, error.details)))
 
 
 def effective(chosen: settings.Settings) -> settings.Settings:
-    """The settings, in line with an administrator's conflist. Raises `SettingsInvalid`."""
-    try:
-        document = conflist.read(chosen.conflist)
-    except HostError as error:
-        raise settings.SettingsInvalid([f"{error.message}; {error.details}"]) from None
+    """The settings, in line with an administrator's conflist.
+
+    Raises `SettingsInvalid`, and `HostError` for a conflist that cannot be read (yet).
+    """
+    document = conflist.read(chosen.conflist)
     if document is None or is_managed(document):
         return chosen
     adopted, faults = conflist.adopt(chosen, document)

@@ -23,6 +23,7 @@ from linen.cni import options
 from linen.core import cluster
 from linen.core.routes import parse_range
 from linen.host import settings
+from linen.host.values import parse_ranges
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -126,7 +127,7 @@ class _Reader:
             )
             return (), {}
         self._refuse_unknown(document, ("clusterRange", "nodes"), place)
-        ranges = self._value(document, "clusterRange", settings.parse_ranges, place) or ()
+        ranges = self._value(document, "clusterRange", parse_ranges, place) or ()
         nodes = document.get("nodes")
         if not isinstance(nodes, list):
             self._faults.append(f"{place}: nodes: must be a list, is {options.kind(nodes)}")
@@ -152,7 +153,7 @@ class _Reader:
         self._refuse_unknown(node, ("name", "vtep", "ranges", "master"), place)
         name = self._value(node, "name", settings.SETTINGS["node"].parse, place, required=True)
         vtep = self._value(node, "vtep", settings.SETTINGS["vtep-ip"].parse, place, required=True)
-        ranges = self._value(node, "ranges", settings.parse_ranges, place) or ()
+        ranges = self._value(node, "ranges", parse_ranges, place) or ()
         is_master = self._value(node, "master", options.OPTIONS["isMaster"][1], place) or False
         if name is None or vtep is None:
             return None

@@ -52,7 +52,14 @@ class Publisher:
     async def watch(self, on_change: Callable[[], None]) -> None:
         """Notice when the conflist is changed or removed, or another one comes or goes."""
         conflist_folder = self._settings.conflist.parent
-        conflist_folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+        try:
+            conflist_folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+        except OSError as error:
+            raise HostError(
+                f"{conflist_folder} cannot be made: {error.strerror}",
+                "choose another one with --conflist; in a pod LINEN_CONFLIST has to be in a folder"
+                " that is mounted",
+            ) from None
         async for _ in sources.changes_in(conflist_folder, *EXTENSIONS):
             self.rivals = self._find_rivals()
             on_change()

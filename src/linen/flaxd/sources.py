@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 from asyncinotify import Inotify, Mask
 
 from linen.flaxd import peers_file
-from linen.host.errors import HostError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
@@ -28,6 +27,16 @@ WRITTEN = Mask.CLOSE_WRITE | Mask.MOVED_TO | Mask.DELETE | Mask.MOVED_FROM
 GONE = Mask.DELETE_SELF | Mask.MOVE_SELF
 UNWATCHED = Mask.UNMOUNT | Mask.IGNORED
 ABSENCE = 0.5  # seconds between two looks for a folder that is not there
+BLIND = 3.0  # seconds between two looks at files that the kernel does not watch for us
+# What the kernel lacks that lets this user watch no more (inotify_init(2), inotify_add_watch(2)).
+SCARCE = {
+    errno.EMFILE: "all the inotify instances that fs.inotify.max_user_instances allows",
+    errno.ENOSPC: "all the inotify watches that fs.inotify.max_user_watches allows",
+}
+_UNWATCHED = (
+    "the kernel tells of no changes in %s, so they are looked for every %g s: this user has %s;"
+    " raise that by `sysctl -w`, and in /etc/sysctl.d"
+)
 
 # To be called with a view, and the names of those nodes that may be others than in the view before;
 # None where that is not known.
@@ -111,30 +120,38 @@ async def changes_in(folder: Path, *endings: str) -> AsyncGenerator[None, None]:
     """Once now, and once after each change of a file in `folder` whose name ends in one of these.
 
     To remove the folder, or to put another in its place, changes them all.
-    Raises `HostError` where the kernel lets this user watch no more.
+    Where the kernel lets this user watch no more, once every few seconds, changed or not.
     """
+    is_blind = False
     while True:
-        with _inotify(folder) as inotify:
-            is_there = _watch(inotify, folder)
+        looks = _looks_at(folder, endings)
+        try:
+            async for _ in looks:
+                is_blind = False
+                yield None
+        except OSError as error:
+            if error.errno not in SCARCE:
+                raise
+            if not is_blind:
+                log.warning(_UNWATCHED, folder, BLIND, SCARCE[error.errno])
+            is_blind = True
+        finally:
+            await looks.aclose()
+        if is_blind:
             yield None
-            if not is_there:
-                await _watch_once_there(inotify, folder)
-                yield None
-            while await _has_change(inotify, endings):
-                yield None
+            await asyncio.sleep(BLIND)
 
 
-def _inotify(folder: Path) -> Inotify:
-    try:
-        return Inotify()
-    except OSError as error:
-        if error.errno != errno.EMFILE:
-            raise
-        raise HostError(
-            f"changes in {folder} cannot be noticed: this user has all the inotify instances that"
-            " fs.inotify.max_user_instances allows",
-            "raise that by `sysctl -w`, and in /etc/sysctl.d",
-        ) from None
+async def _looks_at(folder: Path, endings: tuple[str, ...]) -> AsyncGenerator[None, None]:
+    """Once now and after each change, until the watch on the folder ends, with it or by itself."""
+    with Inotify() as inotify:
+        is_there = _watch(inotify, folder)
+        yield None
+        if not is_there:
+            await _watch_once_there(inotify, folder)
+            yield None
+        while await _has_change(inotify, endings):
+            yield None
 
 
 def _watch(inotify: Inotify, folder: Path) -> bool:

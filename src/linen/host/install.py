@@ -9,7 +9,8 @@ Files of others stay as they are.
 from __future__ import annotations
 
 import json
-from contextlib import closing
+import os
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -44,6 +45,8 @@ from linen.host.programs import (
 from linen.host.record import Record
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from linen.host.findings import Finding
 
 
@@ -100,15 +103,36 @@ class Installation:
     record: Record
 
     def apply(self) -> None:
-        """Write what is new or changed, in the order of `placements`: the conflist is the last."""
+        """Write what is new or changed, in the order of `placements`: the conflist is the last.
+
+        Raises `HostError` for a folder that we may not write to.
+        """
         for placement in self.placements:
             self.record.files[str(placement.path)] = digest(placement.content)
         self.record.databases |= set(self.databases)
-        self.record.write()
+        with _explained(self.record.path.parent):
+            self.record.write()
         for placement in self.placements:
             if placement.state != "right":
-                placement.path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-                write_whole(placement.path, placement.content, placement.mode)
+                with _explained(placement.path.parent):
+                    placement.path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+                    write_whole(placement.path, placement.content, placement.mode)
+
+
+@contextmanager
+def _explained(folder: Path) -> Iterator[None]:
+    """Say whose a folder is that refuses us: not root's on nodes that kubespray made, for one."""
+    try:
+        yield
+    except PermissionError:
+        folder = next(found for found in (folder, *folder.parents) if found.exists())
+        about = folder.stat()
+        raise HostError(
+            f"user {os.geteuid()} may not write to {folder}, which is user {about.st_uid}'s, with"
+            f" mode {about.st_mode & 0o7777:04o}",
+            "be root with the capability DAC_OVERRIDE, as install-cni is in deploy/base unless a"
+            f" policy takes it; or `chown root {folder}` on the node",
+        ) from None
 
 
 def prepare(order: Order) -> Installation:
@@ -118,13 +142,36 @@ def prepare(order: Order) -> Installation:
     """
     if order.conflist is not None:
         return _with_conflist(order, order.conflist)
-    record = Record.read(order.state_dir)
+    record, remarks = _read_record(order)
     plugin = find_linen(order.plugin)
     ask_versions(plugin)
     names = {*FLAXD_CHAIN, OF_THE_RUNTIME} if order.for_flaxd else set()
     copies, kept = _reference_plugins(names - {LINEN}, order, record)
     placements = _program_placements({LINEN: plugin} | copies, order)
-    return Installation(tuple(placements), tuple(kept), (), (), (), record)
+    remarks += tuple(
+        f"{path} is a link to {path.readlink()}, which is not seen from here: left to the node"
+        for path in kept
+        if not path.exists()
+    )
+    return Installation(tuple(placements), tuple(kept), (), (), remarks, record)
+
+
+def _read_record(order: Order) -> tuple[Record, tuple[str, ...]]:
+    """The record, and a remark where it has to be begun anew.
+
+    No node stays without its network for a file that only tells what to remove one day.
+    """
+    try:
+        return Record.read(order.state_dir), ()
+    except HostError as error:
+        if not order.for_flaxd:
+            raise
+        record = Record.begin_anew(order.state_dir)
+        remark = (
+            f"{error.message}: it is {record.aside} from now on, and plugins that it may have"
+            " listed stay as they are, as others' do"
+        )
+        return record, (remark,)
 
 
 def _with_conflist(order: Order, source: Path) -> Installation:
@@ -172,14 +219,16 @@ def _reference_plugins(
 ) -> tuple[dict[str, Path], list[Path]]:
     """Which of these plugins have to be copied from where, and which are there.
 
-    One that we copied earlier is copied anew, so that it follows its package.
+    One that we copied earlier is copied anew, so that it follows its package. A link is an
+    administrator's, who may have put the plugin where a container does not see it.
     """
     copies: dict[str, Path] = {}
     kept: list[Path] = []
     missing: list[str] = []
     for name in sorted(names):
         path, source = order.bin_dir / name, find_reference(name)
-        if is_program(path) and not (source and record.owns(path)):
+        if path.is_symlink() or (is_program(path) and not (source and record.owns(path))):
+            _refuse_dangling(path, order)
             kept.append(path)
         elif source is None:
             missing.append(name)
@@ -194,6 +243,15 @@ def _reference_plugins(
             f"reference plugins are in the package {PACKAGE} (apt install {PACKAGE})",
         )
     return copies, kept
+
+
+def _refuse_dangling(path: Path, order: Order) -> None:
+    """Raises `HostError` for a link to nowhere, which a container alone may be unable to follow."""
+    if not (order.for_flaxd or path.exists()):
+        raise HostError(
+            f"{path} is a link to {path.readlink()}, which is not there",
+            "mend it, or remove it to have the distribution's plugin copied there",
+        )
 
 
 def _require_open_vswitch(conflist: Conflist) -> None:

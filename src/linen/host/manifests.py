@@ -18,7 +18,7 @@ import yaml
 
 import linen
 from linen.host.errors import HostError
-from linen.host.settings import ENVIRONMENT_PREFIX
+from linen.host.settings import variable_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -97,11 +97,7 @@ def _changed(document: dict[str, Any], wish: Wish) -> dict[str, Any]:
     components = [f"../components/{name}" for name in wish.components]
     changed = document | {"components": [*document.get("components", ()), *components]}
     if wish.values:
-        variables = {
-            ENVIRONMENT_PREFIX + name.upper().replace("-", "_"): text
-            for name, text in wish.values.items()
-        }
-        merged = [f"{name}={text}" for name, text in variables.items()]
+        merged = [f"{variable_of(name)}={text}" for name, text in wish.values.items()]
         changed["configMapGenerator"] = [
             {"name": "linen", "namespace": NAMESPACE, "behavior": "merge", "literals": merged}
         ]

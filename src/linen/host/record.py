@@ -12,6 +12,7 @@ whose content is another one is not ours, whatever the record says.
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from linen.host.files import find_digest, remove_file, write_whole
 
 STATE_DIR = "/var/lib/linen"
 FILE = "installed.json"
+ASIDE = ".unreadable"
 KNOWN_NODES = "peers.json"  # where flaxd keeps the cluster's nodes, in a folder a network
 RECORD_MODE = 0o644
 
@@ -41,6 +43,7 @@ class Record:
     files: dict[str, str] = field(default_factory=dict)
     databases: set[str] = field(default_factory=set)
     linux_bridges: dict[str, list[str]] = field(default_factory=dict)
+    is_anew: bool = False  # instead of a file that is no record; `write` sets that aside
 
     @classmethod
     def read(cls, folder: Path) -> Record:
@@ -52,20 +55,34 @@ class Record:
             return cls(path, dict(document["files"]), set(document["databases"]), bridges)
         except FileNotFoundError:
             return cls(path)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise HostError(
                 f"{path} is not readable as the record of what was installed ({error})",
                 "remove it; files that were installed then stay, and `linenctl uninstall` says"
                 " which",
             ) from None
 
+    @classmethod
+    def begin_anew(cls, folder: Path) -> Record:
+        """An empty record in place of one that cannot be read."""
+        return cls(folder / FILE, is_anew=True)
+
+    @property
+    def aside(self) -> Path:
+        """Where a file goes that is no record."""
+        return self.path.with_name(self.path.name + ASIDE)
+
     def owns(self, path: Path) -> bool:
-        """Whether a file was installed by us and is as we left it."""
+        """Whether a file was installed by us and is as we left it; we make no links."""
         recorded = self.files.get(str(path))
-        return recorded is not None and recorded == find_digest(path)
+        return recorded is not None and not path.is_symlink() and recorded == find_digest(path)
 
     def write(self) -> None:
         """Keep the record; one of nothing is no file."""
+        if self.is_anew:
+            with suppress(FileNotFoundError):  # another container did it at the same time
+                self.path.replace(self.aside)
+            self.is_anew = False
         if not self.files and not self.databases and not self.linux_bridges:
             remove_file(self.path)
             return

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
     Object = Mapping[str, Any]
 
-LEAST_VERSION = (1, 30)  # ValidatingAdmissionPolicy v1, and a node's name in its pods' tokens
+# 1.30 has `cidr()` in its CEL, and refuses it in a new policy: what is stored has to be understood
+# by the version before, too (k8s.io/apiserver/pkg/cel/environment, DefaultCompatibilityVersion).
+LEAST_VERSION = (1, 31)
 FIELD_MANAGER = "linenctl"
 GLANCE = 10.0  # seconds between two looks at which nodes are not ready
 AT_ONCE = 500  # nodes that one command line names: their names have 253 characters at most

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import ipaddress
 import logging
-import re
 import socket
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,22 +18,32 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from linen.cni import options, request
+from linen.cni import options
 from linen.cni.spelling import nearest
 from linen.core import addresses, model
-from linen.kube.account import AccountName
+from linen.host.values import (
+    choice_parser,
+    number_parser,
+    parse_account,
+    parse_interface,
+    parse_listen,
+    parse_mtu,
+    parse_network,
+    parse_node,
+    parse_path,
+    parse_ranges,
+    parse_vtep,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
+    from linen.kube.account import AccountName
     from linen.light.json import Json
 
 ENVIRONMENT_PREFIX = "LINEN_"
-SMALLEST_MTU = 576  # RFC 791: what every host must be able to receive
 DROP, REPLICATE = "drop", "replicate"
 GATEWAY_DEFAULT, GATEWAY_NONE = "default", "none"
-ACCOUNT_NAME = re.compile(r"([a-z0-9][-a-z0-9]{0,62})/([a-z0-9][-a-z0-9.]{0,252})")
-NODE_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")  # RFC 1123, as Kubernetes has it
 
 
 class SettingsInvalid(Exception):
@@ -92,108 +101,6 @@ class Settings:
     given: frozenset[str] = field(default_factory=frozenset)
 
 
-def _text(value: Json) -> str:
-    if isinstance(value, str) and value:
-        return value
-    raise options.Wrong(f"must be a text, is {options.kind(value)}")
-
-
-def _path(value: Json) -> Path:
-    return Path(_text(value))
-
-
-def _node(value: Json) -> str:
-    if isinstance(value, str) and NODE_NAME.fullmatch(value):
-        return value
-    raise options.Wrong(
-        f"must be a node's name (lower-case letters, digits, - and .), is {options.kind(value)}"
-    )
-
-
-def _account(value: Json) -> AccountName:
-    match = ACCOUNT_NAME.fullmatch(value) if isinstance(value, str) else None
-    if match is None:
-        raise options.Wrong(f"must be NAMESPACE/NAME, is {options.kind(value)}")
-    return AccountName(match[1], match[2])
-
-
-def _network(value: Json) -> str:
-    text = _text(value)
-    if text[0] in request.ALPHANUMERIC and not set(text) - request.ALPHANUMERIC - set("_.-"):
-        return text
-    raise options.Wrong(f"must have letters, digits, _ . and - only, is {options.kind(value)}")
-
-
-def _interface(value: Json) -> str:
-    text = _text(value)
-    if fault := request.interface_name_fault(text):
-        raise options.Wrong(f"{options.kind(text)} is no device's name: it {fault}")
-    return text
-
-
-def _vtep(value: Json) -> str:
-    try:
-        return addresses.parse_vtep(value if isinstance(value, str) else "")
-    except ValueError as error:
-        raise options.Wrong(f"{options.kind(value)} {error}") from None
-
-
-def parse_ranges(value: Json) -> tuple[str, ...]:
-    """CIDRs, from a list or a text with commas. Raises `Wrong`."""
-    items = value.split(",") if isinstance(value, str) else value
-    if not isinstance(items, list):
-        raise options.Wrong(f"must be a CIDR or a list of CIDRs, is {options.kind(value)}")
-    ranges = []
-    for item in items:
-        try:
-            cidr = str(ipaddress.ip_network(item.strip() if isinstance(item, str) else ""))
-        except ValueError as error:
-            raise options.Wrong(f"{options.kind(item)} is no CIDR: {error}") from None
-        if "%" in cidr:  # RFC 4007, 11.2; `ipaddress` takes it
-            raise options.Wrong(f"{options.kind(item)} has a zone, which a range cannot have")
-        ranges.append(cidr)
-    return tuple(ranges)
-
-
-def _number(smallest: float, largest: float, unit: str) -> Callable[[Json], Json]:
-    def parse_number(value: Json) -> Json:
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        if is_number and (value == 0 or smallest <= value <= largest):
-            return value
-        raise options.Wrong(
-            f"must be 0 (off) or from {smallest:g} to {largest:g} {unit}, is {options.kind(value)}"
-        )
-
-    return parse_number
-
-
-def _mtu(value: Json) -> int:
-    if isinstance(value, int) and not isinstance(value, bool) and SMALLEST_MTU <= value <= 65535:
-        return value
-    raise options.Wrong(f"must be from {SMALLEST_MTU} to 65535 bytes, is {options.kind(value)}")
-
-
-def _listen(value: Json) -> tuple[str, int]:
-    host, _, port = _text(value).rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    try:
-        ipaddress.ip_address(host)
-        if 0 <= int(port) <= 65535:
-            return host, int(port)
-    except ValueError:
-        pass
-    raise options.Wrong(f"must be ADDRESS:PORT, e.g. 127.0.0.1:9474, is {options.kind(value)}")
-
-
-def _one_of(*allowed: str) -> Callable[[Json], str]:
-    def parse_choice(value: Json) -> str:
-        if value in allowed:
-            return str(value)
-        raise options.Wrong(f"must be one of {', '.join(allowed)}, is {options.kind(value)}")
-
-    return parse_choice
-
-
 # What the plugin's parsers check, by the daemon's name and the plugin's.
 OVERLAY_KEYS = {
     "is-master": "isMaster",
@@ -235,41 +142,51 @@ _HELP = {
 }
 
 SETTINGS: dict[str, Setting] = {
-    "node": Setting(_node, None, "This node's name [the host's name]."),
-    "peers": Setting(_path, None, "File with the cluster's nodes, instead of Kubernetes."),
-    "kubeconfig": Setting(_path, None, "Kubernetes client configuration [in-cluster]."),
+    "node": Setting(parse_node, None, "This node's name [the host's name]."),
+    "peers": Setting(parse_path, None, "File with the cluster's nodes, instead of Kubernetes."),
+    "kubeconfig": Setting(parse_path, None, "Kubernetes client configuration [in-cluster]."),
     "service-account": Setting(
-        _account, None, "NAMESPACE/NAME; when it is deleted, Linen goes from this node [none]."
+        parse_account, None, "NAMESPACE/NAME; when it is deleted, Linen goes from this node [none]."
     ),
-    "conflist": Setting(_path, Path("/etc/cni/net.d/linen.conflist"), "The network's conflist."),
-    "bin-dir": Setting(_path, Path("/opt/cni/bin"), "Where the CNI plugins are."),
-    "state-dir": Setting(_path, Path("/var/lib/linen"), "Where the last known peers are kept."),
-    "network": Setting(_network, "linen-network", "The network's name."),
-    "linux-bridge": Setting(_interface, "kbr0", "The Linux bridge that pods hang on."),
+    "conflist": Setting(
+        parse_path, Path("/etc/cni/net.d/linen.conflist"), "The network's conflist."
+    ),
+    "bin-dir": Setting(parse_path, Path("/opt/cni/bin"), "Where the CNI plugins are."),
+    "state-dir": Setting(
+        parse_path, Path("/var/lib/linen"), "Where the last known peers are kept."
+    ),
+    "network": Setting(parse_network, "linen-network", "The network's name."),
+    "linux-bridge": Setting(parse_interface, "kbr0", "The Linux bridge that pods hang on."),
     "cluster-range": Setting(
         parse_ranges, ("10.244.0.0/16",), "All pods' addresses: a CIDR, or two with a comma."
     ),
     "gateway": Setting(
-        _one_of(GATEWAY_DEFAULT, GATEWAY_NONE),
+        choice_parser(GATEWAY_DEFAULT, GATEWAY_NONE),
         GATEWAY_DEFAULT,
         "default: the node is its pods' way out; none: they reach one another alone.",
     ),
-    "mtu": Setting(_mtu, None, "Bytes of a pod's packet [the underlay's less what VXLAN adds]."),
-    "vtep-ip": Setting(_vtep, None, "This node's tunnel address [its InternalIP]."),
-    "vtep-interface": Setting(_interface, None, "The device that has it; instead of vtep-ip."),
+    "mtu": Setting(
+        parse_mtu, None, "Bytes of a pod's packet [the underlay's less what VXLAN adds]."
+    ),
+    "vtep-ip": Setting(parse_vtep, None, "This node's tunnel address [its InternalIP]."),
+    "vtep-interface": Setting(parse_interface, None, "The device that has it; instead of vtep-ip."),
     "vtep-family": Setting(
-        _one_of("ipv4", "ipv6"), None, "ipv4 or ipv6, for tunnels [IPv4 where there is one]."
+        choice_parser("ipv4", "ipv6"), None, "ipv4 or ipv6, for tunnels [IPv4 where there is one]."
     ),
     "broadcast": Setting(
-        _one_of(DROP, REPLICATE), DROP, "In topology flow: drop or replicate packets to many."
+        choice_parser(DROP, REPLICATE), DROP, "In topology flow: drop or replicate packets to many."
     ),
-    "bfd-interval": Setting(_number(50, 60_000, "ms"), 1000, "ms between BFD packets; 0: no BFD."),
-    "probe-interval": Setting(_number(1, 3600, "s"), 10, "Seconds between probes; 0: no probes."),
-    "listen": Setting(_listen, ("127.0.0.1", 9474), "Where health and metrics are served."),
+    "bfd-interval": Setting(
+        number_parser(50, 60_000, "ms"), 1000, "ms between BFD packets; 0: no BFD."
+    ),
+    "probe-interval": Setting(
+        number_parser(1, 3600, "s"), 10, "Seconds between probes; 0: no probes."
+    ),
+    "listen": Setting(parse_listen, ("127.0.0.1", 9474), "Where health and metrics are served."),
     "log-level": Setting(
-        _one_of("debug", "info", "warning", "error"), "info", "debug, info, warning or error."
+        choice_parser("debug", "info", "warning", "error"), "info", "debug, info, warning or error."
     ),
-    "log-format": Setting(_one_of("text", "json"), "text", "text or json."),
+    "log-format": Setting(choice_parser("text", "json"), "text", "text or json."),
 } | {
     name: Setting(options.OPTIONS[key][1], None, _HELP[name]) for name, key in OVERLAY_KEYS.items()
 }
@@ -281,8 +198,9 @@ def load(
     """The settings from all places. Raises `SettingsInvalid` with every fault."""
     faults: list[str] = []
     values = _from_file(config, faults)
+    faults += _unknown_variables(environment)
     for name in SETTINGS:
-        variable = ENVIRONMENT_PREFIX + name.upper().replace("-", "_")
+        variable = variable_of(name)
         if environment.get(variable):  # an empty one counts as not set, as a ConfigMap has it
             values[name] = (variable, _value(name, environment[variable]))
         if name in arguments:
@@ -293,6 +211,27 @@ def load(
     if faults:
         raise SettingsInvalid(faults)
     return settings
+
+
+def variable_of(name: str) -> str:
+    """The environment variable of a setting."""
+    return ENVIRONMENT_PREFIX + name.upper().replace("-", "_")
+
+
+def _unknown_variables(environment: Mapping[str, str]) -> list[str]:
+    """A fault for each variable that begins as ours and is no setting, which would do nothing."""
+    names = {variable_of(name): name for name in SETTINGS}
+    faults = []
+    for variable in environment:
+        if variable.startswith(ENVIRONMENT_PREFIX) and variable not in names:
+            close = nearest(variable.removeprefix(ENVIRONMENT_PREFIX).replace("_", "-"), SETTINGS)
+            hint = _hint(close and variable_of(close), names)
+            faults.append(f"{variable}: unknown setting; {hint}")
+    return faults
+
+
+def _hint(close: str | None, known: Iterable[str]) -> str:
+    return f"did you mean {close}?" if close else f"known are {', '.join(known)}"
 
 
 def _value(name: str, text: str) -> Json:
@@ -326,8 +265,7 @@ def _from_file(path: Path | None, faults: list[str]) -> dict[str, tuple[str, Jso
             is_text = isinstance(value, str)
             values[name] = (f"{path}: {name}", _value(name, value) if is_text else value)
         else:
-            close = nearest(str(name), SETTINGS)
-            hint = f"did you mean {close}?" if close else f"known are {', '.join(SETTINGS)}"
+            hint = _hint(nearest(str(name), SETTINGS), SETTINGS)
             faults.append(f"{path}: {name}: unknown setting; {hint}")
     return values
 

@@ -29,7 +29,7 @@ _LEASES = "/var/lib/cni/networks/linen-network"
 _SETTINGS = {"LINEN_DATAPATH_TYPE": "netdev", "LINEN_VTEP_INTERFACE": "br-phy"}
 
 # Another folder than scripts/image's, to test images that were built elsewhere.
-_IMAGES = Path(os.environ.get("LINEN_IMAGES", CHECKOUT / "dist"))
+_IMAGES = Path(os.environ.get("TEST_IMAGES", CHECKOUT / "dist"))
 
 _NODES = ("node1", "node2", "node3")
 _BUNDLED, _STAR, _CONTROLLER = "bundled-ovs", "star", "controller"

@@ -74,5 +74,9 @@ def test_secrets_are_hidden() -> None:
 
 def test_a_value_without_a_form_is_no_data() -> None:
     """Every value of the model has a form as data."""
-    assert state.plain(model.Observed(None, [])) == {"bridge": None, "is_name_taken": False, "tunnels": []}
+    assert state.plain(model.Observed(None, [])) == {
+        "bridge": None,
+        "is_name_taken": False,
+        "tunnels": [],
+    }
     assert state.plain({"a": (1, None, True)}) == {"a": [1, None, True]}

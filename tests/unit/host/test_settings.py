@@ -85,6 +85,29 @@ def test_all_faults_at_once(tmp_path: Path) -> None:
     assert "exclude each other" in text
 
 
+@pytest.mark.parametrize(
+    ("variable", "said"),
+    [
+        ("LINEN_VTEP_INTERFCE", "did you mean LINEN_VTEP_INTERFACE?"),
+        ("LINEN_vni", "did you mean LINEN_VNI?"),
+        ("LINEN_SOMETHING_QUITE_DIFFERENT", "known are LINEN_NODE, LINEN_PEERS, "),
+        ("LINEN_", "known are LINEN_NODE"),
+    ],
+)
+def test_misspelt_variables(variable: str, said: str) -> None:
+    """A variable of ours that is no setting is a fault, which says what may have been meant."""
+    with pytest.raises(settings.SettingsInvalid) as caught:
+        settings.load({}, {variable: "eth1"}, None)
+
+    (fault,) = caught.value.faults
+    assert fault.startswith(f"{variable}: unknown setting; {said}")
+
+
+def test_variables_of_others() -> None:
+    """Variables that do not begin as ours are nobody's business here."""
+    assert settings.load({}, {"VNI": "x", "MY_LINEN_VNI": "y", "LINENS": "z"}, None).given == set()
+
+
 def test_words_that_yaml_takes_for_something_else(tmp_path: Path) -> None:
     """`off` and a node called 1 mean what they say, in the file as on the command line."""
     file = tmp_path / "flaxd.yaml"
