@@ -264,14 +264,14 @@ def flood_limit(vteps: Iterable[str]) -> int:
 
 
 def _size_faults(topology: str, tunnels: int, limit: int) -> list[str]:
-    """What to do about too many tunnels, or what will be to be done.
+    """What to do about too many tunnels, now or soon.
 
     The sentence is the same whatever their number: it becomes an Event, and would be another one
     with each node that joins, on every node.
     """
     if tunnels < FLOOD_WARNING:
         return []
-    why = f"beyond {limit} tunnels Open vSwitch stops to deliver broadcasts, and so ARP"
+    why = f"beyond {limit} tunnels Open vSwitch no longer delivers broadcasts, and so no ARP"
     if tunnels > limit:
         cure = "so the last by name get no tunnel; use topology flow"
         return [f"more than {limit} other nodes are too many for a {topology}: {why}, {cure}"]

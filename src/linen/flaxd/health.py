@@ -149,7 +149,7 @@ JUDGEMENTS = {
     (UP, OFF): (UP, "BFD is up"),
     (DOWN, probe.OK): (
         DEGRADED,
-        "BFD is down though probes are answered: {peer} has stopped to speak it",
+        "BFD is down though probes are answered: {peer} no longer speaks it",
     ),
     (DOWN, probe.SILENT): (DOWN, f"BFD is down: look at {_UNDERLAY}"),
     (DOWN, probe.LOSS): (

@@ -353,7 +353,7 @@ class KubernetesSource:
         return None if is_known and waited < GRACE else "; ".join(self._waiting)
 
     async def _write_events(self, node: OwnNode, problem: str) -> None:
-        """One Event for each fault when it appears, and one when the network stops to work."""
+        """One Event for each fault when it appears, and one when the network stops working."""
         present = frozenset((*self._faults, *node.faults, *([problem] if problem else [])))
         self._reported &= present
         for text in sorted(present - self._reported):

@@ -145,7 +145,8 @@ class Rules:
         if self.session.connected and (foreign := self.session.table.foreign):
             faults.append(
                 f"OVS bridge {self._bridge} has rules that are not Linen's ({foreign}), which may"
-                f" let packets by or keep them: look at `ovs-ofctl dump-flows {self._bridge}`"
+                f" pass or drop packets that Linen's would not: `ovs-ofctl dump-flows"
+                f" {self._bridge}` shows them"
             )
         if self._replicates and (number := len(self._routes.found)) > REPLICATE_LIMIT:
             faults.append(

@@ -7,7 +7,7 @@ pods start at once, a single question waits for a second. sysfs has the little t
 know where all is in order already, and takes no such lock.
 
 It has one of its own (kernfs_rwsem), which is taken for every part of a path, and whoever makes a
-link holds it for each of the link's forty files. So the way to the bridge is gone once, by its
+link holds it for each of the link's forty files. So the path to the bridge is walked once, by its
 shortest path, and all else is looked up from there.
 
 sysfs shows the network namespace of whoever mounted it, which need not be ours. It is if the bridge

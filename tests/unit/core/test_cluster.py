@@ -109,12 +109,12 @@ def test_two_ip_versions(own: str, reached: list[str], said: str, topology: str)
 
 
 NEAR = (
-    "500 other nodes or more are many for a {}: beyond 750 tunnels Open vSwitch stops to deliver"
-    " broadcasts, and so ARP;"
+    "500 other nodes or more are many for a {}: beyond 750 tunnels Open vSwitch no longer delivers"
+    " broadcasts, and so no ARP;"
 )
 BEYOND = (
-    "more than 750 other nodes are too many for a {}: beyond 750 tunnels Open vSwitch stops to"
-    " deliver broadcasts, and so ARP, so the last by name get no tunnel;"
+    "more than 750 other nodes are too many for a {}: beyond 750 tunnels Open vSwitch no longer"
+    " delivers broadcasts, and so no ARP, so the last by name get no tunnel;"
 )
 
 

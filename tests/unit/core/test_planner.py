@@ -237,7 +237,7 @@ def test_flow_needs_a_bridge_of_its_own() -> None:
 
 
 def test_from_mesh_to_flow() -> None:
-    """A bridge of a mesh gets the tunnel to all nodes, loses the others, and stops to flood."""
+    """A bridge of a mesh gets the tunnel to all nodes, loses the others, and stops flooding."""
     mesh = spec_of(model.OverlayOptions(topology="mesh", vteps=["10.245.2.2"]))
     flow = spec_of(model.OverlayOptions(topology="flow", vteps=[model.REMOTE_BY_RULE]))
 

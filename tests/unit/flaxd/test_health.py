@@ -67,7 +67,7 @@ def judge(status: dict[str, str] | None, answers: str = "") -> health.PeerHealth
         (LOST, "..xxx", "down", "the underlay between the nodes"),
         (LOST, "xxx", "down", "or node2 itself"),
         (LOST, "", "down", "the underlay"),
-        (LOST, "...", "degraded", "node2 has stopped to speak it"),
+        (LOST, "...", "degraded", "node2 no longer speaks it"),
         (ONE_WAY, "..xxx", "down", "packets of the peer arrive, but ours do not reach it"),
         (NEVER, "...", "up", "node2 has never spoken BFD (an older version"),
         (NEVER, "..xxx", "down", "answers no probe any more"),
