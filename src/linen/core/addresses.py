@@ -10,6 +10,7 @@ from linen.light import sock
 OVERHEAD_IPV4 = 50
 OVERHEAD_IPV6 = 70
 
+SMALLEST_MTU = 576  # bytes that every IPv4 host takes (RFC 791)
 IPV6_MTU = 1280  # RFC 8200, section 5; the kernel has no IPv6 on a device with less
 
 IPV6_LOOPBACK = bytes(15) + b"\x01"  # RFC 4291, 2.5.3

@@ -58,8 +58,6 @@ LOCAL = (0xFFFFFFFE).to_bytes(4, "big")  # OpenFlow 1.3.5, 7.2.1: the bridge's o
 # Priorities: what is more special comes first, and the guard before all others, whosever they are.
 GUARD, ASKER, ASK, GROUP, PEER, NOTHING = 0xFFFF, 350, 300, 200, 100, 0
 
-VXLAN_PORT = 4789
-
 _FROM_PODS: Part = (IN_PORT, LOCAL, b"")
 _IPV4: Part = (DL_TYPE, b"\x08\x00", b"")
 _ARP: Part = (DL_TYPE, b"\x08\x06", b"")
@@ -104,7 +102,7 @@ class Outlet(model.Value):
 
     __slots__ = ("dst_port", "port", "vni")
 
-    def __init__(self, port: int, vni: int, dst_port: int = VXLAN_PORT) -> None:
+    def __init__(self, port: int, vni: int, dst_port: int = model.VXLAN_PORT) -> None:
         self.port = port
         self.vni = vni
         self.dst_port = dst_port

@@ -12,6 +12,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+VXLAN_PORT = 4789  # UDP; Open vSwitch's default, and IANA's (RFC 7348, section 8)
+
 OLDEST_OVS = "2.17"  # that is supported (docs/supported.md)
 
 STP_OFF = "off"

@@ -109,4 +109,5 @@ def devices_on(bridge: str) -> Generator[list[Json], list[Json], list[str]]:
 
 def identity(options: dict[str, str]) -> tuple[str, str, str]:
     """What Open vSwitch tells tunnels apart by (ovs-vswitchd.conf.db(5), "Tunnel Options")."""
-    return options.get("remote_ip", ""), options.get("key", "0"), options.get("dst_port", "4789")
+    port = options.get("dst_port", str(model.VXLAN_PORT))
+    return options.get("remote_ip", ""), options.get("key", "0"), port

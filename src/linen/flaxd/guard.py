@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from linen import streams
 from linen.core import naming
-from linen.core.flows import VXLAN_PORT
+from linen.core.model import VXLAN_PORT
 from linen.core.notation import is_, pairs, select
 from linen.flaxd import devices
 from linen.netlink.codec import NetlinkError

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import linen
 from linen import streams
 from linen.core import cluster
-from linen.flaxd import secondary, services
+from linen.flaxd import bridge_netfilter, secondary
 from linen.flaxd import vtep as vteps
 from linen.flaxd.removal import Removed
 from linen.host.settings import GATEWAY_NONE
@@ -174,7 +174,7 @@ class KubernetesSource:
             if faults != before:
                 self._wake.set()
             before = faults
-            await asyncio.sleep(services.PAUSE)
+            await asyncio.sleep(bridge_netfilter.PAUSE)
 
     def _watch_account(self) -> Watch[Account] | None:
         name = self._settings.service_account
@@ -256,7 +256,7 @@ class KubernetesSource:
         """What keeps services' answers from pods: none are expected where there is no gateway."""
         if own is None or self._settings.gateway == GATEWAY_NONE:
             return []
-        return services.faults(own.ranges)
+        return bridge_netfilter.faults(own.ranges)
 
     def _own_peer(self) -> cluster.Peer | None:
         node = self._own.records.get(self._settings.node)

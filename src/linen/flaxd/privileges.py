@@ -26,7 +26,7 @@ def faults(settings: Settings) -> list[str]:
             f"without CAP_NET_ADMIN {settings.overlay.ovs_bridge} cannot be put on"
             f" {settings.linux_bridge}: the plugin does it, with the next pod"
         )
-    socket = Path(settings.overlay.ovsdb.removeprefix("unix:"))
+    socket = Path(settings.overlay.ovsdb)
     folders = {settings.conflist.parent: "the conflist", settings.state_dir: "the known nodes"}
     if not _may_write(socket):
         found.append(

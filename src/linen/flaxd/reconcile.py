@@ -126,7 +126,7 @@ def _outlet(settings: Settings, seen: model.Observed) -> flows.Outlet | None:
         if row is not None and row.options.get("remote_ip") == model.REMOTE_BY_RULE:
             if row.ofport is None or row.ofport < 0:
                 return None
-            return flows.Outlet(row.ofport, overlay.vni or 0, overlay.dst_port or flows.VXLAN_PORT)
+            return flows.Outlet(row.ofport, overlay.vni or 0, overlay.dst_port or model.VXLAN_PORT)
     return None
 
 

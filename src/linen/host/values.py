@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from linen.light.json import Json
 
-SMALLEST_MTU = 576  # RFC 791: what every host must be able to receive
 ACCOUNT_NAME = re.compile(r"([a-z0-9][-a-z0-9]{0,62})/([a-z0-9][-a-z0-9.]{0,252})")
 NODE_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")  # RFC 1123, as Kubernetes has it
 
@@ -111,9 +110,15 @@ def number_parser(smallest: float, largest: float, unit: str) -> Callable[[Json]
 
 def parse_mtu(value: Json) -> int:
     """Bytes of a packet."""
-    if isinstance(value, int) and not isinstance(value, bool) and SMALLEST_MTU <= value <= 65535:
+    if (
+        isinstance(value, int)
+        and not isinstance(value, bool)
+        and addresses.SMALLEST_MTU <= value <= 65535
+    ):
         return value
-    raise options.Wrong(f"must be from {SMALLEST_MTU} to 65535 bytes, is {options.kind(value)}")
+    raise options.Wrong(
+        f"must be from {addresses.SMALLEST_MTU} to 65535 bytes, is {options.kind(value)}"
+    )
 
 
 def parse_listen(value: Json) -> tuple[str, int]:

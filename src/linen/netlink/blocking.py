@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from linen.netlink.codec import Link, Route
 
 ROUTING, GENERIC = 0, 16  # NETLINK_ROUTE, NETLINK_GENERIC
+OVS_DATAPATH_FAMILY = "ovs_datapath"  # linux/openvswitch.h
 DATAGRAM = 1 << 16  # bytes: above the 32 KiB that the kernel puts into one piece of a dump
 ABSENT = (errno.ENODEV, errno.ENOENT)
 # No route, or one that says no; EOPNOTSUPP: the kernel knows none of this IP version, as of IPv6

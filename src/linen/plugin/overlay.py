@@ -11,7 +11,7 @@ from __future__ import annotations
 from linen.cni import result
 from linen.core import desired, errors, explain, model, naming, observed, planner, transaction, undo
 from linen.light import sock
-from linen.netlink.blocking import has_generic_family
+from linen.netlink.blocking import OVS_DATAPATH_FAMILY, has_generic_family
 from linen.ovsdb import vswitchd
 from linen.ovsdb.blocking import Connection, TransactionError
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 PATIENCE = 4.5  # seconds for all talk with OVSDB, so that an answer is out within 5
 ATTEMPTS = 200  # reads; twenty ADDs at once on a fresh host need three or four each
 OWN_DEVICES = ("openvswitch", "tun")  # kinds of the devices that Open vSwitch makes of its ports
-KERNEL_DATAPATH = "ovs_datapath"  # OVS_DATAPATH_FAMILY, linux/openvswitch.h
 
 
 class Finding:
@@ -244,7 +243,7 @@ def _fault(name: str, text: str) -> str:
 
 def refuse_absent_kernel_datapath() -> None:
     """Raises `Unavailable` where the kernel has no Open vSwitch datapath."""
-    if not has_generic_family(KERNEL_DATAPATH):
+    if not has_generic_family(OVS_DATAPATH_FAMILY):
         raise errors.Unavailable(
             "the kernel module openvswitch is not loaded, and ovs.datapathType is system",
             "`modprobe openvswitch`, or set ovs.datapathType to netdev (slower)",

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 # Reference plugins that attach a pod to something else than a Linux bridge.
 BRIDGELESS = frozenset({"dummy", "host-device", "ipvlan", "macvlan", "ptp", "tap", "vlan"})
 DEFAULT_ROUTES = {"0.0.0.0/0": "IPv4", "::/0": "IPv6"}
-SMALLEST_MTU = 576  # bytes that every IPv4 host takes (RFC 791)
 
 
 def structure(conflist: Conflist) -> Iterator[Finding]:
@@ -251,10 +250,11 @@ def pod_mtu(conflist: Conflist) -> Iterator[Finding]:
                 " is cut up or lost, often only large answers of some services",
                 cure="set mtu to the underlay's less 50, for example 1450 or 1400",
             )
-        elif not isinstance(mtu, int) or isinstance(mtu, bool) or mtu < SMALLEST_MTU:
+        elif not isinstance(mtu, int) or isinstance(mtu, bool) or mtu < addresses.SMALLEST_MTU:
             yield error(
                 conflist.at(f"{place}.mtu"),
-                f"must be a number of bytes, {SMALLEST_MTU} or more, is {options.kind(mtu)}",
+                f"must be a number of bytes, {addresses.SMALLEST_MTU} or more, is"
+                f" {options.kind(mtu)}",
                 cure="1450 on an underlay of 1500",
             )
         elif mtu < addresses.IPV6_MTU and _has_ipv6(entry):

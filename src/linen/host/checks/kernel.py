@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from linen.core import addresses
+from linen.core.model import VXLAN_PORT
 from linen.host.conflists import BRIDGE, is_managed
 from linen.host.findings import Check, error, note, warning
 from linen.host.inventory import USERSPACE, Inventory
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 KERNEL_MTU = 1500  # bytes; what a Linux bridge has that nobody told otherwise
 NAMED = 5  # addresses in a finding; there may be thousands
-VXLAN_PORT = 4789  # IANA, service name vxlan
 NO_ARP = 0x80  # IFF_NOARP, linux/if.h
 ADDRESS_SET = "3"  # NET_ADDR_SET, linux/netdevice.h
 OWN_DEVICE = "vxlan_sys_"  # the kernel's VXLAN devices that ovs-vswitchd makes

@@ -11,7 +11,7 @@ from itertools import combinations, product
 from typing import TYPE_CHECKING
 
 from linen.core import desired, explain, model
-from linen.core.flows import VXLAN_PORT
+from linen.core.model import VXLAN_PORT
 from linen.core.obstacles import identity
 from linen.host.conflists import Network
 from linen.host.findings import Check, error, warning

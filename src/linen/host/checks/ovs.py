@@ -10,7 +10,7 @@ from linen.core import cluster, errors, explain, model
 from linen.host.conflists import LINEN
 from linen.host.findings import Check, error, note, warning
 from linen.host.inventory import USERSPACE
-from linen.netlink.blocking import has_generic_family
+from linen.netlink.blocking import OVS_DATAPATH_FAMILY, has_generic_family
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from linen.host.inventory import Bridge, Controller
     from linen.host.node import Node
 
-KERNEL_DATAPATH = "ovs_datapath"  # OVS_DATAPATH_FAMILY, linux/openvswitch.h
 
 # What Interface.error says → why. The texts are those of errno and of ovs-vswitchd.
 _CAUSES = {
@@ -62,7 +61,7 @@ def daemon(node: Node) -> Iterator[Finding]:
 
 def datapath(node: Node) -> Iterator[Finding]:
     """The kernel has the datapath that is asked for."""
-    in_kernel = has_generic_family(KERNEL_DATAPATH)
+    in_kernel = has_generic_family(OVS_DATAPATH_FAMILY)
     for network in node.networks:
         bridge = node.find_bridge(network)
         chosen = bridge.datapath_type if bridge else network.options.datapath_type
@@ -144,7 +143,7 @@ def _unconnected(bridge: Bridge, controller: Controller) -> Finding:
     where = f"controller {controller.target} of OVS bridge {bridge.name}"
     what = f"it is not connected: {reason}"
     cure = "start the controller there, or take it out of ovs.controller"
-    if bridge.fail_mode == "secure":
+    if bridge.fail_mode == model.FAIL_SECURE:
         cause = "with fail_mode secure nothing is forwarded without it"
         return error(where, what, cause=cause, cure=cure)
     cause = "the OVS bridge goes on as a learning switch (fail_mode standalone)"
