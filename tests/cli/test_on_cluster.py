@@ -69,16 +69,18 @@ def test_help_leads_from_host_to_cluster(command: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("minor", "is_enough"), [("29", False), ("29+", False), ("30", True), ("30+", True)]
+    ("version", "is_enough"),
+    [("1.30", False), ("1.30+", False), ("1.31", True), ("1.31+", True), ("2.0", True)],
 )
 def test_old_kubernetes_is_refused(
-    minor: str, *, is_enough: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    version: str, *, is_enough: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A cluster whose API server does not know our policies is refused before anything is applied.
 
     Its kubectl here is a script that prints what kubectl prints of such a server.
     """
-    server = {"major": "1", "minor": minor, "gitVersion": f"v1.{minor}.0"}
+    major, minor = version.split(".")
+    server = {"major": major, "minor": minor, "gitVersion": f"v{version}.0"}
     answer = json.dumps({"serverVersion": server})
     script = tmp_path / "kubectl"
     script.write_text(f"#!/bin/sh\necho '{answer}'\n")
@@ -88,5 +90,5 @@ def test_old_kubernetes_is_refused(
     if is_enough:
         rollout.require_version(Kubectl())
     else:
-        with pytest.raises(HostError, match=r"needs 1\.30 or later"):
+        with pytest.raises(HostError, match=r"needs 1\.31 or later"):
             rollout.require_version(Kubectl())
