@@ -72,13 +72,8 @@ def decide(
         return Decision(waiting=("this node's tunnel address is not known yet",), faults=said)
     found = cluster.neighbours(view.own, roster, settings.overlay.topology, own_addresses)
     linux_bridge = links.get(settings.linux_bridge)
-    spec = _spec(
-        settings,
-        view.own,
-        found,
-        mtu=linux_bridge.mtu if linux_bridge else mtu,
-        segment=view.cluster_range or settings.cluster_range,
-    )
+    segment = view.cluster_range or settings.cluster_range
+    spec = _spec(settings, view.own, found, linux_bridge.mtu if linux_bridge else mtu, segment)
     seen = observed.answers(replica.answer(questions(settings)), settings.network)
     missing = planner.missing_tunnels(spec, seen)
     faults = [*view.faults, *found.faults, *_refused(seen)]
@@ -92,16 +87,8 @@ def decide(
         steps = [step for step in steps if not _may_cut_off_a_node(step)]
     waiting = _claimed(view.own, roster)
     waiting += _waiting(spec, seen, steps) or _unattached(settings, links)
-    return Decision(
-        found,
-        spec,
-        seen,
-        steps,
-        attachment,
-        outlet=_outlet(settings, seen),
-        waiting=tuple(waiting),
-        faults=tuple(faults),
-    )
+    outlet = _outlet(settings, seen)
+    return Decision(found, spec, seen, steps, attachment, outlet, tuple(waiting), tuple(faults))
 
 
 def _may_cut_off_a_node(step: plan.Step) -> bool:
@@ -134,7 +121,6 @@ def _spec(
     settings: Settings,
     own: cluster.Peer,
     found: cluster.Neighbours,
-    *,
     mtu: int | None,
     segment: Sequence[str],
 ) -> model.OverlaySpec:

@@ -39,7 +39,7 @@ from linen.openflow.session import socket_of, visit
 from linen.openflow.table import Changes
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Iterable
 
     from linen.host.checks.folder import Folder
     from linen.host.conflists import Conflist
@@ -86,11 +86,7 @@ def uninstall(
     record.databases |= {network.options.ovsdb for network in networks}
     if share is not None:
         record.databases.add(share.ovsdb)
-    daemons = _networks_of_daemons(record.databases or {DEFAULT_OVSDB})
-    if share is None:
-        _refuse(daemons)
-    else:
-        daemons.discard(share.network)
+    daemons = _other_daemons(record.databases or {DEFAULT_OVSDB}, share)
     for each in sorted({path, *(one.path for one in ours)}):
         _remove_conflist(each, folder, record, report)
     _remove_programs(bin_dir, record, rest, report)
@@ -120,24 +116,23 @@ def _is_written_for(conflist: Conflist, share: Share | None) -> bool:
     return is_managed(conflist.document) and (share is None or share.network == conflist.name)
 
 
-def _networks_of_daemons(databases: Iterable[str]) -> set[str]:
-    """The networks that a flaxd keeps now."""
+def _other_daemons(databases: Iterable[str], share: Share | None) -> set[str]:
+    """The networks that a flaxd keeps now, other than the one whose share this is about.
+
+    Raises `HostError` where all of a host's is to go and a daemon would make it anew.
+    """
     networks: set[str] = set()
     for path in databases:
         # An OVSDB that is away is told of when its rows are to be removed.
         with contextlib.suppress(errors.LinenError):
             networks |= find_daemons(path)
-    return networks
-
-
-def _refuse(daemons: Collection[str]) -> None:
-    """While a daemon runs it would make anew what is removed."""
-    if daemons:
+    if share is None and networks:
         raise HostError(
-            f"flaxd of network {', '.join(sorted(daemons))} runs on this node, and would make anew"
+            f"flaxd of network {', '.join(sorted(networks))} runs on this node, and would make anew"
             " what is removed",
             "stop it first: `systemctl stop flaxd`, or in a cluster delete its DaemonSet",
         )
+    return networks - {share.network} if share is not None else networks
 
 
 def _elsewhere(conf_dir: Path) -> list[Conflist]:
