@@ -13,6 +13,8 @@ from support.cni import Answer, Chain, Json, call
 from support.conflists import example
 
 if TYPE_CHECKING:
+    import subprocess
+
     from support.host import Host
 
 
@@ -46,6 +48,20 @@ class Attached:
     def call(self, command: str, conf: Json | None = None, **variables: str | None) -> Answer:
         """Execute the plugin for the pod."""
         return call(self.host, self.plugin, command, conf or self.conf(), **variables)
+
+    def start_add(self, pod: str) -> subprocess.Popen[bytes]:
+        """An ADD that waits for its configuration, to be given by `feed`."""
+        env = {"CNI_COMMAND": "ADD", "CNI_IFNAME": "eth0", "CNI_PATH": "/nowhere"}
+        env |= {"CNI_CONTAINERID": pod, "CNI_NETNS": "/run/netns/pod"}
+        return self.host.start(self.plugin, env=env)
+
+
+def feed(process: subprocess.Popen[bytes], conf: Json) -> None:
+    """Give a plugin that `start_add` has started its configuration."""
+    assert process.stdin is not None
+    process.stdin.write(json.dumps(conf).encode())
+    process.stdin.close()
+    process.stdin = None
 
 
 @pytest.fixture

@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
+from chain.conftest import feed
 from support.cni import Answer
 from support.paths import CNITOOL
 
@@ -31,20 +31,9 @@ def assert_one_of_each(host: Host) -> None:
 
 def add_at_once(attached: Attached, pods: list[str]) -> list[Answer]:
     """The answers to one ADD for each of these pods."""
-    conf = json.dumps(attached.conf())
-    variables = {"CNI_COMMAND": "ADD", "CNI_IFNAME": "eth0", "CNI_PATH": "/nowhere"}
-    running = [
-        attached.host.start(
-            attached.plugin,
-            env={**variables, "CNI_CONTAINERID": pod, "CNI_NETNS": "/run/netns/pod"},
-        )
-        for pod in pods
-    ]
+    running = [attached.start_add(pod) for pod in pods]
     for process in running:  # none goes on before it has its configuration: now all start
-        assert process.stdin is not None
-        process.stdin.write(conf.encode())
-        process.stdin.close()
-        process.stdin = None
+        feed(process, attached.conf())
     return [Answer.of(process) for process in running]
 
 

@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
+from chain.conftest import feed
 from support.cni import Answer
 from support.host import wait_until
 
@@ -31,13 +31,8 @@ def all_work(host: Host) -> bool:
 
 def started(attached: Attached, pod: str, conf: dict[str, Any]) -> subprocess.Popen[bytes]:
     """An ADD under way."""
-    env = {"CNI_COMMAND": "ADD", "CNI_IFNAME": "eth0", "CNI_PATH": "/nowhere"}
-    env |= {"CNI_CONTAINERID": pod, "CNI_NETNS": "/run/netns/pod"}
-    process = attached.host.start(attached.plugin, env=env)
-    assert process.stdin is not None
-    process.stdin.write(json.dumps(conf).encode())
-    process.stdin.close()
-    process.stdin = None
+    process = attached.start_add(pod)
+    feed(process, conf)
     return process
 
 

@@ -144,9 +144,11 @@ class Roster:
 
         For all other nodes that address is theirs, so no packet comes here.
         """
-        own = self.view.own if self.view is not None else None
-        first = self._claims.get(own.vtep, [])[:1] if own is not None else []
-        return first[0] if own is not None and first and first[0] < own.name else None
+        if self.view is None or self.view.own is None:
+            return None
+        own = self.view.own
+        claims = self._claims.get(own.vtep)  # in the order of names
+        return claims[0] if claims and claims[0] < own.name else None
 
     def _claim(self, name: str, before: Peer | None, now: Peer | None) -> list[str]:
         """Note which address a node says it has; the others for whom that may be news."""

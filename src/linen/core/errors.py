@@ -32,6 +32,11 @@ class LinenError(Exception):
         self.message = message
         self.details = details
 
+    @property
+    def sentence(self) -> str:
+        """Both, for where there is one line."""
+        return f"{self.message}; {self.details}" if self.details else self.message
+
 
 class VersionUnsupported(LinenError):
     """The configuration's `cniVersion` is not one of ours, or lacks the command."""

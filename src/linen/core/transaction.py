@@ -34,16 +34,9 @@ def operations(
 
 def until_dealt_with(interfaces: Sequence[str], milliseconds: int) -> list[Json]:
     """The operations that last until each interface (by UUID) has a port number, or -1."""
+    unknown = {"ofport": to_set([])}
     return [
-        {
-            "op": "wait",
-            "table": "Interface",
-            "where": is_("_uuid", to_uuid(uuid)),
-            "columns": ["ofport"],
-            "until": "!=",
-            "rows": [{"ofport": to_set([])}],
-            "timeout": milliseconds,
-        }
+        _wait("Interface", is_("_uuid", to_uuid(uuid)), "!=", [unknown], milliseconds)
         for uuid in interfaces
     ]
 
@@ -53,36 +46,42 @@ def announced(results: Sequence[Json]) -> int | None:
 
     `results`: those of `operations`.
     """
-    rows = (results[-1] or {}).get("rows") if results else None
+    rows = results[-1].get("rows")
     return rows[0]["next_cfg"] if rows else None
 
 
 def until_looked(seen: int, milliseconds: int) -> list[Json]:
     """The operations that last until `cur_cfg` is no longer `seen`, and then read it."""
-    columns = ("cur_cfg",)
-    wait = {
-        "op": "wait",
-        "table": "Open_vSwitch",
-        "where": [],
-        "columns": columns,
-        "until": "!=",
-        "rows": [{"cur_cfg": seen}],
-        "timeout": milliseconds,
-    }
-    return [wait, select("Open_vSwitch", [], columns)]
+    wait = _wait("Open_vSwitch", [], "!=", [{"cur_cfg": seen}], milliseconds)
+    return [wait, select("Open_vSwitch", [], ("cur_cfg",))]
 
 
 def unless_changed(table: str, uuid: str, row: Json) -> Json:
     """Fails the transaction at once ("timed out") unless a row is there with these columns."""
+    return _wait(table, is_("_uuid", to_uuid(uuid)), "==", [row], 0)
+
+
+def _wait(
+    table: str, where: Json, until: str, rows: Sequence[Json], milliseconds: int, *columns: str
+) -> Json:
+    """Lasts until the rows `where` are (`==`), or are no longer (`!=`), these, at most so long.
+
+    `columns`: those that are compared; without any, those of the rows.
+    """
     return {
         "op": "wait",
         "table": table,
-        "where": is_("_uuid", to_uuid(uuid)),
-        "columns": list(row),
-        "until": "==",
-        "rows": [row],
-        "timeout": 0,
+        "where": where,
+        "columns": columns or list(rows[0]),
+        "until": until,
+        "rows": rows,
+        "timeout": milliseconds,
     }
+
+
+def update(table: str, uuid: str, row: Json) -> Json:
+    """The operation that sets columns of one row."""
+    return {"op": "update", "table": table, "where": is_("_uuid", to_uuid(uuid)), "row": row}
 
 
 def mutation(table: str, where: Json, *mutations: Json) -> Json:
@@ -125,8 +124,7 @@ class _Batch:
 
     def update(self, table: str, uuid: str, row: Json) -> None:
         """Set columns of one row."""
-        where = is_("_uuid", to_uuid(uuid))
-        self.operations.append({"op": "update", "table": table, "where": where, "row": row})
+        self.operations.append(update(table, uuid, row))
 
     def finish(self) -> list[Json]:
         """The whole transaction: the guard first, the references to new rows last."""
@@ -147,15 +145,7 @@ class _Batch:
         if self.bridge is not None:
             attached = [to_uuid(controller.uuid) for controller in self.bridge.controllers]
             rows.append({"_uuid": to_uuid(self.bridge.uuid), "controller": to_set(attached)})
-        return {
-            "op": "wait",
-            "table": "Bridge",
-            "where": is_("name", self.spec.bridge),
-            "columns": ["_uuid", "controller"],
-            "until": "==",
-            "rows": rows,
-            "timeout": 0,
-        }
+        return _wait("Bridge", is_("name", self.spec.bridge), "==", rows, 0, "_uuid", "controller")
 
     def _insert_bridge(self) -> None:
         spec = self.spec

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from linen.core import model, plan
 from linen.core.notation import is_, select, to_map, to_set, to_uuid, uuids
-from linen.core.transaction import mutation, unless_changed
+from linen.core.transaction import mutation, unless_changed, update
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -59,13 +59,9 @@ def _restored(interface: model.ObservedInterface, step: plan.ChangeTunnel) -> li
     before = {"options": to_map(step.interface.options), "bfd": to_map(step.interface.bfd)}
     return [
         _guard(interface),
-        _update("Interface", interface.uuid, before),
-        _update("Port", step.observed.uuid, {"protected": step.observed.protected}),
+        update("Interface", interface.uuid, before),
+        update("Port", step.observed.uuid, {"protected": step.observed.protected}),
     ]
-
-
-def _update(table: str, uuid: str, row: Json) -> Json:
-    return {"op": "update", "table": table, "where": is_("_uuid", to_uuid(uuid)), "row": row}
 
 
 def _without_bridge(

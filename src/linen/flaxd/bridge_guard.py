@@ -54,7 +54,7 @@ class BridgeGuard:
         self._replica = replica
         self._on_change = on_change
         self._wake = asyncio.Event()
-        self._known: tuple[set[tuple[str, int]], Observed | None, int] = (set(), None, 0)
+        self._known: tuple[set[tuple[str, int]], Observed | None, object] = (set(), None, None)
 
     async def run(self) -> None:
         """Look every few seconds until cancelled. The rules stay."""
@@ -62,7 +62,7 @@ class BridgeGuard:
             await streams.is_set_within(self._wake, INTERVAL)
             self._wake.clear()
             before = self.faults, self._seen_to
-            wanted = self._wanted()
+            wanted, *_ = self._known
             bridges, ports = {one for one, _ in wanted}, {port for _, port in wanted}
             faults = [await self._ensure(bridge, ports) for bridge in sorted(bridges)]
             self.faults, self._seen_to = tuple(filter(None, faults)), wanted
@@ -71,16 +71,17 @@ class BridgeGuard:
 
     @property
     def is_settled(self) -> bool:
-        """Whether it has seen to all OVS bridges, for better or worse."""
-        return self._wanted() <= self._seen_to
+        """Whether it has seen to all OVS bridges that are known, for better or worse."""
+        wanted, *_ = self._known
+        return wanted <= self._seen_to
 
-    def consider(self, seen: Observed | None, life: int) -> None:
+    def consider(self, seen: Observed | None, vswitchd: object) -> None:
         """Look at once if OVS bridges or ports are others than they were, or may be made anew.
 
-        `seen`: the own network's. `life`: another one for each ovs-vswitchd that serves them.
+        `seen`: the own network's. `vswitchd`: which ovs-vswitchd serves them.
         """
-        now = (self._wanted(), seen, life)
-        if life != self._known[-1]:
+        now = (self._wanted(), seen, vswitchd)
+        if vswitchd != self._known[-1]:
             self.faults, self._seen_to = (), set()  # of the time before
         if now != self._known:
             self._known = now

@@ -183,7 +183,7 @@ class Daemon:
             return metrics.CHANGED
         waiting, faults = decision.waiting, decision.faults
         self.guard.consider()
-        self.bridge_guard.consider(decision.seen, self._vswitchd.life)
+        self.bridge_guard.consider(decision.seen, self._vswitchd.identity)
         if self._vswitchd.problem:  # then nobody sends anything
             waiting = (self._vswitchd.problem,)
         else:

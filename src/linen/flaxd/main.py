@@ -71,14 +71,14 @@ def main(config: Path | None, **given: str | None) -> None:
     except settings.SettingsInvalid as error:
         _give_up(error.faults, WRONG_SETTINGS)
     except HostError as error:
-        _give_up([_sentence(error)], START_AGAIN)
+        _give_up([error.sentence], START_AGAIN)
     logs.set_up(settings.log_level(chosen), chosen.log_format)
     for fault in privileges.faults(chosen):
         log.warning("%s", fault)
     try:
         asyncio.run(_run_until_stopped(chosen))
     except LinenError as error:
-        _give_up([_sentence(error)], START_AGAIN)
+        _give_up([error.sentence], START_AGAIN)
 
 
 def _give_up(faults: Iterable[str], status: int) -> NoReturn:
@@ -86,10 +86,6 @@ def _give_up(faults: Iterable[str], status: int) -> NoReturn:
     for fault in faults:
         print(f"flaxd: {fault}", file=sys.stderr)  # noqa: T201
     sys.exit(status)
-
-
-def _sentence(error: LinenError) -> str:
-    return "; ".join(filter(None, (error.message, error.details)))
 
 
 def effective(chosen: settings.Settings) -> settings.Settings:

@@ -98,7 +98,7 @@ class Publisher:
                 return tuple(faults)
             self._cni_versions = self._cni_versions or conflist.fit_versions(settings.bin_dir)
         except HostError as error:
-            return (f"{error.message}; {error.details}",)
+            return (error.sentence,)
         document = conflist.render(
             settings, cluster_range, view.own.ranges, mtu, self._cni_versions
         )

@@ -81,8 +81,8 @@ def decide(
         steps = replica.converse(planner.find_steps(spec, seen, missing))
         attachment = _attachment(settings, seen, links)
     except errors.Conflict as conflict:
-        text = f"{conflict.message}; {conflict.details}"
-        return Decision(found, spec, seen, waiting=(text,), faults=tuple(faults))
+        waits_for = (conflict.sentence,)
+        return Decision(found, spec, seen, waiting=waits_for, faults=tuple(faults))
     if not view.complete:
         steps = [step for step in steps if not _may_cut_off_a_node(step)]
     waiting = _claimed(view.own, roster)

@@ -26,23 +26,22 @@ IMPATIENCE = 0.2  # seconds between them while it is away, for a node is waiting
 class Vswitchd:
     """Looks after ovs-vswitchd. `problem`: that it does not run; empty while it does.
 
-    `life`: another one for each ovs-vswitchd.
+    `identity`: of the one that was seen last, None while there is none.
     `on_change`: called when one of these is another.
     """
 
     def __init__(self, session: Session, on_change: Callable[[], None]) -> None:
         self.problem = ""
-        self.life = 0
-        self._seen: tuple[int, float] | None = None
+        self.identity: tuple[int, float] | None = None
         self._session = session
         self._on_change = on_change
 
     async def run(self) -> None:
         """Look until cancelled."""
         while True:
-            before = self.problem, self.life
+            before = self.problem, self.identity
             self.problem = self._look()
-            if (self.problem, self.life) != before:
+            if (self.problem, self.identity) != before:
                 self._on_change()
             await asyncio.sleep(IMPATIENCE if self.problem else INTERVAL)
 
@@ -52,10 +51,7 @@ class Vswitchd:
         if not self._session.connected:
             return ""
         try:
-            found = vswitchd.identity(database)
+            self.identity = vswitchd.identity(database)
         except Unavailable as error:
-            return f"{error.message}; {error.details}"
-        if found != self._seen:
-            self._seen = found
-            self.life += 1
-        return "" if found else vswitchd.stopped(database).message
+            return error.sentence
+        return "" if self.identity else vswitchd.stopped(database).message

@@ -14,7 +14,7 @@ from linen.cni import result
 from linen.core import errors, explain
 from linen.netlink.blocking import Netlink
 from linen.plugin import links, sysfs, underlay
-from linen.plugin.overlay import Overlay, refuse_absent_kernel_datapath
+from linen.plugin.overlay import Overlay, refusal, refuse_absent_kernel_datapath
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -61,10 +61,8 @@ def status(_request: Request, config: Config) -> str:
         raise errors.NotReadyAndDegraded(error.message, error.details) from None
     except (errors.Unavailable, errors.Conflict) as error:
         raise errors.NotReady(error.message, error.details) from None
-    refused = finding.errors()
-    if refused:
-        raise errors.NotReadyAndDegraded(
-            f"Open vSwitch reports an error: {'; '.join(refused)}",
-            "`ovs-vsctl list interface NAME` shows all of a row",
-        )
+    said = finding.errors()
+    if said:
+        refused = refusal(said)
+        raise errors.NotReadyAndDegraded(refused.message, refused.details)
     return ""
