@@ -84,10 +84,16 @@ class Netlink:
         as soon as one pod has sent a query for members (RFC 3810), and behind `link` are all other
         nodes' pods, whose answers need not come through; so their neighbour solicitations, which
         are multicast, would no longer reach them.
+
+        A link that is up has all of this: that comes last, so that who is killed before leaves one
+        that is visibly not ready.
         """
+        if link.up:
+            self._ask(codec.set_down(link.index))
         self._ask(codec.set_mac(master.index, master.mac))
         self._ask(codec.enslave(link.index, master.index, master.mtu))
         self._ask(codec.set_multicast_router(link.index))
+        self._ask(codec.set_up(link.index))
 
     def set_mtu(self, link: Link, mtu: int) -> None:
         """Give `link` an MTU, in bytes. A Linux bridge no longer takes its ports' smallest then."""

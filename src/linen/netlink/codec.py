@@ -166,8 +166,8 @@ def set_mac(index: int, mac: bytes) -> bytes:
 
 
 def enslave(index: int, master: int, mtu: int) -> bytes:
-    """Give a link this MTU, hang it on the Linux bridge with index `master`, and set it up."""
-    body = pack(LINK, 0, 0, index, IFF_UP, IFF_UP)
+    """Give a link this MTU, and hang it on the Linux bridge with index `master`."""
+    body = pack(LINK, 0, 0, index, 0, 0)
     body += attribute(IFLA_MTU, pack("=I", mtu)) + attribute(IFLA_MASTER, pack("=I", master))
     return message(RTM_SETLINK, ACK, body)
 
@@ -180,6 +180,16 @@ def set_multicast_router(index: int) -> bytes:
     body = pack(LINK, AF_BRIDGE, 0, index, 0, 0)
     always = attribute(IFLA_BRPORT_MULTICAST_ROUTER, pack("=B", MDB_RTR_TYPE_PERM))
     return message(RTM_SETLINK, ACK, body + attribute(IFLA_PROTINFO | NESTED, always))
+
+
+def set_up(index: int) -> bytes:
+    """Set a link up."""
+    return message(RTM_SETLINK, ACK, pack(LINK, 0, 0, index, IFF_UP, IFF_UP))
+
+
+def set_down(index: int) -> bytes:
+    """Set a link down."""
+    return message(RTM_SETLINK, ACK, pack(LINK, 0, 0, index, 0, IFF_UP))
 
 
 def set_mtu(index: int, mtu: int) -> bytes:
