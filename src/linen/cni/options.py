@@ -44,7 +44,7 @@ class Wrong(Exception):
 
 def parse(conf: dict[str, Json], faults: list[str], warnings: list[str]) -> model.OverlayOptions:
     """The options of a plugin's configuration. Adds to `faults` what is wrong and where."""
-    place, block = _find_block(conf, faults, warnings)
+    place, block = find_block(conf, faults, warnings)
     fields: dict[str, Any] = {}
     for key, value in block.items():
         if key not in OPTIONS:
@@ -89,9 +89,13 @@ def contradictions(options: model.OverlayOptions) -> list[str]:
     return faults
 
 
-def _find_block(
+def find_block(
     conf: dict[str, Json], faults: list[str], warnings: list[str]
 ) -> tuple[str, dict[str, Json]]:
+    """Where a plugin's configuration has its options, and the object with them.
+
+    That is empty where there are none, or what is there is none: then it adds to `faults`.
+    """
     runtime = conf.get("runtimeConfig")
     legacy = runtime.get("ovs") if isinstance(runtime, dict) else None
     block, place = conf.get("ovs"), "ovs"

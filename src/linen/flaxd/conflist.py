@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from linen.cni import options, versions
 from linen.core import model
 from linen.host import files, programs
-from linen.host.conflists import MANAGED
+from linen.host.conflists import BRIDGE, LINEN, MANAGED, Conflist, Network
 from linen.host.errors import HostError
 from linen.host.settings import GATEWAY_DEFAULT, OVERLAY_KEYS
 
@@ -176,23 +176,26 @@ def adopt(settings: Settings, document: Document) -> tuple[Settings, list[str]]:
     set otherwise for the daemon is a fault.
     """
     faults: list[str] = []
-    entries = {e.get("type"): e for e in document["plugins"] if isinstance(e, dict)}
-    if not {"bridge", "linen"} <= entries.keys():
+    found = Conflist(settings.conflist, document)
+    bridges, linens = (found.of_type(plugin) for plugin in (BRIDGE, LINEN))
+    if not bridges or not linens:
         return settings, [f"{settings.conflist}: has no entry of type bridge, or none of linen"]
-    theirs = options.parse(entries["linen"], faults, [])
-    block = entries["linen"].get("ovs") or (entries["linen"].get("runtimeConfig") or {}).get("ovs")
+    (_, bridge), (_, linen) = bridges[0], linens[0]
+    if not found.name:
+        faults.append(f"{settings.conflist}: `name` is missing, or no string")
+    theirs = options.parse(linen, faults, [])
+    _, block = options.find_block(linen, [], [])
     agreed: dict[str, Json] = {"vteps": ()}
     for name, key in OVERLAY_KEYS.items():
         field = options.OPTIONS[key][0]
         their, our = getattr(theirs, field), getattr(settings.overlay, field)
         if name in settings.given and our != their:
             faults.append(f"{name} is {our!r}, but {settings.conflist} says {key} {their!r}")
-        is_said = isinstance(block, dict) and key in block
-        agreed[field] = their if is_said else our
+        agreed[field] = their if key in block else our
     adopted = replace(
         settings,
-        network=str(document.get("name")),
-        linux_bridge=str(entries["bridge"].get("bridge") or "cni0"),
+        network=found.name,
+        linux_bridge=Network(found.name, theirs, found, bridge).linux_bridge,
         overlay=model.OverlayOptions(**agreed),
     )
     return adopted, faults

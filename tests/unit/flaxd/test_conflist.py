@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+CONFLIST = "/etc/cni/net.d/linen.conflist"
+
+
 def chosen(**arguments: str) -> settings.Settings:
     """Settings, with underscores for dashes."""
     given = {name.replace("_", "-"): text for name, text in arguments.items()}
@@ -151,7 +154,35 @@ def test_contradiction() -> None:
     """A setting that the conflist contradicts is a fault that names both."""
     _, faults = conflist.adopt(chosen(vni="8"), administrators(vni=7))
 
-    assert faults == ["vni is 8, but /etc/cni/net.d/linen.conflist says vni 7"]
+    assert faults == [f"vni is 8, but {CONFLIST} says vni 7"]
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "expected"),
+    [
+        ("runtimeConfig", ["x"], []),
+        ("runtimeConfig", {"ovs": ["x"]}, ["runtimeConfig.ovs: must be an object, is a list"]),
+        ("type", ["linen"], [f"{CONFLIST}: has no entry of type bridge, or none of linen"]),
+    ],
+)
+def test_a_conflist_of_another_shape(place: str, value: Any, expected: list[str]) -> None:
+    """What an administrator's conflist has in an odd shape is a fault or nothing, no traceback."""
+    document = administrators()
+    entry = document["plugins"][1]
+    del entry["ovs"]
+    entry[place] = value
+
+    _, faults = conflist.adopt(chosen(), document)
+
+    assert faults == expected
+
+
+@pytest.mark.parametrize("name", [None, 7, ""])
+def test_a_conflist_without_a_name(name: Any) -> None:
+    """A network without a name is not called "None"."""
+    _, faults = conflist.adopt(chosen(), administrators() | {"name": name})
+
+    assert faults == [f"{CONFLIST}: `name` is missing, or no string"]
 
 
 def test_migration() -> None:
