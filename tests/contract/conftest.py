@@ -20,11 +20,11 @@ SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
 class OvsdbServer:
     """A real ovsdb-server on a database of its own, that serves nobody else."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, schema: Path | str = SCHEMA) -> None:
         self.folder = folder
         self.socket = folder / "db.sock"
         self.process: subprocess.Popen[bytes] | None = None
-        subprocess.run(["ovsdb-tool", "create", folder / "conf.db", SCHEMA], check=True)
+        subprocess.run(["ovsdb-tool", "create", folder / "conf.db", schema], check=True)
 
     def start(self) -> None:
         """Start the server, on what is in the database."""

@@ -4,24 +4,27 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 import socket
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import ovs.db.idl
 import ovs.poller
 import pytest
 
+from contract.conftest import OvsdbServer
 from linen.core import desired, errors, model, transaction
 from linen.core.planner import difference
+from linen.host.inventory import read_inventory
 from linen.light.sock import Deadline
 from linen.ovsdb.blocking import Connection, TransactionError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 
 SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
@@ -84,6 +87,31 @@ def test_lost_race_is_told_apart(ovsdb: str) -> None:
 
     assert caught.value.kind in transaction.RACE_LOST
     assert len(bridges["rows"]) == 1
+
+
+def test_older_than_the_oldest(short_folder: Path) -> None:
+    """An Open vSwitch that lacks what is asked for is refused in words that an administrator has.
+
+    Not only by the plugin: `linenctl` reads all bridges at once.
+    """
+    older = json.loads(Path(SCHEMA).read_text())
+    del older["tables"]["Bridge"]["columns"]["rstp_enable"]
+    schema = short_folder / "older.ovsschema"
+    schema.write_text(json.dumps(older))
+    server = OvsdbServer(short_folder, schema)
+    server.start()
+    try:
+        with (
+            Connection(str(server.socket), Deadline(10)) as connection,
+            pytest.raises(
+                errors.Unavailable, match=f"{server.socket} refuses.*rstp_enable"
+            ) as caught,
+        ):
+            read_inventory(connection)
+    finally:
+        server.kill()
+
+    assert f"Open vSwitch {model.OLDEST_OVS} or newer" in caught.value.details
 
 
 @contextlib.contextmanager

@@ -10,12 +10,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from linen.core import naming
-from linen.core.model import FAIL_SECURE, TOPOLOGY_FLOW, TOPOLOGY_MESH, OverlayOptions
+from linen.core import errors, naming
+from linen.core.model import (
+    FAIL_SECURE,
+    OLDEST_OVS,
+    TOPOLOGY_FLOW,
+    TOPOLOGY_MESH,
+    OverlayOptions,
+)
 from linen.core.naming import MARK_VNI
 from linen.core.notation import optional, pairs, select, uuids
 from linen.core.observed import SYSTEM_DATAPATHS
 from linen.ovsdb import vswitchd
+from linen.ovsdb.blocking import TransactionError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -195,7 +202,13 @@ def read_inventory(connection: Connection) -> Inventory:
     ]
     path = connection.path
     stopped = "" if vswitchd.is_running(path) else vswitchd.stopped(path).message
-    answers = connection.transact(questions)
+    try:
+        answers = connection.transact(questions)
+    except TransactionError as error:
+        raise errors.Unavailable(
+            f"OVSDB at {path} refuses to be read: {error}",
+            f"Open vSwitch {OLDEST_OVS} or newer is needed",
+        ) from None
     switches, bridges, ports, interfaces, controllers = (answer["rows"] for answer in answers)
     tree = _Tree(ports, interfaces, controllers)
     version = optional(switches[0]["ovs_version"]) if switches else ""

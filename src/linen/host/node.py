@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from linen.core import errors
-from linen.core.model import OLDEST_OVS, REMOTE_BY_RULE, OverlayOptions
+from linen.core.model import REMOTE_BY_RULE, OverlayOptions
 from linen.host.conflists import Conflist, Network
 from linen.host.inventory import read_inventory
 from linen.host.overlay import look_at
@@ -18,7 +18,7 @@ from linen.light.sock import Deadline
 from linen.netlink.blocking import Netlink
 from linen.netlink.codec import NetlinkError
 from linen.netlink.nftables import Nftables
-from linen.ovsdb.blocking import Connection, TransactionError
+from linen.ovsdb.blocking import Connection
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,11 +68,6 @@ class Node:
         connection = Connection(path, Deadline(PATIENCE))
         try:
             return read_inventory(connection)
-        except TransactionError as error:
-            raise errors.Unavailable(
-                f"OVSDB at {path} refuses to be read: {error}",
-                f"Open vSwitch {OLDEST_OVS} or newer is needed",
-            ) from None
         finally:
             connection.close()
 

@@ -26,7 +26,7 @@ START_OVS = (
 NOT_ALLOWED = "run this as root, or as a user who may write to that socket"
 
 
-class TransactionError(Exception):
+class TransactionError(errors.LinenError):
     """OVSDB refused a transaction. `kind` is the name of the error as in RFC 7047, section 3.1."""
 
     def __init__(self, kind: str, details: str) -> None:

@@ -218,7 +218,7 @@ class Overlay:
             )
             if operations:
                 self._connection.transact(operations)
-        except (errors.LinenError, TransactionError):
+        except errors.LinenError:
             return
 
     def _misunderstood(self, error: TransactionError) -> errors.LinenError:
