@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from linen.light.json import Json
 
+    Kept = dict[str, tuple[model.ObservedTunnel, model.ObservedInterface]]  # by peer
+
 ROOT = select("Open_vSwitch", [], ("ovs_version",))  # the row that refers to all OVS bridges
 NO_OBSTACLES = model.Obstacles(set(), {})
 
@@ -39,10 +41,9 @@ def difference(
     else:
         _refuse_conflicts(spec, observed.bridge)
         steps += _bridge_steps(spec, observed.bridge)
-    owned = _kept(spec, observed)
-    steps += _additions(spec, owned, found)
+    kept = _kept(spec, observed)
+    steps += _additions(spec, kept, found)
     steps += _controller_additions(spec, observed.bridge)
-    kept = [tunnel for tunnel in owned.values() if tunnel.interface is not None]
     steps += _tunnel_changes(spec, kept)
     steps += _tunnel_removals(observed.tunnels, kept)
     steps += _controller_removals(spec, observed.bridge)
@@ -51,8 +52,8 @@ def difference(
 
 def missing_tunnels(spec: model.OverlaySpec, observed: model.Observed) -> list[model.TunnelSpec]:
     """The tunnels of `spec` that no tunnel of ours serves."""
-    owned = _kept(spec, observed)
-    return [tunnel for tunnel in spec.tunnels if tunnel.remote not in owned]
+    kept = _kept(spec, observed)
+    return [tunnel for tunnel in spec.tunnels if tunnel.remote not in kept]
 
 
 def find_steps(
@@ -80,10 +81,10 @@ def find_steps(
     return difference(spec, observed, found)
 
 
-def _kept(spec: model.OverlaySpec, observed: model.Observed) -> dict[str, model.ObservedTunnel]:
-    """By peer, the tunnels of ours that serve `spec`: sound, rightly named, on its OVS bridge."""
+def _kept(spec: model.OverlaySpec, observed: model.Observed) -> Kept:
+    """The tunnels of ours that serve `spec`: sound, rightly named, on its OVS bridge."""
     wanted = {tunnel.remote: tunnel for tunnel in spec.tunnels}
-    kept: dict[str, model.ObservedTunnel] = {}
+    kept: Kept = {}
     if observed.bridge is None:
         return kept
     for tunnel in observed.tunnels:
@@ -92,7 +93,7 @@ def _kept(spec: model.OverlaySpec, observed: model.Observed) -> dict[str, model.
             continue
         remote = interface.options.get("remote_ip", "")
         if remote in wanted and wanted[remote].may_be_named(tunnel.name):
-            kept.setdefault(remote, tunnel)
+            kept.setdefault(remote, (tunnel, interface))
     return kept
 
 
@@ -195,16 +196,12 @@ def _bridge_steps(spec: model.OverlaySpec, bridge: model.ObservedBridge) -> list
     return steps
 
 
-def _additions(
-    spec: model.OverlaySpec,
-    owned: dict[str, model.ObservedTunnel],
-    found: model.Obstacles,
-) -> list[plan.AddTunnel]:
-    missing = [tunnel for tunnel in spec.tunnels if tunnel.remote not in owned]
+def _additions(spec: model.OverlaySpec, kept: Kept, found: model.Obstacles) -> list[plan.AddTunnel]:
+    missing = [tunnel for tunnel in spec.tunnels if tunnel.remote not in kept]
     if not missing:
         return []
     steps = []
-    names = found.taken | {tunnel.name for tunnel in owned.values()}
+    names = found.taken | {tunnel.name for tunnel, _ in kept.values()}
     for tunnel in missing:
         if tunnel.remote in found.present:
             _refuse_elsewhere(spec, tunnel, *found.present[tunnel.remote])
@@ -237,27 +234,20 @@ def _free_name(tunnel: model.TunnelSpec, taken: set[str]) -> str:
     )
 
 
-def _tunnel_changes(
-    spec: model.OverlaySpec, kept: Sequence[model.ObservedTunnel]
-) -> list[plan.ChangeTunnel]:
-    wanted = {tunnel.remote: tunnel for tunnel in spec.tunnels}
-    steps = []
-    for observed in kept:
-        interface = observed.interface
-        if interface is None:
-            continue
-        tunnel = wanted[interface.options["remote_ip"]]
-        if _differs(observed, interface, tunnel):
-            steps.append(plan.ChangeTunnel(observed, interface, tunnel))
-    return steps
+def _tunnel_changes(spec: model.OverlaySpec, kept: Kept) -> list[plan.ChangeTunnel]:
+    return [
+        plan.ChangeTunnel(*kept[tunnel.remote], tunnel)
+        for tunnel in spec.tunnels
+        if tunnel.remote in kept and _differs(*kept[tunnel.remote], tunnel)
+    ]
 
 
 def _tunnel_removals(
-    observed: Sequence[model.ObservedTunnel], kept: Sequence[model.ObservedTunnel]
+    observed: Sequence[model.ObservedTunnel], kept: Kept
 ) -> list[plan.RemoveTunnel]:
     if len(observed) == len(kept):
         return []
-    kept_ports = {tunnel.uuid for tunnel in kept}
+    kept_ports = {tunnel.uuid for tunnel, _ in kept.values()}
     return [plan.RemoveTunnel(tunnel) for tunnel in observed if tunnel.uuid not in kept_ports]
 
 

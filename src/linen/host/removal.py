@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from linen.core import errors, naming
 from linen.core.notation import is_, to_set, to_uuid
-from linen.core.transaction import RACE_LOST
+from linen.core.transaction import RACE_LOST, mutation, unless_changed
 from linen.host.inventory import read_inventory
 from linen.light.sock import Deadline
 from linen.ovsdb.blocking import Connection, TransactionError
@@ -95,45 +95,25 @@ def operations(removal: Removal) -> list[Json]:
     """One transaction, that fails unless each bridge still has the ports that were read."""
     touched = {bridge.uuid: bridge for bridge in removal.bridges}
     touched |= {bridge.uuid: bridge for bridge, _ in removal.ports}
-    guards: list[Json] = [
-        {
-            "op": "wait",
-            "table": "Bridge",
-            "where": is_("_uuid", to_uuid(bridge.uuid)),
-            "columns": ["ports"],
-            "until": "==",
-            "rows": [{"ports": to_set(to_uuid(port.uuid) for port in bridge.ports)}],
-            "timeout": 0,
-        }
+    guards = [
+        unless_changed(
+            "Bridge", bridge.uuid, {"ports": to_set(to_uuid(port.uuid) for port in bridge.ports)}
+        )
         for bridge in touched.values()
     ]
-    mutations = [
-        _delete_from("Bridge", bridge.uuid, "ports", port.uuid) for bridge, port in removal.ports
-    ]
+    mutations = [_taken_from(bridge, "ports", port.uuid) for bridge, port in removal.ports]
     mutations += [
-        _delete_from("Bridge", bridge.uuid, "controller", uuid)
-        for bridge, uuid, _ in removal.controllers
+        _taken_from(bridge, "controller", uuid) for bridge, uuid, _ in removal.controllers
     ]
     if removal.bridges:
         gone = to_set(to_uuid(bridge.uuid) for bridge in removal.bridges)
-        mutations.append(
-            {
-                "op": "mutate",
-                "table": "Open_vSwitch",
-                "where": [],
-                "mutations": [["bridges", "delete", gone]],
-            }
-        )
+        mutations.append(mutation("Open_vSwitch", [], ["bridges", "delete", gone]))
     return [*guards, *mutations]
 
 
-def _delete_from(table: str, uuid: str, column: str, row: str) -> Json:
-    return {
-        "op": "mutate",
-        "table": table,
-        "where": is_("_uuid", to_uuid(uuid)),
-        "mutations": [[column, "delete", to_set([to_uuid(row)])]],
-    }
+def _taken_from(bridge: Bridge, column: str, uuid: str) -> Json:
+    row = to_set([to_uuid(uuid)])
+    return mutation("Bridge", is_("_uuid", to_uuid(bridge.uuid)), [column, "delete", row])
 
 
 def remove_from(path: str, keep: Collection[str]) -> Removal:
