@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-SOURCES = CHECKOUT / "src" / "linen"
 EXAMPLES = CHECKOUT / "examples"
 FROZEN_PLUGIN = CHECKOUT / "bin" / "linen"
 LINENCTL = (sys.executable, "-m", "linen.cli.main")  # the beginning of its command line

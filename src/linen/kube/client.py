@@ -74,11 +74,6 @@ class Client:
         self._connections: list[_Connections] = []  # the last for new requests
         self.works = asyncio.Event()
 
-    @property
-    def url(self) -> str:
-        """Where the API server is."""
-        return self._access.url
-
     async def __aenter__(self) -> Self:
         """Itself: connections are made when they are needed."""
         return self

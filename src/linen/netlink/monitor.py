@@ -67,7 +67,6 @@ class Monitor:
         self, on_change: Callable[[], None], *, receive_buffer: int = RECEIVE_BUFFER
     ) -> None:
         self.addresses: set[Address] = set()
-        self.generation = 0  # grows with each call of `on_change`
         self.reads = 0  # of everything: one at the start, and one after each overrun
         self._links: dict[int, codec.Link] = {}
         self._on_change = on_change
@@ -97,7 +96,7 @@ class Monitor:
         while True:
             with self._subscribe() as notifications:
                 self._read_everything()
-                self._announce()
+                self._on_change()
                 await self._follow(notifications)
 
     def _subscribe(self) -> socket.socket:
@@ -138,7 +137,7 @@ class Monitor:
                 raise
             changes = [self._apply(*message) for message in codec.messages(datagram)]
             if any(changes):
-                self._announce()
+                self._on_change()
 
     def _apply(self, kind: int, message: bytes) -> bool:
         """Deal with one notification; whether it is a change."""
@@ -169,10 +168,6 @@ class Monitor:
             return bool(before)
         self.addresses.add(address)
         return address not in before
-
-    def _announce(self) -> None:
-        self.generation += 1
-        self._on_change()
 
 
 def _get_addresses() -> bytes:

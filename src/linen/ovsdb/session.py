@@ -67,7 +67,6 @@ class Session:
     ) -> None:
         self.path = path
         self.replica = Replica(columns)
-        self.generation = 0  # grows with each call of `on_change`
         self.losses = 0  # connections that worked and have ended
         self.problem = "not connected yet"  # why there is no connection, or why the last one ended
         self._on_change = on_change
@@ -104,7 +103,7 @@ class Session:
             self.losses += was_connected
             if was_connected or reason != self.problem:
                 self.problem = reason
-                self._announce()
+                self._on_change()
             failures = 0 if was_connected and clock() - started > STEADY else failures + 1
             await asyncio.sleep(streams.pause(failures, FIRST_PAUSE, LONGEST_PAUSE))
 
@@ -144,7 +143,7 @@ class Session:
             streams.refuse_removed(self.path.rpartition("/")[0])
             return False, str(lost)
         connection = self._connection = _Connection(
-            writer, self.replica, self._announce, self._lock
+            writer, self.replica, self._on_change, self._lock
         )
         reason = "the session was ended"
         try:
@@ -156,10 +155,6 @@ class Session:
             writer.transport.abort()
             connection.give_up(reason)
         return connection.synchronized, reason
-
-    def _announce(self) -> None:
-        self.generation += 1
-        self._on_change()
 
     def _unavailable(self, reason: str) -> errors.Unavailable:
         return errors.Unavailable(f"OVSDB at {self.path} is not available: {reason}", START_OVS)
