@@ -95,7 +95,11 @@ async def listen(
 
 
 def pause(failures: int, first: float, longest: float) -> float:
-    """Seconds until the next attempt: none at first, then longer and longer, and never in step."""
+    """Seconds until the next attempt: none at first, then longer and longer, and never in step.
+
+    After the first of `failures` in a row at most `first` seconds, after each further one at most
+    twice as many, but never more than `longest`; and no less than half of that.
+    """
     if not failures:
         return 0.0
     doubled = min(longest, first * 2.0 ** min(failures - 1, 20))
@@ -105,8 +109,7 @@ def pause(failures: int, first: float, longest: float) -> float:
 class Retry:
     """When to try again what has failed: later each time, by one alarm, whatever else happens.
 
-    `wake`: called when an attempt is due. `first`, `longest`: as for
-    `pause`.
+    `wake`: called when an attempt is due. `first`, `longest`: as for `pause`.
     """
 
     def __init__(self, wake: Callable[[], None], first: float, longest: float) -> None:

@@ -83,8 +83,6 @@ class Unavailable(LinenError):
 class VswitchdStopped(Unavailable):
     """OVSDB answers, but no ovs-vswitchd serves it."""
 
-    code = 11
-
 
 class NotReady(LinenError):
     """STATUS: no ADD would succeed."""

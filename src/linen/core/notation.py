@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def to_set(atoms: Iterable[Json]) -> Json:
-    """A set; atoms that are UUIDs come in their own notation, see `uuid`."""
+    """A set; atoms that are UUIDs come in their own notation, see `to_uuid`."""
     return ["set", list(atoms)]
 
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from linen import streams
 from linen.core import flows, naming
@@ -40,6 +40,18 @@ INTERVAL = 10.0  # seconds until it is seen that the rules are gone
 _GUARDS = wire.entry(flows.Rule(flows.GUARD, ())).key  # what the keys of such rules begin with
 
 
+class _Situation(NamedTuple):
+    """What decides whether to look at once.
+
+    `wanted`: the OVS bridges to be guarded, each with a UDP port. `seen`: the own network's.
+    `vswitchd`: which ovs-vswitchd serves them.
+    """
+
+    wanted: frozenset[tuple[str, int]]
+    seen: Observed | None
+    vswitchd: object
+
+
 class BridgeGuard:
     """Keeps the rules on OVS bridges. `faults`: where it can't, and why.
 
@@ -49,12 +61,12 @@ class BridgeGuard:
     def __init__(self, settings: Settings, replica: Replica, on_change: Callable[[], None]) -> None:
         self.faults: tuple[str, ...] = ()
         # OVS bridges, each with a UDP port, since ovs-vswitchd is there.
-        self._seen_to: set[tuple[str, int]] = set()
+        self._seen_to: frozenset[tuple[str, int]] = frozenset()
         self._settings = settings
         self._replica = replica
         self._on_change = on_change
         self._wake = asyncio.Event()
-        self._known: tuple[set[tuple[str, int]], Observed | None, object] = (set(), None, None)
+        self._known = _Situation(frozenset(), None, None)
 
     async def run(self) -> None:
         """Look every few seconds until cancelled. The rules stay."""
@@ -62,7 +74,7 @@ class BridgeGuard:
             await streams.is_set_within(self._wake, INTERVAL)
             self._wake.clear()
             before = self.faults, self._seen_to
-            wanted, *_ = self._known
+            wanted = self._known.wanted
             bridges, ports = {one for one, _ in wanted}, {port for _, port in wanted}
             faults = [await self._ensure(bridge, ports) for bridge in sorted(bridges)]
             self.faults, self._seen_to = tuple(filter(None, faults)), wanted
@@ -72,25 +84,24 @@ class BridgeGuard:
     @property
     def is_settled(self) -> bool:
         """Whether it has seen to all OVS bridges that are known, for better or worse."""
-        wanted, *_ = self._known
-        return wanted <= self._seen_to
+        return self._known.wanted <= self._seen_to
 
     def consider(self, seen: Observed | None, vswitchd: object) -> None:
         """Look at once if OVS bridges or ports are others than they were, or may be made anew.
 
         `seen`: the own network's. `vswitchd`: which ovs-vswitchd serves them.
         """
-        now = (self._wanted(), seen, vswitchd)
-        if vswitchd != self._known[-1]:
-            self.faults, self._seen_to = (), set()  # of the time before
+        now = _Situation(self._wanted(), seen, vswitchd)
+        if now.vswitchd != self._known.vswitchd:
+            self.faults, self._seen_to = (), frozenset()  # of the time before
         if now != self._known:
             self._known = now
             self._wake.set()
 
-    def _wanted(self) -> set[tuple[str, int]]:
+    def _wanted(self) -> frozenset[tuple[str, int]]:
         """Which OVS bridges are to be guarded, and at which UDP ports: each at all of them."""
         ports = vxlan_ports(self._settings, self._replica)
-        return {(bridge, port) for bridge in self._bridges() for port in ports}
+        return frozenset((bridge, port) for bridge in self._bridges() for port in ports)
 
     def _bridges(self) -> set[str]:
         """Those of networks without a daemon, and the own if it learns."""

@@ -96,11 +96,11 @@ class Client:
     async def get(
         self, path: str, params: Mapping[str, str | int] | None = None, *, accept: str = JSON
     ) -> dict[str, Any]:
-        """The object at `path`."""
+        """The object at `path`. Raises `KubernetesError`, as `post` and `patch` do."""
         return await self._send("GET", path, params=params, headers={"Accept": accept})
 
     async def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        """What became of `body`."""
+        """The object that the API server has made of `body`."""
         return await self._send("POST", path, body=body, headers={"Content-Type": JSON})
 
     async def patch(self, path: str, patch: dict[str, Any], kind: str) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Netlink messages without I/O: values to bytes and bytes to values.
 
-Only what the plugin says to the kernel, and `monitor` is told; the lab uses pyroute2.
+Only what the plugin and flaxd say to the kernel, and `monitor` is told; the lab uses pyroute2.
 Constants and layouts are those of linux/netlink.h, linux/rtnetlink.h, linux/if_link.h,
 linux/genetlink.h and linux/net_namespace.h; all numbers are in host byte order.
 """

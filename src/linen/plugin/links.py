@@ -65,7 +65,11 @@ def _bridge_of_pod(netlink: Netlink, netns: str) -> Link | None:
 
 
 def attach(netlink: Netlink, config: Config, observed: Observed, bridge: Link) -> None:
-    """Put the OVS bridge's internal port on the Linux bridge, and set it up."""
+    """Put the OVS bridge's internal port on the Linux bridge, and set it up.
+
+    Raises `Unavailable` where one of the devices is gone, or the kernel lets us not, and `Conflict`
+    where the port is on another bridge that is not ours to leave, or the kernel refuses the pair.
+    """
     port = internal_port(netlink, config)
     if port.master == bridge.index and port.up:
         return
