@@ -82,5 +82,5 @@ class OneByOne(sources.FileSource):
 
 
 if __name__ == "__main__":
-    main._source = lambda chosen, links: OneByOne(chosen)  # noqa: ARG005  (called by these names)
+    main._source = lambda chosen, monitor: OneByOne(chosen)  # noqa: ARG005  (called by these names)
     main.main()

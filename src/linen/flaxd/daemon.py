@@ -59,8 +59,8 @@ class Daemon:
             self._changed,
             lock=naming.writers_lock(settings.network),
         )
-        self.links = Monitor(self._links_changed)
-        self.source = make_source(self.links)
+        self.monitor = Monitor(self._links_changed)
+        self.source = make_source(self.monitor)
         is_flow = settings.overlay.topology == model.TOPOLOGY_FLOW
         self.rules = Rules(settings, self.roster, self._changed) if is_flow else None
         self.guard = Guard(
@@ -80,7 +80,8 @@ class Daemon:
         self._pace = _Pace()
         self._retry = streams.Retry(self._changed, SHORTEST_PAUSE, LONGEST_PAUSE)
         self._waiting_since: float | None = None
-        self._said: tuple[tuple[str, ...], tuple[str, ...]] = (("",), ())
+        self._said_waiting: tuple[str, ...] | None = None  # what was told last; None: nothing yet
+        self._said_faults: tuple[str, ...] = ()
 
     @property
     def view(self) -> cluster.View | None:
@@ -91,7 +92,7 @@ class Daemon:
         """Work until cancelled. An unexpected error in one part of the daemon ends all of it."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.session.run(), name="ovsdb")
-            tasks.create_task(self.links.run(), name="links")
+            tasks.create_task(self.monitor.run(), name="links")
             tasks.create_task(self.source.run(self._learn), name="nodes")
             tasks.create_task(self._publisher.watch(self._changed), name="conflist")
             tasks.create_task(self.watchtower.run(), name="watchtower")
@@ -147,13 +148,13 @@ class Daemon:
 
     def _underlay(self) -> list[str] | None:
         """The devices that have this node's tunnel address, None while that is not known."""
-        if self.view is None or self.view.own is None or not self.links.links:
+        if self.view is None or self.view.own is None or not self.monitor.links:
             return None
-        return [link.name for link in self.links.links_with(self.view.own.vtep)]
+        return [link.name for link in self.monitor.links_with(self.view.own.vtep)]
 
     def _other_networks(self) -> frozenset[str]:
         """The Linux bridges of this node's other networks."""
-        return other_networks(self.settings, self.session.replica, self.links.links)
+        return other_networks(self.settings, self.session.replica, self.monitor.links)
 
     def _vxlan_ports(self) -> frozenset[int]:
         """The UDP ports of VXLAN of all of this node's networks."""
@@ -169,11 +170,7 @@ class Daemon:
         if not self.session.connected:
             self._tell((f"OVSDB at {self.session.path}: {self.session.problem}",), ())
             return metrics.WAITING
-        mtu = self._publisher.mtu(self.view, self.links)
-        addresses = {address.ip for address in self.links.addresses}
-        self.decision = decision = reconcile.decide(
-            self.settings, self.roster, self.session.replica, self.links.links, mtu, addresses
-        )
+        self.decision = decision = self._decide()
         if decision.attachment is not None:
             devices.attach(decision.attachment)
         if not self.session.may_write:
@@ -181,28 +178,45 @@ class Daemon:
         if decision.steps:
             await self._carry_out(decision)  # the replica's news bring us back here
             return metrics.CHANGED
-        waiting, faults = decision.waiting, decision.faults
         self.guard.consider()
         self.bridge_guard.consider(decision.seen, self._vswitchd.identity)
-        if self._vswitchd.problem:  # then nobody sends anything
+        if self.rules is not None and await self._keep_rules(self.rules, decision):
+            return metrics.CHANGED
+        waiting, faults = self._hindrances(decision)
+        waiting = waiting or self._publisher.publish(self.view, self.monitor)
+        self._tell(waiting, faults + self._publisher.rivals)
+        return metrics.WAITING if waiting else metrics.UNCHANGED
+
+    def _decide(self) -> reconcile.Decision:
+        """What is to be done, by all that is known now."""
+        mtu = self._publisher.mtu(self.view, self.monitor)
+        addresses = {address.ip for address in self.monitor.addresses}
+        return reconcile.decide(
+            self.settings, self.roster, self.session.replica, self.monitor.links, mtu, addresses
+        )
+
+    async def _keep_rules(self, rules: Rules, decision: reconcile.Decision) -> bool:
+        """Bring the rules of topology flow in line with a decision; whether any were written."""
+        linux_bridge = self.monitor.links.get(self.settings.linux_bridge)
+        mac = linux_bridge.mac if linux_bridge else b""
+        rules.learn(decision.outlet, mac, self._vxlan_ports())
+        return await self._write_rules(rules)
+
+    def _hindrances(self, decision: reconcile.Decision) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Why the overlay does not work yet, the first reason alone; and what else is wrong."""
+        waiting, faults = decision.waiting, decision.faults
+        if self._vswitchd.problem:  # then nobody sends anything, guarded or not
             waiting = (self._vswitchd.problem,)
         else:
             faults += self.bridge_guard.faults
         if self.guard.fault:
             faults += (self.guard.fault,)
         if self.rules is not None:
-            linux_bridge = self.links.links.get(self.settings.linux_bridge)
-            mac = linux_bridge.mac if linux_bridge else b""
-            self.rules.learn(decision.outlet, mac, self._vxlan_ports())
-            if await self._write_rules(self.rules):
-                return metrics.CHANGED
             waiting = waiting or self.rules.waiting()
             faults += self.rules.faults()
         if not (self.guard.is_settled and self.bridge_guard.is_settled):
             waiting = waiting or ("the rules that keep pods from sending VXLAN are not there yet",)
-        waiting = waiting or self._publisher.publish(self.view, self.links)
-        self._tell(waiting, faults + self._publisher.rivals)
-        return metrics.WAITING if waiting else metrics.UNCHANGED
+        return waiting, faults
 
     def _look_on(self, decision: reconcile.Decision) -> str:
         """Leave all changes to the daemon that has OVSDB's lock; the outcome, as for metrics.
@@ -254,15 +268,15 @@ class Daemon:
             return
         if not waiting:
             self._waiting_since = None
-        was_waiting, known_faults = self._said
-        if (waiting, faults) == self._said:
+        was_working, known_faults = self._said_waiting == (), self._said_faults
+        if (waiting, faults) == (self._said_waiting, self._said_faults):
             return
-        self._said = waiting, faults
+        self._said_waiting, self._said_faults = waiting, faults
         for reason in waiting:
             log.info("waiting: %s", reason)
         for fault in sorted(set(faults) - set(known_faults)):
             log.warning("%s", fault)
-        if was_waiting and not waiting:
+        if not waiting and not was_working:
             log.info("the overlay works: %d other nodes", len(self.decision.neighbours.peers))
         self.source.report(waiting, faults)
 
@@ -272,7 +286,7 @@ class Daemon:
         if self._waiting_since is None:
             self._waiting_since = loop.time()
             loop.call_later(BRIEF, self._changed)
-        return loop.time() - self._waiting_since < BRIEF and waiting != self._said[0]
+        return loop.time() - self._waiting_since < BRIEF and waiting != self._said_waiting
 
 
 class _Pace:

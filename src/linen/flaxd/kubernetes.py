@@ -49,11 +49,11 @@ PARTING, LAST_WORDS = 10.0, 5.0
 
 
 class KubernetesSource:
-    """The nodes from an API server. `links`: where this node's own addresses are seen."""
+    """The nodes from an API server. `monitor`: where this node's own addresses are seen."""
 
-    def __init__(self, access: Access, settings: Settings, links: Monitor) -> None:
+    def __init__(self, access: Access, settings: Settings, monitor: Monitor) -> None:
         self._settings = settings
-        self._links = links
+        self._monitor = monitor
         self._client = Client(access, f"flaxd/{linen.__version__}")
         self._wake = asyncio.Event()
         self._all: Watch[NodeRecord] = Watch(self._client, parse_record, self._wake.set)
@@ -289,10 +289,10 @@ class KubernetesSource:
         record = self._all.records.get(self._settings.node)
         if self._settings.gateway != GATEWAY_NONE or record is None or record.peer is None:
             return None
-        return record.peer if self._links.links_with(record.peer.vtep) else None
+        return record.peer if self._monitor.links_with(record.peer.vtep) else None
 
     def _candidates(self, node: OwnNode) -> list[str]:
-        return vteps.candidates(self._settings, self._links, node.vteps)
+        return vteps.candidates(self._settings, self._monitor, node.vteps)
 
     def _vtep_faults(self) -> list[str]:
         node = self._own.records.get(self._settings.node)

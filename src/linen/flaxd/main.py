@@ -111,7 +111,7 @@ async def _run_until_stopped(chosen: settings.Settings) -> None:
     told = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, told.set)
-    daemon = Daemon(chosen, lambda links: _source(chosen, links))
+    daemon = Daemon(chosen, lambda monitor: _source(chosen, monitor))
     is_removed = False
     trouble: LinenError | None = None
     try:
@@ -146,11 +146,11 @@ async def _end(told: asyncio.Event, source: Source) -> None:
     raise _Told
 
 
-def _source(chosen: settings.Settings, links: Monitor) -> Source:
+def _source(chosen: settings.Settings, monitor: Monitor) -> Source:
     """Where the nodes come from. Kubernetes' client is loaded only where it is needed."""
     if chosen.peers is not None:
         return FileSource(chosen.peers, chosen.node)
     from linen.flaxd.kubernetes import KubernetesSource  # noqa: PLC0415
     from linen.kube import access  # noqa: PLC0415
 
-    return KubernetesSource(access.load(chosen.kubeconfig), chosen, links)
+    return KubernetesSource(access.load(chosen.kubeconfig), chosen, monitor)

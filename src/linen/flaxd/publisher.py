@@ -70,14 +70,14 @@ class Publisher:
         found = folder.first_file(folder.read_folder(self._settings.conflist.parent))
         return tuple(f"{finding.where}: {finding.what}: {finding.cure}" for finding in found)
 
-    def mtu(self, view: cluster.View | None, links: Monitor) -> int | None:
+    def mtu(self, view: cluster.View | None, monitor: Monitor) -> int | None:
         """Bytes of a pod's packet: as set, else what the underlay carries less VXLAN's overhead."""
         if self._settings.mtu is not None or view is None or view.own is None:
             return self._settings.mtu
-        narrowest = _narrowest(view.own, links)
+        narrowest = _narrowest(view.own, monitor)
         return narrowest.mtu - addresses.overhead(view.own.vtep) if narrowest else None
 
-    def publish(self, view: cluster.View | None, links: Monitor) -> tuple[str, ...]:
+    def publish(self, view: cluster.View | None, monitor: Monitor) -> tuple[str, ...]:
         """Write the conflist if it isn't there or isn't right; why it could not be written.
 
         Raises `FolderRemoved` where its folder was.
@@ -90,10 +90,10 @@ class Publisher:
             if present is not None and not is_managed(present):
                 self._migrate(present)
                 return ()
-            mtu = self.mtu(view, links)
+            mtu = self.mtu(view, monitor)
             cluster_range = view.cluster_range or settings.cluster_range
             faults = self._taken(present) + conflist.range_faults(cluster_range, view.own.ranges)
-            faults += self._mtu_faults(view.own, mtu, links)
+            faults += self._mtu_faults(view.own, mtu, monitor)
             if faults:
                 return tuple(faults)
             self._cni_versions = self._cni_versions or conflist.fit_versions(settings.bin_dir)
@@ -104,7 +104,7 @@ class Publisher:
         )
         self._write(document)
         self._has_written = True
-        self._give_mtu(view.own, mtu, links)
+        self._give_mtu(view.own, mtu, monitor)
         return ()
 
     def _write(self, document: conflist.Document) -> None:
@@ -116,28 +116,28 @@ class Publisher:
             streams.refuse_removed(str(path.parent))
             raise
 
-    def _give_mtu(self, own: cluster.Peer, mtu: int | None, links: Monitor) -> None:
+    def _give_mtu(self, own: cluster.Peer, mtu: int | None, monitor: Monitor) -> None:
         """Let the Linux bridge have the conflist's MTU, unless that is taken from it.
 
         The bridge plugin gives it that only when it makes it; and as long as the OVS bridge is on
         it, with the MTU of before, it would never grow.
         """
-        linux_bridge = links.links.get(self._settings.linux_bridge)
+        linux_bridge = monitor.links.get(self._settings.linux_bridge)
         if mtu is None or linux_bridge is None or linux_bridge.kind != "bridge":
             return
-        if linux_bridge in links.links_with(own.vtep):
+        if linux_bridge in monitor.links_with(own.vtep):
             return
         if linux_bridge.mtu != mtu:
             devices.set_mtu(linux_bridge, mtu)
 
-    def _mtu_faults(self, own: cluster.Peer, mtu: int | None, links: Monitor) -> list[str]:
+    def _mtu_faults(self, own: cluster.Peer, mtu: int | None, monitor: Monitor) -> list[str]:
         """Why pods' packets would not get through, or with IPv6 no pod could start."""
         if mtu is None:
             return [_unknown_mtu(own)]
         enough = addresses.IPV6_MTU
         if mtu >= enough or not any(":" in cidr for cidr in own.ranges):
             return []
-        narrowest = _narrowest(own, links)
+        narrowest = _narrowest(own, monitor)
         if self._settings.mtu is not None or narrowest is None:
             return [
                 f"IPv6 needs packets of {enough} bytes, mtu is {mtu}: set it to {enough} or more"
@@ -173,6 +173,6 @@ def _unknown_mtu(own: cluster.Peer) -> str:
     )
 
 
-def _narrowest(own: cluster.Peer, links: Monitor) -> Link | None:
+def _narrowest(own: cluster.Peer, monitor: Monitor) -> Link | None:
     """The device with this node's tunnel address; of several, that with the smallest MTU."""
-    return min(links.links_with(own.vtep), key=lambda link: link.mtu, default=None)
+    return min(monitor.links_with(own.vtep), key=lambda link: link.mtu, default=None)

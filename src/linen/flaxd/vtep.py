@@ -27,11 +27,11 @@ NAMES = {"ipv4": "IPv4", "ipv6": "IPv6"}
 PATIENCE = 20.0
 
 
-def candidates(settings: Settings, links: Monitor, internal_ips: Sequence[str]) -> list[str]:
+def candidates(settings: Settings, monitor: Monitor, internal_ips: Sequence[str]) -> list[str]:
     """The addresses that come into question: the device's that is set, else the InternalIPs."""
     if settings.vtep_interface is None:
         return list(internal_ips)
-    found = links.addresses_of(settings.vtep_interface)
+    found = monitor.addresses_of(settings.vtep_interface)
     return [address.ip for address in found if address.scope == RT_SCOPE_UNIVERSE]
 
 
