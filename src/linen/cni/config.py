@@ -72,11 +72,8 @@ def parse(conf: dict[str, Json]) -> Config:
     name = conf.get("name")
     if not isinstance(name, str) or not name:
         faults.append(f"name: must be the network's name, is {options.kind(name)}")
-    elif name[0] not in request.ALPHANUMERIC or set(name) - request.ALPHANUMERIC - set("_.-"):
-        faults.append(
-            f"name: {options.kind(name)} must begin with a letter or digit and have only letters,"
-            " digits, _ . and - behind it"
-        )
+    elif fault := request.identifier_fault(name):
+        faults.append(f"name: {options.kind(name)} {fault}")
     overlay = options.parse(conf, faults, warnings)
     prev_result = conf.get("prevResult")
     if prev_result is not None and not isinstance(prev_result, dict):

@@ -28,8 +28,9 @@ def interface_name_fault(name: str) -> str:
     return ""
 
 
-def _container_id_fault(value: str) -> str:
-    if value[0] not in ALPHANUMERIC or not set(value) <= ALPHANUMERIC | set("_.-"):
+def identifier_fault(value: str) -> str:
+    """Why this can be no network's name and no container's id (SPEC.md); "" if it can."""
+    if value[:1] not in ALPHANUMERIC or not set(value) <= ALPHANUMERIC | set("_.-"):
         return (
             "must begin with a letter or digit and have only letters, digits, _ . and - behind it"
         )
@@ -42,7 +43,7 @@ def _path_fault(value: str) -> str:
 
 # variable → the commands that require it, and what finds fault with its value
 _VARIABLES: dict[str, tuple[tuple[str, ...], Callable[[str], str]]] = {
-    "CNI_CONTAINERID": (("ADD", "DEL", "CHECK"), _container_id_fault),
+    "CNI_CONTAINERID": (("ADD", "DEL", "CHECK"), identifier_fault),
     "CNI_NETNS": (("ADD", "CHECK"), _path_fault),
     "CNI_IFNAME": (("ADD", "DEL", "CHECK"), interface_name_fault),
     "CNI_PATH": (("ADD", "DEL", "CHECK", "GC", "STATUS"), _path_fault),

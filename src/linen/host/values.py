@@ -56,9 +56,9 @@ def parse_account(value: Json) -> AccountName:
 def parse_network(value: Json) -> str:
     """A network's name, as CNI has it."""
     text = parse_text(value)
-    if text[0] in request.ALPHANUMERIC and not set(text) - request.ALPHANUMERIC - set("_.-"):
-        return text
-    raise options.Wrong(f"must have letters, digits, _ . and - only, is {options.kind(value)}")
+    if fault := request.identifier_fault(text):
+        raise options.Wrong(f"{options.kind(text)} {fault}")
+    return text
 
 
 def parse_interface(value: Json) -> str:

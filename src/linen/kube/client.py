@@ -19,7 +19,7 @@ from urllib.parse import quote, unquote, urlencode, urlsplit
 import httpcore2
 
 from linen.kube import errors
-from linen.kube.network import Network
+from linen.kube.transport import Backend
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Mapping
@@ -57,7 +57,7 @@ class _Connections:
             ssl_context=access.tls_context(),
             proxy=_proxy(access.proxy) if access.proxy else None,
             keepalive_expiry=IDLE_SECONDS,
-            network_backend=Network(),
+            network_backend=Backend(),
         )
 
 

@@ -51,7 +51,7 @@ def test_order_of_places(tmp_path: Path) -> None:
         ("bfd-interval", "10", "must be 0 (off) or from 50 to 60000 ms"),
         ("controller", "[x", "must be HOST:PORT"),
         ("log-level", "loud", "must be one of debug"),
-        ("network", "a b", "must have letters"),
+        ("network", "a b", "must begin with a letter or digit and have only"),
         ("linux-bridge", "a" * 16, "1 to 15 bytes"),
     ],
 )

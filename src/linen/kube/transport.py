@@ -33,7 +33,7 @@ _KEEP_ALIVE = (
 )
 
 
-class Network(httpcore2.AsyncNetworkBackend):
+class Backend(httpcore2.AsyncNetworkBackend):
     """Makes connections that are noticed when they are dead."""
 
     async def connect_tcp(
