@@ -7,16 +7,20 @@ import json
 import sys
 from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from linen.cli.console import CONFLISTS, NodeCommand, conf_dir_option, json_option, say
+from linen.core.intentions import intentions
 from linen.host.checks.folder import read_folder
 from linen.host.conflists import ConflistUnreadable, Network, networks_of, read_conflist
 from linen.host.errors import HostError
-from linen.host.intentions import attachment_intentions, intentions
 from linen.host.node import Node
 from linen.host.programs import BIN_DIR
+
+if TYPE_CHECKING:
+    from linen.netlink.codec import Link
 
 SOMETHING_TO_DO = 2
 
@@ -67,8 +71,20 @@ def _plans(networks: list[Network]) -> dict[str, list[str]]:
 
 def _plan(node: Node, network: Network) -> list[str]:
     look = node.look(network)
-    return intentions(network.options.ovs_bridge, look.steps) + attachment_intentions(
+    return intentions(network.options.ovs_bridge, look.steps) + _attachment_intentions(
         network,
         node.links.get(network.options.ovs_bridge),
         node.links.get(network.linux_bridge),
     )
+
+
+def _attachment_intentions(
+    network: Network, port: Link | None, linux_bridge: Link | None
+) -> list[str]:
+    """What ADD does to put the OVS bridge's device on the Linux bridge."""
+    name, where = network.options.ovs_bridge, network.linux_bridge
+    if linux_bridge is None:
+        return [f"attach {name} to Linux bridge {where}, which the bridge plugin makes before"]
+    if port is None or port.master != linux_bridge.index:
+        return [f"attach {name} to Linux bridge {where}, whose MAC address is pinned first"]
+    return [] if port.up else [f"set device {name} up"]

@@ -2,7 +2,7 @@
 """The steps that a plan is made of: each is one change to Open vSwitch, with all that it needs.
 
 `linen.core.planner` finds them, `linen.core.transaction` turns them into OVSDB operations,
-`linen.core.explain` into sentences.
+`linen.core.explain` and `linen.core.intentions` into sentences.
 """
 
 from __future__ import annotations

@@ -15,14 +15,13 @@ import time
 from typing import TYPE_CHECKING
 
 from linen import streams
-from linen.core import cluster, errors, model, naming, transaction
+from linen.core import cluster, errors, intentions, model, naming, transaction
 from linen.flaxd import cache, devices, metrics, publisher, reconcile
 from linen.flaxd.bridge_guard import BridgeGuard
 from linen.flaxd.guard import Guard, other_networks, vxlan_ports
 from linen.flaxd.rules import Rules
 from linen.flaxd.vswitchd import Vswitchd
 from linen.flaxd.watchtower import Watchtower
-from linen.host import intentions
 from linen.host.errors import HostError
 from linen.netlink.monitor import Monitor
 from linen.ovsdb.blocking import TransactionError

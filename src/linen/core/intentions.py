@@ -6,32 +6,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from linen.core import explain, model, plan
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-    from linen.host.conflists import Network
-    from linen.netlink.codec import Link
+    from typing import Any
 
 
 def intentions(bridge: str, steps: Sequence[plan.Step]) -> list[str]:
     """What each step of a plan for the OVS bridge `bridge` does."""
     return [_SENTENCES[type(step)](bridge, step) for step in steps]
-
-
-def attachment_intentions(
-    network: Network, port: Link | None, linux_bridge: Link | None
-) -> list[str]:
-    """What ADD does to put the OVS bridge's device on the Linux bridge."""
-    name, where = network.options.ovs_bridge, network.linux_bridge
-    if linux_bridge is None:
-        return [f"attach {name} to Linux bridge {where}, which the bridge plugin makes before"]
-    if port is None or port.master != linux_bridge.index:
-        return [f"attach {name} to Linux bridge {where}, whose MAC address is pinned first"]
-    return [] if port.up else [f"set device {name} up"]
 
 
 def _settings(settings: dict[str, Any]) -> str:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from linen.core import model, plan
-from linen.host.intentions import intentions
+from linen.core.intentions import intentions
 
 TUNNEL = model.TunnelSpec(
     "net",
