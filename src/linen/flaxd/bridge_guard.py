@@ -22,7 +22,7 @@ from linen import streams
 from linen.core import flows, naming
 from linen.core.errors import LinenError
 from linen.core.model import TOPOLOGY_FLOW
-from linen.flaxd.guard import marked_bridges, vxlan_ports
+from linen.flaxd.local_networks import marked_bridges, vxlan_ports
 from linen.openflow import wire
 from linen.openflow.session import socket_of, visit
 from linen.openflow.table import Changes, Comparison

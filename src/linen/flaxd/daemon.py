@@ -18,7 +18,8 @@ from linen import streams
 from linen.core import cluster, errors, intentions, model, naming, transaction
 from linen.flaxd import cache, devices, metrics, publisher, reconcile
 from linen.flaxd.bridge_guard import BridgeGuard
-from linen.flaxd.guard import Guard, other_networks, vxlan_ports
+from linen.flaxd.firewall import Firewall
+from linen.flaxd.local_networks import other_networks, vxlan_ports
 from linen.flaxd.rules import Rules
 from linen.flaxd.vswitchd import Vswitchd
 from linen.flaxd.watchtower import Watchtower
@@ -62,7 +63,7 @@ class Daemon:
         self.source = make_source(self.monitor)
         is_flow = settings.overlay.topology == model.TOPOLOGY_FLOW
         self.rules = Rules(settings, self.roster, self._changed) if is_flow else None
-        self.guard = Guard(
+        self.firewall = Firewall(
             settings, self._underlay, self._other_networks, self._vxlan_ports, self._changed
         )
         self.bridge_guard = BridgeGuard(settings, self.session.replica, self._changed)
@@ -97,7 +98,7 @@ class Daemon:
             tasks.create_task(self.watchtower.run(), name="watchtower")
             tasks.create_task(self._reconcile_for_ever(), name="reconcile")
             tasks.create_task(self._keeper.run(), name="cache")
-            tasks.create_task(self.guard.run(), name="guard")
+            tasks.create_task(self.firewall.run(), name="firewall")
             tasks.create_task(self.bridge_guard.run(), name="bridge guard")
             tasks.create_task(self._vswitchd.run(), name="vswitchd")
             if self.rules is not None:
@@ -177,7 +178,7 @@ class Daemon:
         if decision.steps:
             await self._carry_out(decision)  # the replica's news bring us back here
             return metrics.CHANGED
-        self.guard.consider()
+        self.firewall.consider()
         self.bridge_guard.consider(decision.seen, self._vswitchd.identity)
         if self.rules is not None and await self._keep_rules(self.rules, decision):
             return metrics.CHANGED
@@ -208,12 +209,12 @@ class Daemon:
             waiting = (self._vswitchd.problem,)
         else:
             faults += self.bridge_guard.faults
-        if self.guard.fault:
-            faults += (self.guard.fault,)
+        if self.firewall.fault:
+            faults += (self.firewall.fault,)
         if self.rules is not None:
             waiting = waiting or self.rules.waiting()
             faults += self.rules.faults()
-        if not (self.guard.is_settled and self.bridge_guard.is_settled):
+        if not (self.firewall.is_settled and self.bridge_guard.is_settled):
             waiting = waiting or ("the rules that keep pods from sending VXLAN are not there yet",)
         return waiting, faults
 

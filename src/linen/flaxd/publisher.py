@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from linen import streams
 from linen.core import addresses, planner
-from linen.flaxd import conflist, devices, guard, health, reconcile, sources
+from linen.flaxd import conflist, devices, health, local_networks, reconcile, sources
 from linen.host.checks import folder
 from linen.host.conflists import EXTENSIONS, is_managed
 from linen.host.errors import HostError
@@ -35,7 +35,7 @@ def monitored(settings: Settings) -> dict[str, set[str]]:
             {"table": "Port", "columns": ["name", "interfaces"], "where": []},
             {"table": "Bridge", "columns": ["name", "ports"], "where": []},
             health.question(settings.network, reconcile.MAKER),
-            guard.QUESTION,
+            local_networks.BRIDGE_QUESTION,
         ],
     )
 

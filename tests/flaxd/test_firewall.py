@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""When the guard looks at the firewall, and for which UDP ports."""
+"""When the daemon looks at the firewall, and for which UDP ports."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import asyncio
 
 import pytest
 
-from linen.flaxd.guard import TUNNELS, Guard, vxlan_ports
+from linen.flaxd.firewall import Firewall
+from linen.flaxd.local_networks import TUNNEL_QUESTION, vxlan_ports
 from linen.host import settings
 from linen.ovsdb.replica import Replica, columns_read_by
 
@@ -17,7 +18,7 @@ UNDERLAY = ["kbr0"]  # with pods on the device of the tunnels there is no table 
 def chosen(**arguments: str) -> settings.Settings:
     """Settings of a network of which no host has a table."""
     given = {name.replace("_", "-"): text for name, text in arguments.items()}
-    return settings.load({"node": "node1", "network": "test-guard"} | given, {}, None)
+    return settings.load({"node": "node1", "network": "test-firewall"} | given, {}, None)
 
 
 def test_restart_takes_nothing_away() -> None:
@@ -25,23 +26,23 @@ def test_restart_takes_nothing_away() -> None:
 
     async def start() -> tuple[bool, bool]:
         changed = asyncio.Event()
-        guard = Guard(chosen(), lambda: UNDERLAY, tuple, lambda: [4789], changed.set)
+        firewall = Firewall(chosen(), lambda: UNDERLAY, tuple, lambda: [4789], changed.set)
         async with asyncio.timeout(10):
-            running = asyncio.create_task(guard.run())
+            running = asyncio.create_task(firewall.run())
             await asyncio.sleep(0)  # it has had its turn
-            before = guard.is_settled
-            guard.consider()
+            before = firewall.is_settled
+            firewall.consider()
             await changed.wait()
             running.cancel()
             await asyncio.wait([running])
-        return before, guard.is_settled
+        return before, firewall.is_settled
 
     assert asyncio.run(start()) == (False, True)
 
 
 def replica(*interfaces: tuple[str, dict[str, str], dict[str, str]]) -> Replica:
     """A copy of OVSDB with these interfaces: type, options and marks."""
-    found = Replica(columns_read_by([TUNNELS]))
+    found = Replica(columns_read_by([TUNNEL_QUESTION]))
     texts = {"key": "string", "value": "string", "min": 0, "max": "unlimited"}
     columns = {
         "type": {"type": "string"},
