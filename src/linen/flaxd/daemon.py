@@ -21,8 +21,8 @@ from linen.flaxd.bridge_guard import BridgeGuard
 from linen.flaxd.firewall import Firewall
 from linen.flaxd.local_networks import other_networks, vxlan_ports
 from linen.flaxd.rules import Rules
+from linen.flaxd.telemetry import Telemetry
 from linen.flaxd.vswitchd import Vswitchd
-from linen.flaxd.watchtower import Watchtower
 from linen.host.errors import HostError
 from linen.netlink.monitor import Monitor
 from linen.ovsdb.blocking import TransactionError
@@ -72,7 +72,7 @@ class Daemon:
         self.busy_since: float | None = None  # when the decision in work was made
         self.waiting: tuple[str, ...] = ("starting",)  # why the overlay does not work
         self.faults: tuple[str, ...] = ()  # what is wrong without keeping it from working
-        self.watchtower = Watchtower(self)
+        self.telemetry = Telemetry(self)
         self._publisher = publisher.Publisher(settings)
         self._keeper = cache.Keeper(settings)
         self._is_kept = True  # whether the view is what is kept for the next start
@@ -95,7 +95,7 @@ class Daemon:
             tasks.create_task(self.monitor.run(), name="links")
             tasks.create_task(self.source.run(self._learn), name="nodes")
             tasks.create_task(self._publisher.watch(self._changed), name="conflist")
-            tasks.create_task(self.watchtower.run(), name="watchtower")
+            tasks.create_task(self.telemetry.run(), name="telemetry")
             tasks.create_task(self._reconcile_for_ever(), name="reconcile")
             tasks.create_task(self._keeper.run(), name="cache")
             tasks.create_task(self.firewall.run(), name="firewall")
@@ -142,8 +142,8 @@ class Daemon:
                 log.warning("try again: %s", error)
                 self._retry.failed()  # a change before then may be what was missing: it is tried
             self.busy_since = None
-            self.watchtower.metrics.reconciled(outcome, time.monotonic() - began)
-            self.watchtower.look()
+            self.telemetry.metrics.reconciled(outcome, time.monotonic() - began)
+            self.telemetry.look()
             self._keep()
 
     def _underlay(self) -> list[str] | None:
@@ -257,7 +257,7 @@ class Daemon:
                 raise
             self._changed()
             return
-        self.watchtower.metrics.changed(decision.steps)
+        self.telemetry.metrics.changed(decision.steps)
         for sentence in changes:
             log.info("%s", sentence)
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import dataclasses
 import platform
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import linen
 from linen.core import explain, model
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from linen.core import cluster
     from linen.flaxd.health import PeerHealth
     from linen.flaxd.reconcile import Decision
+    from linen.flaxd.rules import Counts
     from linen.host.settings import Settings
     from linen.light.json import Json
 
@@ -25,18 +26,28 @@ SECRET_OPTIONS = frozenset({"psk", "private_key"})
 HIDDEN = "(hidden)"
 
 
+class Status(NamedTuple):
+    """What the daemon says of itself, one sentence each.
+
+    `waiting`: why the overlay does not work. `faults`: what is wrong besides.
+    `notes`: what else is to be known: why there are no probes, why the list of nodes is old…
+    `rules`: how many of topology flow's there are; None in another.
+    """
+
+    waiting: Sequence[str]
+    faults: Sequence[str]
+    notes: Sequence[str]
+    rules: Counts | None
+
+
 def document(
     settings: Settings,
     view: cluster.View | None,
     decision: Decision,
     peers: Sequence[PeerHealth],
-    notes: Sequence[str] = (),
+    status: Status,
 ) -> Json:
-    """The state as data for json.dumps.
-
-    `notes`: what else is to be known, one sentence each: why there are no probes, why the list of
-    nodes is old…
-    """
+    """The state as data for json.dumps."""
     return {
         "versions": {"linen": linen.__version__, "python": platform.python_version()},
         "settings": plain(settings),
@@ -44,10 +55,11 @@ def document(
         "desired": plain(decision.spec),
         "observed": plain(decision.seen),
         "plan": _sentences(decision),
-        "waiting": list(decision.waiting),
-        "faults": list(decision.faults),
-        "notes": list(notes),
+        "waiting": list(status.waiting),
+        "faults": list(status.faults),
+        "notes": list(status.notes),
         "peers": [plain(health) for health in peers],
+        "rules": plain(status.rules),
     }
 
 

@@ -8,7 +8,7 @@ import logging
 import time
 from typing import TYPE_CHECKING, Protocol
 
-from linen.flaxd import health, http, metrics, probe, reconcile, state
+from linen.flaxd import health, http, metrics, probe, reconcile, state_page
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -48,7 +48,7 @@ class Watched(Protocol):
         """All pods' addresses, as CIDRs."""
 
 
-class Watchtower:
+class Telemetry:
     """Looks at a daemon, and changes nothing."""
 
     def __init__(self, daemon: Watched) -> None:
@@ -149,11 +149,10 @@ class Watchtower:
             "probes": self._probe.problem,
         }
         notes = [f"{what}: {problem}" for what, problem in problems.items() if problem]
+        rules = daemon.rules.counts() if daemon.rules is not None else None
+        status = state_page.Status(daemon.waiting, daemon.faults, notes, rules)
         view = daemon.roster.view
-        document = state.document(daemon.settings, view, daemon.decision, peers, notes)
-        rules = state.plain(daemon.rules.counts()) if daemon.rules is not None else None
-        told = {"waiting": list(daemon.waiting), "faults": list(daemon.faults)}
-        return document | {"rules": rules} | told
+        return state_page.document(daemon.settings, view, daemon.decision, peers, status)
 
     def _snapshot(self) -> metrics.Snapshot:
         daemon, peers = self._daemon, self._all()
