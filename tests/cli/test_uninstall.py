@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from linen.host.inventory import read_inventory
-from linen.host.removal import operations, plan_removal, remove_from
+from linen.host.ovs_removal import operations, plan_removal, remove_from
 from linen.light.sock import Deadline
 from linen.ovsdb.blocking import Connection, TransactionError
 from support.conflists import example

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from linen.core import errors
+from linen.core import errors, naming
 from linen.host.checks.folder import read_folder
 from linen.host.conflists import (
     CONF_DIR,
@@ -27,22 +27,26 @@ from linen.host.conflists import (
 )
 from linen.host.errors import HostError
 from linen.host.files import remove_file
+from linen.host.inventory import read_inventory
 from linen.host.linux_bridges import gateways, remove_idle
 from linen.host.node import DEFAULT_OVSDB
+from linen.host.ovs_removal import PATIENCE, remove_from
 from linen.host.programs import is_linen
 from linen.host.record import KNOWN_NODES, Record
-from linen.host.removal import find_daemons, remove_from
+from linen.light.sock import Deadline
 from linen.netlink.codec import NetlinkError
 from linen.netlink.nftables import TABLE_PREFIX, Nftables
 from linen.openflow import wire
 from linen.openflow.session import socket_of, visit
 from linen.openflow.table import Changes
+from linen.ovsdb.blocking import Connection
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from linen.host.checks.folder import Folder
     from linen.host.conflists import Conflist
+    from linen.host.inventory import Bridge, Port
 
 
 @dataclass
@@ -125,7 +129,7 @@ def _other_daemons(databases: Iterable[str], share: Share | None) -> set[str]:
     for path in databases:
         # An OVSDB that is away is told of when its rows are to be removed.
         with contextlib.suppress(errors.LinenError):
-            networks |= find_daemons(path)
+            networks |= _find_daemons(path)
     if share is None and networks:
         raise HostError(
             f"flaxd of network {', '.join(sorted(networks))} runs on this node, and would make anew"
@@ -133,6 +137,16 @@ def _other_daemons(databases: Iterable[str], share: Share | None) -> set[str]:
             "stop it first: `systemctl stop flaxd`, or in a cluster delete its DaemonSet",
         )
     return networks - {share.network} if share is not None else networks
+
+
+def _find_daemons(path: str) -> set[str]:
+    """The networks in the OVSDB at a socket that a flaxd keeps. Raises `Unavailable`."""
+    with contextlib.closing(Connection(path, Deadline(PATIENCE))) as connection:
+        bridges = read_inventory(connection).bridges
+        ports = [port for bridge in bridges for port in bridge.ports]
+        marked: list[Bridge | Port] = [*bridges, *ports]
+        networks = {each.network for each in marked if each.network is not None}
+        return {one for one in networks if connection.is_held(naming.writers_lock(one))}
 
 
 def _elsewhere(conf_dir: Path) -> list[Conflist]:

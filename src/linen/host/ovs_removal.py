@@ -11,7 +11,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from linen.core import errors, naming
+from linen.core import errors
 from linen.core.notation import is_, to_set, to_uuid
 from linen.core.transaction import RACE_LOST, mutation, unless_changed
 from linen.host.inventory import read_inventory
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     Json = object
 
-PATIENCE = 10.0  # seconds
+PATIENCE = 10.0  # seconds for one talk with OVSDB
 ATTEMPTS = 10  # another client may write between our reading and our transaction
 
 
@@ -126,16 +126,6 @@ def remove_from(path: str, keep: Collection[str]) -> Removal:
     raise errors.Unavailable(
         f"OVSDB at {path} keeps being changed by somebody else", "try again later"
     )
-
-
-def find_daemons(path: str) -> set[str]:
-    """The networks in the OVSDB at a socket that a flaxd keeps. Raises `Unavailable`."""
-    with closing(Connection(path, Deadline(PATIENCE))) as connection:
-        bridges = read_inventory(connection).bridges
-        ports = [port for bridge in bridges for port in bridge.ports]
-        marked: list[Bridge | Port] = [*bridges, *ports]
-        networks = {each.network for each in marked if each.network is not None}
-        return {one for one in networks if connection.is_held(naming.writers_lock(one))}
 
 
 def _commit(connection: Connection, removal: Removal) -> bool:
