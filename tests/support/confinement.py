@@ -104,5 +104,5 @@ def _command(folder: Path, writable: Collection[str], kept: list[str]) -> list[s
     return [
         *("unshare", "--mount", script, CHECKOUT, folder, " ".join(writable), granted),
         *("env", f"PYTHONPATH={linen / 'src'}", linen / ".venv" / "bin" / "python"),
-        *(linen / "tests" / "support" / "confined.py", ",".join(sorted(allowed_calls()))),
+        *(linen / "tests" / "support" / "filtered_flaxd.py", ",".join(sorted(allowed_calls()))),
     ]

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """flaxd behind a filter of system calls, as systemd or a container runtime puts one in its way.
 
-    confined.py CALLS [OPTION]…     CALLS: the allowed ones, with commas; the options are flaxd's
+    filtered_flaxd.py CALLS [OPTION]…
+
+CALLS are those that are allowed, with commas between; the options are flaxd's.
 
 All others fail with EPERM, and so does memory that can be written and executed
 (systemd.exec(5), MemoryDenyWriteExecute=). Linux wants no_new_privs for it.
