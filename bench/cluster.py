@@ -11,25 +11,25 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from support import workers
-from support.clusters import Cluster, KubernetesNode, address_of
-from support.kubernetes import temporary_control_plane
+from support.control_plane import temporary_control_plane
+from support.kubernetes_nodes import KubernetesNode, KubernetesNodes, address_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from support.kubernetes import ControlPlane
+    from support.control_plane import ControlPlane
 
 
 @contextmanager
-def running_cluster() -> Iterator[Cluster]:
+def running_cluster() -> Iterator[KubernetesNodes]:
     """A cluster without nodes, with flaxd's roles and policies."""
     with temporary_control_plane() as plane:
         plane.add_rights_of_flaxd()
-        with Cluster(plane) as cluster:
+        with KubernetesNodes(plane) as cluster:
             yield cluster
 
 
-def add_node(cluster: Cluster, number: int) -> KubernetesNode:
+def add_node(cluster: KubernetesNodes, number: int) -> KubernetesNode:
     """A node that has its address and its pod range, and whose daemon does not run yet."""
     node = cluster.add(f"node{number}")
     node.register()

@@ -18,13 +18,13 @@ from threading import Event
 from typing import TYPE_CHECKING, Any
 
 from support import workers
-from support.clusters import address_of
+from support.kubernetes_nodes import address_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from support.kubernetes import ControlPlane
+    from support.control_plane import ControlPlane
 
 OWN = 1  # the number of the node that is measured
 CLUSTER_RANGE = "100.0.0.0/8"

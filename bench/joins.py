@@ -17,12 +17,12 @@ from bench.cluster import add_node, pod_range, running_cluster
 from bench.results import Goal, Outcome, quantile
 from bench.witness import Witness
 from support import workers
-from support.clusters import address_of
+from support.kubernetes_nodes import address_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from support.kubernetes import ControlPlane
+    from support.control_plane import ControlPlane
 
 ROUNDS = (30, 150)  # joins one after the other: quick, thorough
 NODES = 3  # that run a daemon

@@ -21,15 +21,15 @@ from bench.results import Goal, Outcome, exactly, mean
 from bench.site import answer_probes
 from bench.witness import Witness
 from support import workers
-from support.clusters import address_of, plugin_folder
 from support.daemons import CLUSTER_RANGE, Flaxd, Nodes, running_flaxd
 from support.host import running_host
+from support.kubernetes_nodes import address_of, plugin_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from bench.usage import Memory
-    from support.clusters import KubernetesNode
+    from support.kubernetes_nodes import KubernetesNode
 
 ROUNDS = (2, 6)  # windows of 10 s at rest: quick, thorough
 WINDOW = 10.0  # seconds: one interval of probes

@@ -22,9 +22,9 @@ from bench.fleet import ListedFleet, RegisteredFleet, name_of, paced
 from bench.results import Goal, Outcome, exactly, mean, median
 from bench.rules import RuleWitness
 from bench.site import FLOW, MESH, PATIENCE, VNI, listed_site, registered_site
-from support.clusters import address_of
+from support.control_plane import temporary_control_plane
 from support.host import running_host
-from support.kubernetes import temporary_control_plane
+from support.kubernetes_nodes import address_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

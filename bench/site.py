@@ -19,18 +19,18 @@ from bench.fleet import CLUSTER_RANGE, OWN, name_of, pod_range
 from bench.memory import high_water_mark
 from bench.rules import RuleWitness
 from bench.witness import Witness
-from support.clusters import Cluster, address_of, plugin_folder
 from support.daemons import running_flaxd
 from support.host import running_host
+from support.kubernetes_nodes import KubernetesNodes, address_of, plugin_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from bench.fleet import ListedFleet
     from bench.usage import Memory
+    from support.control_plane import ControlPlane
     from support.daemons import Flaxd
     from support.host import Host
-    from support.kubernetes import ControlPlane
     from support.relay import Relay
 
 FLOW, MESH = "flow", "mesh"
@@ -132,7 +132,7 @@ def listed_site(fleet: ListedFleet, topology: str) -> Iterator[Site]:
 def registered_site(plane: ControlPlane, topology: str) -> Iterator[Site]:
     """A site whose daemon has its nodes from an API server; all bytes from there are counted."""
     own = name_of(OWN)
-    with Cluster(plane) as cluster:
+    with KubernetesNodes(plane) as cluster:
         node = cluster.add(own)
         plane.set_addresses(own, [node.vtep])
         cidr = pod_range(OWN)

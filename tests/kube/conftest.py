@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 import httpx2
 import pytest
 
-from support.clusters import Cluster
+from support.control_plane import temporary_control_plane
 from support.host import wait_until
-from support.kubernetes import temporary_control_plane
+from support.kubernetes_nodes import KubernetesNodes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from support.clusters import KubernetesNode
-    from support.kubernetes import ControlPlane
+    from support.control_plane import ControlPlane
+    from support.kubernetes_nodes import KubernetesNode
 
 
 @pytest.fixture(scope="session")
@@ -58,14 +58,14 @@ def plane(running_plane: ControlPlane) -> Iterator[ControlPlane]:
 
 
 @pytest.fixture
-def cluster(plane: ControlPlane) -> Iterator[Cluster]:
+def cluster(plane: ControlPlane) -> Iterator[KubernetesNodes]:
     """A cluster without nodes."""
-    with Cluster(plane) as empty:
+    with KubernetesNodes(plane) as empty:
         yield empty
 
 
 @pytest.fixture
-def node1(cluster: Cluster) -> KubernetesNode:
+def node1(cluster: KubernetesNodes) -> KubernetesNode:
     """A registered node whose daemon does not run yet."""
     node = cluster.add("node1")
     node.register()

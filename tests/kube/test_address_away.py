@@ -10,7 +10,7 @@ import pytest
 from support.host import wait_until
 
 if TYPE_CHECKING:
-    from support.clusters import KubernetesNode
+    from support.kubernetes_nodes import KubernetesNode
 
 AWAY = "no device of this node has its tunnel address 10.245.0.1"
 PEER = {"linen-cni/vtep": "10.245.0.2", "linen-cni/version": "1"}

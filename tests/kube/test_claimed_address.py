@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from support.host import wait_until
 
 if TYPE_CHECKING:
-    from support.clusters import KubernetesNode
+    from support.kubernetes_nodes import KubernetesNode
 
 GONE = {"linen-cni/vtep": "10.245.0.1", "linen-cni/version": "1"}  # node1's address
 

@@ -19,7 +19,7 @@ from support.notices import running
 from support.relay import Relay
 
 if TYPE_CHECKING:
-    from support.kubernetes import ControlPlane
+    from support.control_plane import ControlPlane
 
 FLAXD = "linen-system/flaxd"
 

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from support.clusters import Cluster, address_of
 from support.host import wait_until
+from support.kubernetes_nodes import KubernetesNodes, address_of
 
 if TYPE_CHECKING:
-    from support.clusters import KubernetesNode
-    from support.kubernetes import ControlPlane
+    from support.control_plane import ControlPlane
+    from support.kubernetes_nodes import KubernetesNode
 
 
 @pytest.fixture
-def node2(cluster: Cluster) -> KubernetesNode:
+def node2(cluster: KubernetesNodes) -> KubernetesNode:
     """Another one."""
     node = cluster.add("node2")
     node.register()
@@ -86,7 +86,7 @@ def test_own_address_changes(node1: KubernetesNode) -> None:
         wait_until(lambda: published() == "10.245.0.111", "the new address")
 
 
-def test_pod_range_that_comes_late(cluster: Cluster) -> None:
+def test_pod_range_that_comes_late(cluster: KubernetesNodes) -> None:
     """Without a pod range the network is unavailable and has no conflist; with it both change."""
     node = cluster.add("node1")
     node.register(ranges=False)

@@ -5,12 +5,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from support.clusters import address_of
 from support.host import wait_until
+from support.kubernetes_nodes import address_of
 
 if TYPE_CHECKING:
-    from support.clusters import KubernetesNode
-    from support.kubernetes import ControlPlane
+    from support.control_plane import ControlPlane
+    from support.kubernetes_nodes import KubernetesNode
 
 FLOW = {"topology": "flow", "vni": 7}
 

@@ -12,7 +12,7 @@ from support.kube_watches import run, watching
 from support.relay import Relay
 
 if TYPE_CHECKING:
-    from support.kubernetes import ControlPlane
+    from support.control_plane import ControlPlane
 
 NAME = "worker-17"
 HEARTBEATS = 20

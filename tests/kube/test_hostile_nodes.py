@@ -9,7 +9,7 @@ from linen.core.cluster import Peer
 from support.kube_watches import run, watching
 
 if TYPE_CHECKING:
-    from support.kubernetes import ControlPlane
+    from support.control_plane import ControlPlane
 
 HOSTILE = {
     "empty": {"vtep": ""},

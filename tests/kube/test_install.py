@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from support.kubernetes import ControlPlane
+    from support.control_plane import ControlPlane
 
 DAEMON_SETS = "/apis/apps/v1/namespaces/linen-system/daemonsets"
 PODS = "/api/v1/namespaces/linen-system/pods"

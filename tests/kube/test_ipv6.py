@@ -8,26 +8,28 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from support.clusters import Cluster
 from support.host import wait_until
+from support.kubernetes_nodes import KubernetesNodes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from support.clusters import KubernetesNode
-    from support.kubernetes import ControlPlane
+    from support.control_plane import ControlPlane
+    from support.kubernetes_nodes import KubernetesNode
 
 IPV4, IPV6 = "10.244.0.0/16", "fd00:10:244::/48"
 
 
 @pytest.fixture
-def cluster(plane: ControlPlane) -> Iterator[Cluster]:
+def cluster(plane: ControlPlane) -> Iterator[KubernetesNodes]:
     """A cluster without nodes."""
-    with Cluster(plane) as empty:
+    with KubernetesNodes(plane) as empty:
         yield empty
 
 
-def add_node(cluster: Cluster, name: str, *vteps: str, pods: str = "dual") -> KubernetesNode:
+def add_node(
+    cluster: KubernetesNodes, name: str, *vteps: str, pods: str = "dual"
+) -> KubernetesNode:
     """A node with these InternalIPs, in this order, and pod ranges of these IP versions."""
     node = cluster.add(name)
     number = name.removeprefix("node")
@@ -67,7 +69,7 @@ def bridge_entry(node: KubernetesNode) -> dict[str, Any]:
     return found
 
 
-def test_nodes_agree_on_an_ip_version(cluster: Cluster) -> None:
+def test_nodes_agree_on_an_ip_version(cluster: KubernetesNodes) -> None:
     """A node with IPv4 alone and two with both, in whatever order, have tunnels over IPv4."""
     one = add_node(cluster, "node1", "10.245.0.1")
     two = add_node(cluster, "node2", "fd00:10:245::2", "10.245.0.2")
@@ -88,7 +90,7 @@ def test_nodes_agree_on_an_ip_version(cluster: Cluster) -> None:
         assert "VTEP addresses" not in daemon.log
 
 
-def test_ipv6_alone(cluster: Cluster) -> None:
+def test_ipv6_alone(cluster: KubernetesNodes) -> None:
     """Nodes and pods that have IPv6 alone get tunnels, ranges and an MTU of IPv6."""
     nodes = [add_node(cluster, f"node{n}", f"fd00:10:245::{n}", pods="ipv6") for n in (1, 2)]
     one, two = nodes
@@ -111,7 +113,7 @@ def test_ipv6_alone(cluster: Cluster) -> None:
         wait_until(lambda: one.condition().get("status") == "False", "the condition")
 
 
-def test_a_cluster_that_wants_ipv6(cluster: Cluster) -> None:
+def test_a_cluster_that_wants_ipv6(cluster: KubernetesNodes) -> None:
     """With `vtep-family ipv6` tunnels are over IPv6; a node without says so, and gets none."""
     one = add_node(cluster, "node1", "10.245.0.1", "fd00:10:245::1", pods="ipv4")
     two = add_node(cluster, "node2", "10.245.0.2", pods="ipv4")
@@ -131,7 +133,7 @@ def test_a_cluster_that_wants_ipv6(cluster: Cluster) -> None:
         wait_until(lambda: two.peers() == {"fd00:10:245::1"}, "node2's tunnel")
 
 
-def test_nodes_that_do_not_agree(cluster: Cluster) -> None:
+def test_nodes_that_do_not_agree(cluster: KubernetesNodes) -> None:
     """Nodes that cannot reach one another have no tunnel, and an Event of each says why."""
     one = add_node(cluster, "node1", "10.245.0.1", pods="ipv4")
     two = add_node(cluster, "node2", "fd00:10:245::2", pods="ipv4")
@@ -142,7 +144,7 @@ def test_nodes_that_do_not_agree(cluster: Cluster) -> None:
         assert one.peers() == two.peers() == set()
 
 
-def test_kernel_that_keeps_answers_of_services_over_ipv6(cluster: Cluster) -> None:
+def test_kernel_that_keeps_answers_of_services_over_ipv6(cluster: KubernetesNodes) -> None:
     """Where pods have IPv6, its own setting of the kernel is asked for."""
     node = add_node(cluster, "node1", "10.245.0.1")
     node.host.run("sysctl", "-w", "net.bridge.bridge-nf-call-iptables=1")

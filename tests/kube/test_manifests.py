@@ -31,7 +31,7 @@ from support.paths import CHECKOUT
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from support.kubernetes import ControlPlane
+    from support.control_plane import ControlPlane
 
 PROBES = ("startupProbe", "livenessProbe", "readinessProbe")
 GUIDE = CHECKOUT / "docs" / "kubernetes.md"

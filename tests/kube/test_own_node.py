@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
+    from support.control_plane import ControlPlane
     from support.kube_watches import Watched
-    from support.kubernetes import ControlPlane
 
 FLAXD = "linen-system/flaxd"
 NODE1 = Peer("node1", "192.0.2.1", ranges=["10.244.1.0/24", "fd00:1::/64"], is_master=True)

@@ -11,7 +11,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from support.kubernetes import ControlPlane
+    from support.control_plane import ControlPlane
 
 FLAXD = "linen-system/flaxd"
 MERGE = {"Content-Type": "application/merge-patch+json"}

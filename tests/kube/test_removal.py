@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from support.clusters import ACCOUNT, Cluster
 from support.host import wait_until
+from support.kubernetes_nodes import ACCOUNT, KubernetesNodes
 from support.paths import CHECKOUT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from support.clusters import KubernetesNode
-    from support.kubernetes import ControlPlane
+    from support.control_plane import ControlPlane
+    from support.kubernetes_nodes import KubernetesNode
 
 ACCOUNTS = "/api/v1/namespaces/linen-system/serviceaccounts"
 OTHER = "linen-other"
@@ -39,7 +39,7 @@ subjects: [{kind: ServiceAccount, name: flaxd, namespace: linen-system}]
 @pytest.fixture
 def node(plane: ControlPlane) -> Iterator[KubernetesNode]:
     """A node with a peer, whose account is there again after the test."""
-    with Cluster(plane) as cluster:
+    with KubernetesNodes(plane) as cluster:
         node = cluster.add("node1")
         node.register()
         peer = {"linen-cni/vtep": "10.245.0.2", "linen-cni/version": "1"}

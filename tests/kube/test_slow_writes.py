@@ -18,8 +18,8 @@ from linen.flaxd.removal import Removed
 from linen.host import settings
 from linen.kube import access
 from linen.netlink.monitor import Monitor
-from support.clusters import ACCOUNT
 from support.kube_watches import run
+from support.kubernetes_nodes import ACCOUNT
 from support.notices import Notice, running
 from support.paths import CHECKOUT
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from support.kubernetes import ControlPlane
+    from support.control_plane import ControlPlane
 
 WEBHOOKS = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
 SOON = 5.0  # seconds: half of what the API server gives a webhook to say who it is

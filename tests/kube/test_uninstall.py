@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from support.control_plane import temporary_control_plane
 from support.host import wait_until
-from support.kubernetes import temporary_control_plane
 from support.manifests import DEPLOY, OVERLAYS, kubectl, linenctl
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from support.kubernetes import ControlPlane
+    from support.control_plane import ControlPlane
 
 PODS = "/api/v1/namespaces/linen-system/pods"
 DOWN = {"type": "NetworkUnavailable", "status": "True", "reason": "LinenIsDown", "message": "why"}

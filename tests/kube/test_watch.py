@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from linen.core.cluster import Peer
 from linen.kube.nodes import parse_own
+from support.control_plane import temporary_control_plane
 from support.host import wait_until
 from support.kube_watches import QUICK, Watched, run, watching, watching_own
-from support.kubernetes import temporary_control_plane
 from support.notices import running
 from support.relay import Relay
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from linen.kube.nodes import NodeRecord
-    from support.kubernetes import ControlPlane
+    from support.control_plane import ControlPlane
 
 NODE1 = {"linen-cni/vtep": "10.245.2.2", "linen-cni/pod-ranges": "10.244.1.0/24"}
 CHANGED = {"linen-cni/vtep": "10.245.2.99"}

@@ -16,9 +16,9 @@ from linen.flaxd import kubernetes
 from linen.host import settings
 from linen.kube import access, client, events, nodes
 from linen.netlink.monitor import Monitor
-from support.clusters import ACCOUNT, address_of
 from support.host import wait_until
 from support.kube_watches import run
+from support.kubernetes_nodes import ACCOUNT, address_of
 from support.notices import Notice, running
 from support.paths import CHECKOUT
 from support.relay import Relay
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from support.clusters import KubernetesNode
-    from support.kubernetes import ControlPlane
+    from support.control_plane import ControlPlane
+    from support.kubernetes_nodes import KubernetesNode
 
 WRONG_VALUES = 60
 MOVES = 60

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from support.kubernetes import ControlPlane
+    from support.control_plane import ControlPlane
 
 NODES = "/api/v1/nodes"
 LABELS = {

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from support.cluster import disks, settings
 from support.cluster.fabric import Fabric, running_fabric
 from support.cluster.node import Node
+from support.control_plane import SERVICES, ControlPlane, running_control_plane
 from support.host import wait_until
-from support.kubernetes import SERVICES, ControlPlane, running_control_plane
 from support.paths import KUBERNETES
 
 if TYPE_CHECKING:

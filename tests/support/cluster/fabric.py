@@ -18,7 +18,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from linen.lab import namespaces
-from support.kubernetes import Place
+from support.control_plane import Place
 from support.relay import Relay
 
 if TYPE_CHECKING:

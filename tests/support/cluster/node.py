@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from support.cluster.fabric import Fabric
-    from support.kubernetes import ControlPlane
+    from support.control_plane import ControlPlane
 
 _HERE = Path(__file__).parent
 _CTR = (str(KUBERNETES / "ctr"), f"--address={settings.CONTAINERD_SOCKET}")

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from support.cluster import images
-from support.kubernetes import SERVICES
+from support.control_plane import SERVICES
 from support.paths import KUBERNETES
 
 POD_NETWORK = "10.244.0.0/16"

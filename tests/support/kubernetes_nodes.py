@@ -20,7 +20,7 @@ from support.relay import Relay
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from support.kubernetes import ControlPlane
+    from support.control_plane import ControlPlane
 
 ACCOUNT = "linen-system/flaxd"
 CLONE_NEWNET = 0x40000000  # linux/sched.h
@@ -93,7 +93,7 @@ class KubernetesNode:
         return found[0] if found else {}
 
 
-class Cluster:
+class KubernetesNodes:
     """Some nodes on one control plane."""
 
     def __init__(self, plane: ControlPlane) -> None:
