@@ -9,16 +9,16 @@ import pytest
 
 from linen.flaxd.firewall import Firewall
 from linen.flaxd.local_networks import TUNNEL_QUESTION, vxlan_ports
-from linen.host import settings
 from linen.ovsdb.replica import Replica, columns_read_by
+from linen.settings.table import Settings, load
 
 UNDERLAY = ["kbr0"]  # with pods on the device of the tunnels there is no table to be written
 
 
-def chosen(**arguments: str) -> settings.Settings:
+def chosen(**arguments: str) -> Settings:
     """Settings of a network of which no host has a table."""
     given = {name.replace("_", "-"): text for name, text in arguments.items()}
-    return settings.load({"node": "node1", "network": "test-firewall"} | given, {}, None)
+    return load({"node": "node1", "network": "test-firewall"} | given, {}, None)
 
 
 def test_restart_takes_nothing_away() -> None:

@@ -12,10 +12,11 @@ import pytest
 import yaml
 
 import linen
-from linen.host import manifests, settings
+from linen.host import manifests
 from linen.host.conflists import SECONDARY_CONF_DIR
 from linen.kube import nodes
 from linen.kube.account import AccountName
+from linen.settings.table import SETTINGS, load, variable_of
 from support.manifests import (
     DEPLOY,
     OVERLAYS,
@@ -64,7 +65,7 @@ def test_documented_kustomizations_work(tmp_path: Path) -> None:
         folder.mkdir()
         (folder / "kustomization.yaml").write_text(text)
         objects = parsed(kubectl("kustomize", folder))
-        chosen = settings.load({}, settings_of(objects), None)
+        chosen = load({}, settings_of(objects), None)
         assert chosen.overlay.topology == "star"
         _controller_agrees(objects)
         assert _asked_for(text) <= settings_of(objects).items()
@@ -80,7 +81,7 @@ def test_a_second_network_has_everything_of_its_own(tmp_path: Path) -> None:
     (tmp_path / "second").mkdir()
     (tmp_path / "second" / "kustomization.yaml").write_text(text)
     objects, others = parsed(kubectl("kustomize", tmp_path / "second")), rendered("host-ovs")
-    second, first = (settings.load({}, settings_of(each), None) for each in (objects, others))
+    second, first = (load({}, settings_of(each), None) for each in (objects, others))
 
     assert _asked_for(text) <= settings_of(objects).items()
     assert sorted(found["kind"] for found in objects) == ["ConfigMap", "DaemonSet"]
@@ -128,7 +129,7 @@ def _controller_agrees(objects: list[dict[str, Any]]) -> None:
     """The fixed address and port of the controller, if any, are those that Open vSwitch is told."""
     services = [found["spec"] for found in objects if found["kind"] == "Service"]
     addresses = [f"tcp:{spec['clusterIP']}:{spec['ports'][0]['port']}" for spec in services]
-    assert list(settings.load({}, settings_of(objects), None).overlay.controllers) == addresses
+    assert list(load({}, settings_of(objects), None).overlay.controllers) == addresses
 
 
 def test_controller_brings_its_star(tmp_path: Path) -> None:
@@ -141,7 +142,7 @@ def test_controller_brings_its_star(tmp_path: Path) -> None:
     objects = parsed(kubectl("kustomize", tmp_path / "own"))
 
     _controller_agrees(objects)
-    assert settings.load({}, settings_of(objects), None).overlay.topology == "star"
+    assert load({}, settings_of(objects), None).overlay.topology == "star"
 
 
 def test_scrape_configuration_finds_flaxd() -> None:
@@ -160,7 +161,7 @@ def test_scrape_configuration_finds_flaxd() -> None:
 
     assert keep["regex"] in found
     assert job["kubernetes_sd_configs"][0]["namespaces"]["names"] == [manifests.NAMESPACE]
-    port = settings.load({}, settings_of(objects), None).listen[1]
+    port = load({}, settings_of(objects), None).listen[1]
     assert address["replacement"] == f"$1:{port}"
 
 
@@ -282,10 +283,10 @@ def _hosts(spec: dict[str, Any]) -> dict[str, str]:
 def test_settings_are_flaxds(overlay: str) -> None:
     """Every LINEN_… in an overlay is a setting of flaxd, and has a value that flaxd takes."""
     environment = settings_of(rendered(overlay))
-    known = set(map(settings.variable_of, settings.SETTINGS))
+    known = set(map(variable_of, SETTINGS))
 
     assert environment.keys() <= known
-    assert settings.load({}, environment, None).node == "node1"
+    assert load({}, environment, None).node == "node1"
 
 
 def test_kubelet_remembers_the_settings() -> None:
@@ -301,13 +302,13 @@ def test_kubelet_remembers_the_settings() -> None:
 def test_values_that_people_change_are_in_one_place() -> None:
     """The ConfigMap has a line for just those settings for which linenctl has an option."""
     (values,) = (found["data"] for found in rendered("host-ovs") if found["kind"] == "ConfigMap")
-    assert set(values) == set(map(settings.variable_of, manifests.VALUES))
+    assert set(values) == set(map(variable_of, manifests.VALUES))
 
 
 @pytest.mark.parametrize("topology", ["flow", "mesh", "star"])
 def test_overlays_named_after_a_topology(topology: str) -> None:
     """`flow`, `mesh` and `star` are what they say."""
-    loaded = settings.load({}, settings_of(rendered(topology)), None)
+    loaded = load({}, settings_of(rendered(topology)), None)
     assert loaded.overlay.topology == topology
 
 
@@ -325,7 +326,7 @@ def test_images_are_of_this_version(overlay: str) -> None:
 def test_names_agree_with_the_code() -> None:
     """Paths, ports and names of the manifests are those that flaxd and linenctl use."""
     objects = rendered("host-ovs")
-    chosen = settings.load({}, settings_of(objects), None)
+    chosen = load({}, settings_of(objects), None)
     spec = pods_of(objects)[manifests.DAEMON_SET]
     flaxd = containers_of(spec)["flaxd"]
     hosts = _hosts(spec)
@@ -359,5 +360,5 @@ def test_controller_is_where_the_bridges_look_for_it(overlay: str) -> None:
     """Bridges have a controller just where one is deployed, at its address, and then in a star."""
     objects = rendered(overlay)
     _controller_agrees(objects)
-    chosen = settings.load({}, settings_of(objects), None).overlay
+    chosen = load({}, settings_of(objects), None).overlay
     assert not chosen.controllers or chosen.topology == "star"

@@ -15,9 +15,9 @@ from linen.core.cluster import Peer, View
 from linen.flaxd import kubernetes
 from linen.flaxd.kubernetes import KubernetesSource
 from linen.flaxd.removal import Removed
-from linen.host import settings
 from linen.kube import access
 from linen.netlink.monitor import Monitor
+from linen.settings.table import load
 from support.kube_watches import run
 from support.kubernetes_nodes import ACCOUNT
 from support.notices import Notice, running
@@ -70,7 +70,7 @@ def source(plane: ControlPlane, tmp_path: Path) -> KubernetesSource:
     token = tmp_path / "token"
     token.write_text(plane.request_token(ACCOUNT, "node1"))
     given = {"node": "node1", "vtep-ip": "10.245.0.1", "service-account": ACCOUNT}
-    chosen = settings.load(given, {}, None)
+    chosen = load(given, {}, None)
     return KubernetesSource(
         access.load(plane.token_kubeconfig(token)), chosen, Monitor(lambda: None)
     )

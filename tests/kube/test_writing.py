@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from linen.flaxd import kubernetes
-from linen.host import settings
 from linen.kube import access, client, events, nodes
 from linen.netlink.monitor import Monitor
+from linen.settings.table import load
 from support.host import wait_until
 from support.kube_watches import run
 from support.kubernetes_nodes import ACCOUNT, address_of
@@ -232,7 +232,7 @@ def test_a_server_that_is_back_is_written_to(
     """What could not be written while the API server was away is, once it is there again."""
     monkeypatch.setattr(kubernetes, "SHORTEST_PAUSE", 1000.0)
     monkeypatch.setattr(kubernetes, "LONGEST_PAUSE", 1000.0)
-    chosen = settings.load({"node": "node1", "vtep-ip": "10.245.0.1"}, {}, None)
+    chosen = load({"node": "node1", "vtep-ip": "10.245.0.1"}, {}, None)
     fault = "a fault of which the API server could not be told"
 
     def is_told() -> bool:

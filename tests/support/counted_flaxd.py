@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import Any
 
-    from linen.host.settings import Settings
+    from linen.settings.table import Settings
 
 log = logging.getLogger("flaxd.counted")
 

@@ -12,7 +12,7 @@ import click
 from linen.cli.console import NodeCommand, say
 from linen.host import manifests, rollout
 from linen.host.kubectl import Kubectl
-from linen.host.settings import SETTINGS, SettingsInvalid, load
+from linen.settings.table import SETTINGS, SettingsInvalid, load
 
 if TYPE_CHECKING:
     from collections.abc import Callable

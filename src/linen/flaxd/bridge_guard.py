@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from linen.core.model import Observed
-    from linen.host.settings import Settings
     from linen.ovsdb.replica import Replica
+    from linen.settings.table import Settings
 
 log = logging.getLogger("flaxd.guard")
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import NoReturn
 
-    from linen.host.settings import Settings
+    from linen.settings.table import Settings
 
 log = logging.getLogger("flaxd.cache")
 

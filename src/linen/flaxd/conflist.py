@@ -19,14 +19,14 @@ from linen.core import model
 from linen.host import files, programs
 from linen.host.conflists import BRIDGE, LINEN, MANAGED, Conflist, Network
 from linen.host.errors import HostError
-from linen.host.settings import GATEWAY_DEFAULT, OVERLAY_KEYS
+from linen.settings.table import GATEWAY_DEFAULT, OVERLAY_KEYS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from linen.host.settings import Settings
     from linen.light.json import Json
+    from linen.settings.table import Settings
 
 Document = dict[str, Any]
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from linen.flaxd.sources import Source
-    from linen.host.settings import Settings
+    from linen.settings.table import Settings
 
 log = logging.getLogger("flaxd")
 

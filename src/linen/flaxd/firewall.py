@@ -28,8 +28,8 @@ from linen.netlink.nftables import TABLE_PREFIX, Nftables, no_vxlan, no_way
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from linen.host.settings import Settings
     from linen.netlink.nftables import Rule
+    from linen.settings.table import Settings
 
 log = logging.getLogger("flaxd.firewall")
 

@@ -21,23 +21,23 @@ from linen.core import cluster
 from linen.flaxd import bridge_netfilter, secondary
 from linen.flaxd import vtep as vteps
 from linen.flaxd.removal import Removed
-from linen.host.settings import GATEWAY_NONE
 from linen.kube import errors, patches
 from linen.kube.account import is_ending, parse_account
 from linen.kube.client import MERGE_PATCH, STRATEGIC_PATCH, Client
 from linen.kube.events import Recorder
 from linen.kube.nodes import parse_own, parse_record
 from linen.kube.watch import NODES, NOT_CONNECTED, Watch
+from linen.settings.table import GATEWAY_NONE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from linen.flaxd.sources import Learn
-    from linen.host.settings import Settings
     from linen.kube.access import Access
     from linen.kube.account import Account, AccountName
     from linen.kube.nodes import NodeRecord, OwnNode
     from linen.netlink.monitor import Monitor
+    from linen.settings.table import Settings
 
 log = logging.getLogger("flaxd.kubernetes")
 

@@ -16,9 +16,9 @@ from linen.core.notation import is_, pairs, select
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from linen.host.settings import Settings
     from linen.netlink.codec import Link
     from linen.ovsdb.replica import Replica
+    from linen.settings.table import Settings
 
 # What `marked_bridges` asks of the replica of OVSDB.
 BRIDGE_QUESTION = select("Bridge", [], ("name", "external_ids"))

@@ -18,9 +18,9 @@ from linen.core.errors import LinenError
 from linen.flaxd import conflist, http, logs, privileges, removal
 from linen.flaxd.daemon import Daemon
 from linen.flaxd.sources import FileSource
-from linen.host import settings
 from linen.host.conflists import is_managed
 from linen.host.errors import HostError
+from linen.settings.table import SETTINGS, Settings, SettingsInvalid, load, log_level
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -37,8 +37,8 @@ START_AGAIN, WRONG_SETTINGS = 1, 2
 
 
 def _with_settings(function: Callable[..., None]) -> Callable[..., None]:
-    """One option for each setting. All are texts: `settings` parses what comes from everywhere."""
-    for name, setting in reversed(settings.SETTINGS.items()):
+    """One option for each setting. All are texts: `load` parses what comes from everywhere."""
+    for name, setting in reversed(SETTINGS.items()):
         help_text = setting.help + _shown(setting.default)
         function = click.option(f"--{name}", metavar="TEXT", help=help_text)(function)
     return function
@@ -67,12 +67,12 @@ def main(config: Path | None, **given: str | None) -> None:
     """
     arguments = {name.replace("_", "-"): text for name, text in given.items() if text is not None}
     try:
-        chosen = effective(settings.load(arguments, os.environ, config))
-    except settings.SettingsInvalid as error:
+        chosen = effective(load(arguments, os.environ, config))
+    except SettingsInvalid as error:
         _give_up(error.faults, WRONG_SETTINGS)
     except HostError as error:
         _give_up([error.sentence], START_AGAIN)
-    logs.set_up(settings.log_level(chosen), chosen.log_format)
+    logs.set_up(log_level(chosen), chosen.log_format)
     for fault in privileges.faults(chosen):
         log.warning("%s", fault)
     try:
@@ -88,7 +88,7 @@ def _give_up(faults: Iterable[str], status: int) -> NoReturn:
     sys.exit(status)
 
 
-def effective(chosen: settings.Settings) -> settings.Settings:
+def effective(chosen: Settings) -> Settings:
     """The settings, in line with an administrator's conflist.
 
     Raises `SettingsInvalid`, and `HostError` for a conflist that cannot be read (yet).
@@ -98,7 +98,7 @@ def effective(chosen: settings.Settings) -> settings.Settings:
         return chosen
     adopted, faults = conflist.adopt(chosen, document)
     if faults:
-        raise settings.SettingsInvalid(faults)
+        raise SettingsInvalid(faults)
     return adopted
 
 
@@ -106,7 +106,7 @@ class _Told(Exception):
     """The daemon was told to end."""
 
 
-async def _run_until_stopped(chosen: settings.Settings) -> None:
+async def _run_until_stopped(chosen: Settings) -> None:
     """Work until a signal, or until Linen is taken off the cluster, and then wait for a signal."""
     told = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -146,7 +146,7 @@ async def _end(told: asyncio.Event, source: Source) -> None:
     raise _Told
 
 
-def _source(chosen: settings.Settings, monitor: Monitor) -> Source:
+def _source(chosen: Settings, monitor: Monitor) -> Source:
     """Where the nodes come from. Kubernetes' client is loaded only where it is needed."""
     if chosen.peers is not None:
         return FileSource(chosen.peers, chosen.node)

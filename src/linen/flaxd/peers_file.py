@@ -22,8 +22,8 @@ import yaml
 from linen.cni import options
 from linen.core import cluster
 from linen.core.routes import parse_range
-from linen.host import settings
-from linen.host.values import parse_ranges
+from linen.settings.parsers import parse_ranges
+from linen.settings.table import SETTINGS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -151,8 +151,8 @@ class _Reader:
             self._faults.append(f"{place}: must be an object, is {options.kind(node)}")
             return None
         self._refuse_unknown(node, ("name", "vtep", "ranges", "master"), place)
-        name = self._value(node, "name", settings.SETTINGS["node"].parse, place, required=True)
-        vtep = self._value(node, "vtep", settings.SETTINGS["vtep-ip"].parse, place, required=True)
+        name = self._value(node, "name", SETTINGS["node"].parse, place, required=True)
+        vtep = self._value(node, "vtep", SETTINGS["vtep-ip"].parse, place, required=True)
         ranges = self._value(node, "ranges", parse_ranges, place) or ()
         is_master = self._value(node, "master", options.OPTIONS["isMaster"][1], place) or False
         if name is None or vtep is None:

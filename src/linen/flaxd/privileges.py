@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from linen.host.settings import Settings
+    from linen.settings.table import Settings
 
 CAP_NET_ADMIN = 12  # linux/capability.h
 

@@ -12,16 +12,16 @@ from linen.flaxd import conflist, devices, health, local_networks, reconcile, so
 from linen.host.checks import folder
 from linen.host.conflists import EXTENSIONS, is_managed
 from linen.host.errors import HostError
-from linen.host.settings import GATEWAY_NONE
 from linen.ovsdb.replica import columns_read_by
+from linen.settings.table import GATEWAY_NONE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from linen.core import cluster
-    from linen.host.settings import Settings
     from linen.netlink.codec import Link
     from linen.netlink.monitor import Monitor
+    from linen.settings.table import Settings
 
 log = logging.getLogger("flaxd")
 

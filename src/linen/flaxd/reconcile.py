@@ -15,9 +15,9 @@ from linen.core import cluster, desired, errors, flows, model, observed, plan, p
 if TYPE_CHECKING:
     from collections.abc import Container, Mapping, Sequence
 
-    from linen.host.settings import Settings
     from linen.netlink.codec import Link
     from linen.ovsdb.replica import Replica
+    from linen.settings.table import Settings
 
 MAKER = "flaxd"
 

@@ -15,7 +15,7 @@ from linen.host.errors import HostError
 from linen.host.uninstall import Report, Share, uninstall
 
 if TYPE_CHECKING:
-    from linen.host.settings import Settings
+    from linen.settings.table import Settings
 
 log = logging.getLogger("flaxd.removal")
 

@@ -15,17 +15,17 @@ from typing import TYPE_CHECKING, NamedTuple
 from linen.core import flows
 from linen.core.routes import Routes
 from linen.flaxd.probe import gateways
-from linen.host.settings import REPLICATE
 from linen.openflow import wire
 from linen.openflow.session import Session, socket_of
 from linen.openflow.table import Changes, Comparison
+from linen.settings.table import REPLICATE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from linen.core import cluster
     from linen.core.routes import Route
-    from linen.host.settings import Settings
+    from linen.settings.table import Settings
 
 log = logging.getLogger("flaxd.rules")
 

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from linen.flaxd.health import PeerHealth
     from linen.flaxd.reconcile import Decision
     from linen.flaxd.rules import Counts
-    from linen.host.settings import Settings
     from linen.light.json import Json
+    from linen.settings.table import Settings
 
 # Options of Open vSwitch's tunnels whose values are nobody's business.
 SECRET_OPTIONS = frozenset({"psk", "private_key"})

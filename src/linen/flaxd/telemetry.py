@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from linen.core import cluster
     from linen.flaxd.rules import Rules
     from linen.flaxd.sources import Source
-    from linen.host.settings import Settings
     from linen.light.json import Json
     from linen.ovsdb.session import Session
+    from linen.settings.table import Settings
 
 log = logging.getLogger("flaxd.health")
 

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from linen.host.settings import Settings
     from linen.netlink.monitor import Monitor
+    from linen.settings.table import Settings
 
 RT_SCOPE_UNIVERSE = 0  # linux/rtnetlink.h
 NAMES = {"ipv4": "IPv4", "ipv6": "IPv6"}

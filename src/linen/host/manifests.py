@@ -18,7 +18,7 @@ import yaml
 
 import linen
 from linen.host.errors import HostError
-from linen.host.settings import variable_of
+from linen.settings.table import variable_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

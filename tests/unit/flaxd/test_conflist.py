@@ -11,10 +11,11 @@ import pytest
 
 from linen.cni import config, options
 from linen.flaxd import conflist, probe
-from linen.host import diagnosis, pod_ranges, settings
+from linen.host import diagnosis, pod_ranges
 from linen.host.conflists import is_managed
 from linen.host.errors import HostError
 from linen.host.programs import FLAXD_CHAIN
+from linen.settings.table import Settings, load
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,10 +24,10 @@ if TYPE_CHECKING:
 CONFLIST = "/etc/cni/net.d/linen.conflist"
 
 
-def chosen(**arguments: str) -> settings.Settings:
+def chosen(**arguments: str) -> Settings:
     """Settings, with underscores for dashes."""
     given = {name.replace("_", "-"): text for name, text in arguments.items()}
-    return settings.load({"node": "node1"} | given, {}, None)
+    return load({"node": "node1"} | given, {}, None)
 
 
 def test_rendered() -> None:

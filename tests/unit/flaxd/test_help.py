@@ -8,7 +8,7 @@ import re
 from click.testing import CliRunner
 
 from linen.flaxd.main import main
-from linen.host.settings import SETTINGS
+from linen.settings.table import SETTINGS
 from support.paths import CHECKOUT
 
 

@@ -10,15 +10,15 @@ from hypothesis import strategies as st
 
 from linen.core import cluster
 from linen.flaxd.kubernetes import KubernetesSource
-from linen.host import settings
 from linen.kube.access import Access
 from linen.kube.nodes import parse_own, parse_record
 from linen.netlink.monitor import Monitor
+from linen.settings.table import load
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-CHOSEN = settings.load({"node": "n0", "vtep-ip": "10.0.0.100", "gateway": "none"}, {}, None)
+CHOSEN = load({"node": "n0", "vtep-ip": "10.0.0.100", "gateway": "none"}, {}, None)
 OWN = {"metadata": {"name": "n0", "uid": "u"}, "spec": {"podCIDRs": ["10.244.0.0/24"]}}
 STEPS = st.lists(
     st.lists(

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from linen.flaxd import daemon
 from linen.flaxd.kubernetes import KubernetesSource
-from linen.host import settings
 from linen.host.errors import HostError
 from linen.kube.access import Access
+from linen.settings.table import load
 from support.notices import Notice, running
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def test_changes_while_attempts_fail(tmp_path: Path, monkeypatch: pytest.MonkeyP
     """Each change is a reason to try at once, and no reason for further attempts later on."""
     monkeypatch.setattr(daemon, "LONGEST_PAUSE", PAUSE)
     given = {"node": "n0", "state-dir": str(tmp_path), "gateway": "none"}
-    chosen = settings.load(given, {}, None)
+    chosen = load(given, {}, None)
 
     async def body() -> None:
         failing = InVain(chosen, lambda m: KubernetesSource(Access("https://[::1]:1"), chosen, m))

@@ -10,9 +10,9 @@ import linen
 from linen.core import cluster, model
 from linen.flaxd import health, publisher, reconcile, state_page
 from linen.flaxd.rules import Counts
-from linen.host import settings
 from linen.netlink.codec import Link
 from linen.ovsdb.replica import Replica
+from linen.settings.table import Settings, load
 
 OWN = cluster.Peer("node1", "10.245.0.1", ranges=("10.244.1.0/24",))
 NODE2 = cluster.Peer("node2", "10.245.0.2", ranges=("10.244.2.0/24",))
@@ -25,7 +25,7 @@ STATUS = state_page.Status(
 )
 
 
-def decide(chosen: settings.Settings, view: cluster.View | None) -> reconcile.Decision:
+def decide(chosen: Settings, view: cluster.View | None) -> reconcile.Decision:
     """The decision of a daemon beside an OVSDB without bridges."""
     replica = Replica(publisher.monitored(chosen))
     column = {"type": "string"}
@@ -37,7 +37,7 @@ def decide(chosen: settings.Settings, view: cluster.View | None) -> reconcile.De
 
 
 def document(
-    chosen: settings.Settings, view: cluster.View | None, status: state_page.Status = STATUS
+    chosen: Settings, view: cluster.View | None, status: state_page.Status = STATUS
 ) -> dict[str, Any]:
     """Its state, as a reader of the page has it."""
     decision = decide(chosen, view)
@@ -50,7 +50,7 @@ def document(
 
 def test_whole_state() -> None:
     """The page has versions, settings, nodes, what is wanted, seen and planned, and the status."""
-    chosen = settings.load({"node": "node1", "vni": "7", "mtu": "1400"}, {}, None)
+    chosen = load({"node": "node1", "vni": "7", "mtu": "1400"}, {}, None)
 
     found = document(chosen, VIEW)
 
@@ -79,7 +79,7 @@ def test_before_anything_is_known() -> None:
     """A daemon that knows nothing yet has a page that says so."""
     starting = state_page.Status(waiting=("starting",), faults=(), notes=(), rules=None)
 
-    found = document(settings.load({"node": "node1"}, {}, None), None, starting)
+    found = document(load({"node": "node1"}, {}, None), None, starting)
 
     assert (found["view"], found["desired"], found["observed"]) == (None, None, None)
     assert (found["plan"], found["peers"]) == ([], [])
@@ -89,14 +89,14 @@ def test_before_anything_is_known() -> None:
 
 def test_decision_without_an_own_address() -> None:
     """Until the node's tunnel address is known the daemon waits for it."""
-    decision = decide(settings.load({"node": "node1"}, {}, None), None)
+    decision = decide(load({"node": "node1"}, {}, None), None)
 
     assert decision.waiting == ("this node's tunnel address is not known yet",)
 
 
 def test_decision_beside_a_wrong_node() -> None:
     """What is wrong with other nodes is told, and keeps nothing from being done."""
-    decision = decide(settings.load({"node": "node1"}, {}, None), VIEW)
+    decision = decide(load({"node": "node1"}, {}, None), VIEW)
 
     assert decision.faults == ("node node3 has no address",)
     assert decision.steps
@@ -104,7 +104,7 @@ def test_decision_beside_a_wrong_node() -> None:
 
 def test_secrets_are_hidden() -> None:
     """A key among the tunnels' options is shown nowhere."""
-    chosen = settings.load({"node": "node1", "tunnel-options": "{psk: swordfish}"}, {}, None)
+    chosen = load({"node": "node1", "tunnel-options": "{psk: swordfish}"}, {}, None)
 
     found = document(chosen, VIEW)
 

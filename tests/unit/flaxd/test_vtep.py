@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from linen.flaxd import vtep
-from linen.host import settings
+from linen.settings.table import Settings, SettingsInvalid, load
 from support.notices import Notice
 
 if TYPE_CHECKING:
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 BOTH = ["2001:db8::1", "192.0.2.1"]
 
 
-def given(**texts: str) -> settings.Settings:
+def given(**texts: str) -> Settings:
     """The daemon's settings."""
-    return settings.load({name.replace("_", "-"): text for name, text in texts.items()}, {}, None)
+    return load({name.replace("_", "-"): text for name, text in texts.items()}, {}, None)
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_what_is_said() -> None:
 
 def test_address_and_version_exclude_each_other() -> None:
     """Who sets the address has said its version already."""
-    with pytest.raises(settings.SettingsInvalid, match="vtep-ip and vtep-family exclude"):
+    with pytest.raises(SettingsInvalid, match="vtep-ip and vtep-family exclude"):
         given(vtep_ip="192.0.2.1", vtep_family="ipv4")
 
 

@@ -21,7 +21,7 @@ import yaml
 from linen.cni import options
 from linen.cni.spelling import nearest
 from linen.core import addresses, model
-from linen.host.values import (
+from linen.settings.parsers import (
     choice_parser,
     number_parser,
     parse_account,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from linen.host import settings
+from linen.settings.table import SettingsInvalid, load
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def test_defaults() -> None:
     """Without any setting the daemon works for Kubernetes, as a mesh."""
-    found = settings.load({}, {}, None)
+    found = load({}, {}, None)
 
     assert found.peers is None
     assert found.overlay.topology == "mesh"
@@ -29,7 +29,7 @@ def test_order_of_places(tmp_path: Path) -> None:
     file = tmp_path / "flaxd.yaml"
     file.write_text("vni: 1\nmtu: 1400\ntopology: star\n")
 
-    found = settings.load({"vni": "3"}, {"LINEN_VNI": "2", "LINEN_MTU": "1350"}, file)
+    found = load({"vni": "3"}, {"LINEN_VNI": "2", "LINEN_MTU": "1350"}, file)
 
     assert (found.overlay.vni, found.mtu, found.overlay.topology) == (3, 1350, "star")
     assert found.given == {"vni", "topology"}
@@ -57,8 +57,8 @@ def test_order_of_places(tmp_path: Path) -> None:
 )
 def test_wrong_values(name: str, text: str, said: str) -> None:
     """A wrong setting's fault says which it is and what would be right."""
-    with pytest.raises(settings.SettingsInvalid) as caught:
-        settings.load({name: text}, {}, None)
+    with pytest.raises(SettingsInvalid) as caught:
+        load({name: text}, {}, None)
 
     (fault,) = caught.value.faults
     assert name in fault
@@ -71,8 +71,8 @@ def test_all_faults_at_once(tmp_path: Path) -> None:
     file.write_text("vnii: 1\nmtu: big\n")
     arguments = {"vni": "-1", "topology": "mesh", "stp": "rstp"}
 
-    with pytest.raises(settings.SettingsInvalid) as caught:
-        settings.load(arguments, {"LINEN_LISTEN": "x"}, file)
+    with pytest.raises(SettingsInvalid) as caught:
+        load(arguments, {"LINEN_LISTEN": "x"}, file)
 
     text = "\n".join(caught.value.faults)
     for part in (
@@ -96,8 +96,8 @@ def test_all_faults_at_once(tmp_path: Path) -> None:
 )
 def test_misspelt_variables(variable: str, said: str) -> None:
     """A variable of ours that is no setting is a fault, which says what may have been meant."""
-    with pytest.raises(settings.SettingsInvalid) as caught:
-        settings.load({}, {variable: "eth1"}, None)
+    with pytest.raises(SettingsInvalid) as caught:
+        load({}, {variable: "eth1"}, None)
 
     (fault,) = caught.value.faults
     assert fault.startswith(f"{variable}: unknown setting; {said}")
@@ -105,7 +105,7 @@ def test_misspelt_variables(variable: str, said: str) -> None:
 
 def test_variables_of_others() -> None:
     """Variables that do not begin as ours are nobody's business here."""
-    assert settings.load({}, {"VNI": "x", "MY_LINEN_VNI": "y", "LINENS": "z"}, None).given == set()
+    assert load({}, {"VNI": "x", "MY_LINEN_VNI": "y", "LINENS": "z"}, None).given == set()
 
 
 def test_words_that_yaml_takes_for_something_else(tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_words_that_yaml_takes_for_something_else(tmp_path: Path) -> None:
     file = tmp_path / "flaxd.yaml"
     file.write_text("stp: off\nnode: 1\ncontroller: [10.0.0.1:6653]\n")
 
-    found = settings.load({}, {}, file)
+    found = load({}, {}, file)
 
     assert (found.overlay.stp, found.node) == ("off", "1")
     assert found.overlay.controllers == ["tcp:10.0.0.1:6653"]
@@ -125,8 +125,8 @@ def test_unusable_file(tmp_path: Path, content: str) -> None:
     file = tmp_path / "flaxd.yaml"
     file.write_text(content)
 
-    with pytest.raises(settings.SettingsInvalid, match=str(file)):
-        settings.load({}, {}, file)
+    with pytest.raises(SettingsInvalid, match=str(file)):
+        load({}, {}, file)
 
 
 @pytest.mark.parametrize(
@@ -140,8 +140,8 @@ def test_unusable_file(tmp_path: Path, content: str) -> None:
 )
 def test_what_flow_excludes(arguments: dict[str, str], said: str) -> None:
     """What cannot be together with topology flow, or not without it, is told."""
-    with pytest.raises(settings.SettingsInvalid, match=said):
-        settings.load(arguments, {}, None)
+    with pytest.raises(SettingsInvalid, match=said):
+        load(arguments, {}, None)
 
 
 @pytest.mark.parametrize(
@@ -149,19 +149,19 @@ def test_what_flow_excludes(arguments: dict[str, str], said: str) -> None:
 )
 def test_one_name_for_both_bridges(arguments: dict[str, str]) -> None:
     """A Linux bridge and an OVS bridge of one name are a fault that names both settings."""
-    with pytest.raises(settings.SettingsInvalid, match="linux-bridge and ovs-bridge"):
-        settings.load(arguments, {}, None)
+    with pytest.raises(SettingsInvalid, match="linux-bridge and ovs-bridge"):
+        load(arguments, {}, None)
 
 
 def test_flow() -> None:
     """Topology flow drops packets to many unless it is told to replicate them."""
-    assert settings.load({"topology": "flow"}, {}, None).broadcast == "drop"
-    chosen = settings.load({"topology": "flow", "broadcast": "replicate"}, {}, None)
+    assert load({"topology": "flow"}, {}, None).broadcast == "drop"
+    chosen = load({"topology": "flow", "broadcast": "replicate"}, {}, None)
     assert chosen.broadcast == "replicate"
 
 
 def test_probes_need_gateways() -> None:
     """Without gateways there is nothing to probe: it is off, and asking for it is a fault."""
-    assert settings.load({"gateway": "none"}, {}, None).probe_interval == 0
-    with pytest.raises(settings.SettingsInvalid, match="probe-interval needs gateways"):
-        settings.load({"gateway": "none", "probe-interval": "10"}, {}, None)
+    assert load({"gateway": "none"}, {}, None).probe_interval == 0
+    with pytest.raises(SettingsInvalid, match="probe-interval needs gateways"):
+        load({"gateway": "none", "probe-interval": "10"}, {}, None)
