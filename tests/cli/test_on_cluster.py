@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from linen.host import rollout
-from linen.host.errors import HostError
-from linen.host.kubectl import Kubectl
+from linen.rollout import stages
+from linen.rollout.errors import RolloutError
+from linen.rollout.kubectl import Kubectl
 from support.paths import LINENCTL
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def test_old_kubernetes_is_refused(
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.defpath}")
 
     if is_enough:
-        rollout.require_version(Kubectl())
+        stages.require_version(Kubectl())
     else:
-        with pytest.raises(HostError, match=r"needs 1\.31 or later"):
-            rollout.require_version(Kubectl())
+        with pytest.raises(RolloutError, match=r"needs 1\.31 or later"):
+            stages.require_version(Kubectl())

@@ -12,10 +12,10 @@ import pytest
 import yaml
 
 import linen
-from linen.host import manifests
 from linen.host.conflists import SECONDARY_CONF_DIR
 from linen.kube import nodes
 from linen.kube.account import AccountName
+from linen.rollout import manifests
 from linen.settings.table import SETTINGS, load, variable_of
 from support.manifests import (
     DEPLOY,

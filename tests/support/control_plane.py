@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import httpx2
 import yaml
 
-from linen.host.manifests import NAMESPACE
+from linen.rollout.manifests import NAMESPACE
 from support import pki
 from support.paths import CHECKOUT
 from support.programs import Programs

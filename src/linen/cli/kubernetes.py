@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from linen.cli.console import NodeCommand, say
-from linen.host import manifests, rollout
-from linen.host.kubectl import Kubectl
+from linen.rollout import manifests, stages
+from linen.rollout.kubectl import Kubectl
 from linen.settings.table import SETTINGS, SettingsInvalid, load
 
 if TYPE_CHECKING:
@@ -88,10 +88,10 @@ def install(
     if not is_applied:
         sys.stdout.write(text)
         return
-    for line in rollout.apply(kubectl, text):
+    for line in stages.apply(kubectl, text):
         say(line)
     say("waiting for all nodes …")
-    rollout.wait(kubectl, timeout, lambda node, cause: say(f"{node}: {cause}", "yellow"))
+    stages.wait(kubectl, timeout, lambda node, cause: say(f"{node}: {cause}", "yellow"))
     say("Linen works on all nodes", "green")
 
 
@@ -109,9 +109,9 @@ def uninstall(
     kubectl = Kubectl(kubeconfig, context)
     text = manifests.render(manifests.EVERYTHING, kubectl)
     if is_applied:
-        lines = rollout.remove(kubectl, text, timeout)
+        lines = stages.remove(kubectl, text, timeout)
     else:
-        lines = [f"would delete: {name}" for name in rollout.list_installed(kubectl, text)]
+        lines = [f"would delete: {name}" for name in stages.list_installed(kubectl, text)]
     for line in lines:
         say(line)
     if not lines:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class HostError(LinenError):
-    """Something on this host or in this cluster is not as needed; `details` has what would help."""
+    """Something on this host is not as needed; `details` has what would help."""
 
 
 class ConflistRefused(HostError):

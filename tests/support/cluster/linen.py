@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from linen import __version__
-from linen.host.manifests import NAMESPACE
+from linen.rollout.manifests import NAMESPACE
 from support.cluster.cluster import PATIENCE, running_cluster
 from support.host import wait_until
 from support.paths import CHECKOUT

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 import linen
-from linen.host.errors import HostError
+from linen.rollout.errors import RolloutError
 from linen.settings.table import variable_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from linen.host.kubectl import Kubectl
+    from linen.rollout.kubectl import Kubectl
 
 NAMESPACE, SERVICE_ACCOUNT, DAEMON_SET = "linen-system", "flaxd", "linen"
 IMAGES = ("linen", "linen-ovs", "linen-controller")
@@ -64,7 +64,7 @@ EVERYTHING = Wish(BUNDLED_OVS, ("controller",))  # whatever was chosen is among 
 
 
 def render(wish: Wish, kubectl: Kubectl) -> str:
-    """The manifests as YAML. Raises `HostError`."""
+    """The manifests as YAML. Raises `RolloutError`."""
     source = _find_deploy()
     with tempfile.TemporaryDirectory(prefix="linen-manifests-") as folder:
         copy = shutil.copytree(source, Path(folder, "deploy"))
@@ -89,7 +89,7 @@ def _find_deploy() -> Path:
     for candidate in (package / "deploy", package.parents[1] / "deploy"):
         if (candidate / "base" / "kustomization.yaml").is_file():
             return candidate
-    raise HostError(f"no manifests in {package / 'deploy'}", "install linen-cni again")
+    raise RolloutError(f"no manifests in {package / 'deploy'}", "install linen-cni again")
 
 
 def _changed(document: dict[str, Any], wish: Wish) -> dict[str, Any]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Linen on a cluster and off it again, from an administrator's machine, by kubectl."""
+"""Linen on a cluster and off it again: what linenctl asks of kubectl, and in which order."""
 
 from __future__ import annotations
 
@@ -8,16 +8,15 @@ import re
 import time
 from typing import TYPE_CHECKING, Any
 
-from linen.host.errors import HostError
-from linen.host.kubectl import KubectlFailed
-from linen.host.manifests import DAEMON_SET, NAMESPACE, SERVICE_ACCOUNT
 from linen.kube import patches
 from linen.kube.nodes import parse_own
+from linen.rollout.errors import KubectlFailed, RolloutError
+from linen.rollout.manifests import DAEMON_SET, NAMESPACE, SERVICE_ACCOUNT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from linen.host.kubectl import Kubectl
+    from linen.rollout.kubectl import Kubectl
 
     Object = Mapping[str, Any]
 
@@ -35,20 +34,20 @@ ALL_PODS = "app.kubernetes.io/part-of=linen"
 
 
 def require_version(kubectl: Kubectl) -> None:
-    """Raises `HostError` where Kubernetes is too old."""
+    """Raises `RolloutError` where Kubernetes is too old."""
     server = json.loads(kubectl.run("version", "--output=json"))["serverVersion"]
     # Some providers' minor versions end in a plus.
     found = tuple(int(re.sub(r"\D", "", server[part])) for part in ("major", "minor"))
     if found < LEAST_VERSION:
         least = ".".join(map(str, LEAST_VERSION))
-        raise HostError(
+        raise RolloutError(
             f"the API server is Kubernetes {server['gitVersion']}; Linen needs {least} or later",
             "without its admission policies a token stolen from one node could change every Node",
         )
 
 
 def apply(kubectl: Kubectl, manifests: str) -> list[str]:
-    """Apply the manifests; what became of each object, a line each. Raises `HostError`."""
+    """Apply the manifests; what became of each object, a line each. Raises `RolloutError`."""
     require_version(kubectl)
     said = kubectl.run(
         "apply",
@@ -66,7 +65,7 @@ def wait(kubectl: Kubectl, seconds: float, tell: Callable[[str, str], None]) -> 
     """Return when Linen works on all nodes.
 
     `tell`: called with a node and why it is not ready, whenever there is something new to say.
-    Raises `HostError` after `seconds`.
+    Raises `RolloutError` after `seconds`.
     """
     deadline = time.monotonic() + seconds
     told: dict[str, str] = {}
@@ -78,7 +77,7 @@ def wait(kubectl: Kubectl, seconds: float, tell: Callable[[str, str], None]) -> 
         told = causes
         if time.monotonic() >= deadline:
             nodes = ", ".join(causes) or f"DaemonSet {DAEMON_SET}"
-            raise HostError(
+            raise RolloutError(
                 f"not ready after {seconds:g} s: {nodes}",
                 f"`kubectl --namespace {NAMESPACE} get pods --output wide` shows more; what was"
                 " applied stays, and a node follows when its cause is gone",
@@ -102,7 +101,7 @@ def _is_rolled_out(kubectl: Kubectl, seconds: float) -> bool:
 
 
 def find_causes(kubectl: Kubectl) -> dict[str, str]:
-    """The nodes whose flaxd is not ready, and why. Raises `HostError`."""
+    """The nodes whose flaxd is not ready, and why. Raises `RolloutError`."""
     pods = _get(kubectl, "pods", f"--namespace={NAMESPACE}", f"--selector={ALL_PODS}")
     nodes = {node["metadata"]["name"]: node for node in _get(kubectl, "nodes")}
     causes = {}
@@ -165,7 +164,7 @@ def _condition(found: Object, kind: str) -> Object:
 
 
 def list_installed(kubectl: Kubectl, manifests: str) -> list[str]:
-    """Those of the manifests' objects that are there, as KIND/NAME. Raises `HostError`."""
+    """Those of the manifests' objects that are there, as KIND/NAME. Raises `RolloutError`."""
     said = kubectl.run(
         "get", "--ignore-not-found", "--output=name", "--filename=-", stdin=manifests
     )
@@ -177,7 +176,7 @@ def remove(kubectl: Kubectl, manifests: str, seconds: float) -> list[str]:
 
     First flaxd's account, which tells every flaxd to tidy up its node; then the DaemonSet, when
     that is done; then what Nodes still say of Linen, since a flaxd's token ends with its account;
-    then the rest. Raises `HostError`.
+    then the rest. Raises `RolloutError`.
     """
     place = f"--namespace={NAMESPACE}"
     patience = f"--timeout={max(1, round(seconds))}s"
@@ -217,12 +216,12 @@ def _patch(kubectl: Kubectl, nodes: Sequence[str], patch: Object, *how: str) -> 
     return said
 
 
-def _nodes_that_stay(kubectl: Kubectl, error: KubectlFailed) -> HostError:
+def _nodes_that_stay(kubectl: Kubectl, error: KubectlFailed) -> RolloutError:
     pods = _get(kubectl, "pods", f"--namespace={NAMESPACE}", f"--selector={PODS}")
     nodes = sorted(pod["spec"]["nodeName"] for pod in pods if pod["spec"].get("nodeName"))
     if not nodes:
         return error
-    return HostError(
+    return RolloutError(
         f"flaxd does not end on {', '.join(nodes)}: {error.details}",
         "bring these nodes back, or delete their Nodes, and call this again",
     )

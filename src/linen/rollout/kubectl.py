@@ -7,14 +7,10 @@ import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from linen.host.errors import HostError
+from linen.rollout.errors import KubectlFailed, RolloutError
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-
-class KubectlFailed(HostError):
-    """kubectl ended with an error. `details`: what it said."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +21,7 @@ class Kubectl:
     context: str | None = None
 
     def run(self, *arguments: str, stdin: str = "") -> str:
-        """What it printed. Raises `KubectlFailed`, and `HostError` where it is not installed."""
+        """What it printed. Raises `KubectlFailed`, and `RolloutError` where it is not installed."""
         access = []
         if self.kubeconfig is not None:
             access.append(f"--kubeconfig={self.kubeconfig}")
@@ -40,7 +36,7 @@ class Kubectl:
                 check=False,
             )
         except FileNotFoundError:
-            raise HostError(
+            raise RolloutError(
                 "kubectl is not in PATH",
                 "install it: https://kubernetes.io/docs/tasks/tools/",
             ) from None
