@@ -73,12 +73,14 @@ class BridgeGuard:
         while True:
             await streams.is_set_within(self._wake, INTERVAL)
             self._wake.clear()
-            before = self.faults, self._seen_to
-            wanted = self._known.wanted
+            wanted, vswitchd = self._known.wanted, self._known.vswitchd
             bridges, ports = {one for one, _ in wanted}, {port for _, port in wanted}
             faults = [await self._ensure(bridge, ports) for bridge in sorted(bridges)]
-            self.faults, self._seen_to = tuple(filter(None, faults)), wanted
-            if (self.faults, self._seen_to) != before:
+            if self._known.vswitchd != vswitchd:
+                continue  # that was about one that is gone
+            found = tuple(filter(None, faults)), wanted
+            if found != (self.faults, self._seen_to):
+                self.faults, self._seen_to = found
                 self._on_change()
 
     @property
