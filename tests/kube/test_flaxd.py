@@ -343,3 +343,16 @@ def test_the_condition_is_the_first_networks(node1: KubernetesNode, blue: dict[s
         node1.host.vsctl("del-br", "br1")
         wait_until(blue["conflist"].exists, "the conflist")
         assert node1.condition() == {}
+
+
+def test_api_server_that_was_never_reached(node1: KubernetesNode) -> None:
+    """A daemon that has not heard of its own Node yet says why, where a probe shows it."""
+    node1.plane.stop_api_server()
+    with node1.flaxd() as daemon:
+        daemon.wait_for("serving")
+        wait_until(lambda: "API server https://" in daemon.get("/readyz")[1], "the reason")
+
+        status, reasons = daemon.get("/readyz")
+
+    assert status == 503
+    assert "this node's tunnel address is not known yet" in reasons

@@ -70,7 +70,7 @@ class Daemon:
         self._vswitchd = Vswitchd(self.session, self._changed)
         self.heard = time.monotonic()  # when the last news of the nodes came
         self.busy_since: float | None = None  # when the decision in work was made
-        self.waiting: tuple[str, ...] = ("starting",)  # why the overlay does not work
+        self._waiting: tuple[str, ...] = ("starting",)
         self.faults: tuple[str, ...] = ()  # what is wrong without keeping it from working
         self.telemetry = Telemetry(self)
         self._publisher = publisher.Publisher(settings)
@@ -87,6 +87,14 @@ class Daemon:
     def view(self) -> cluster.View | None:
         """The cluster's nodes, None while they are not known."""
         return self.roster.view
+
+    @property
+    def waiting(self) -> tuple[str, ...]:
+        """Why the overlay does not work; empty while it does."""
+        is_known = self.view is not None and self.view.own is not None
+        if is_known or not self._waiting or not self.source.problem:
+            return self._waiting
+        return (*self._waiting, f"the nodes are not known yet: {self.source.problem}")
 
     async def run(self) -> None:
         """Work until cancelled. An unexpected error in one part of the daemon ends all of it."""
@@ -263,7 +271,7 @@ class Daemon:
 
     def _tell(self, waiting: tuple[str, ...], faults: tuple[str, ...]) -> None:
         """Log and report what has changed since the last time, and nothing else."""
-        self.waiting, self.faults = waiting, faults
+        self._waiting, self.faults = waiting, faults
         if waiting and self._is_brief(waiting):
             return
         if not waiting:

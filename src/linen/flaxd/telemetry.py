@@ -29,8 +29,8 @@ class Watched(Protocol):
     """What there is to see of a daemon.
 
     `heard`: when the last news of the nodes came. `busy_since`: when the decision in work was made.
-    (Times are of `time.monotonic`.) `rules`: None but in topology flow. `waiting`: why the overlay
-    does not work. `faults`: what is wrong besides.
+    (Times are of `time.monotonic`.) `rules`: None but in topology flow. `faults`: what is wrong
+    although the overlay works.
     """
 
     settings: Settings
@@ -41,8 +41,11 @@ class Watched(Protocol):
     rules: Rules | None
     heard: float
     busy_since: float | None
-    waiting: tuple[str, ...]
     faults: tuple[str, ...]
+
+    @property
+    def waiting(self) -> tuple[str, ...]:
+        """Why the overlay does not work; empty while it does."""
 
     def cluster_range(self) -> tuple[str, ...]:
         """All pods' addresses, as CIDRs."""
