@@ -227,3 +227,12 @@ def test_star_by_label(node: KubernetesNode) -> None:
 
         node.plane.patch_node("node1", {"metadata": {"labels": {"linen-cni/master": None}}})
         node.wait_for_peers()
+
+
+def test_a_master_without_the_label(node: KubernetesNode) -> None:
+    """Who is only told so on its node is no master in Kubernetes, and is heard of all the same."""
+    with node.flaxd(topology="star", is_master=True) as daemon:
+        wait_until(lambda: "linen-cni/vtep" in annotations_of(node), "its tunnel address")
+
+        assert "linen-cni/master" not in annotations_of(node)
+        daemon.wait_for("kubectl label node node1 linen-cni/master=true")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import linen
 from linen import streams
-from linen.core import cluster
+from linen.core import cluster, model
 from linen.flaxd import bridge_netfilter, secondary
 from linen.flaxd import vtep as vteps
 from linen.flaxd.removal import Removed
@@ -25,7 +25,7 @@ from linen.kube import errors, patches
 from linen.kube.account import is_ending, parse_account
 from linen.kube.client import MERGE_PATCH, STRATEGIC_PATCH, Client
 from linen.kube.events import Recorder
-from linen.kube.nodes import parse_own, parse_record
+from linen.kube.nodes import MASTER, parse_own, parse_record
 from linen.kube.watch import NODES, NOT_CONNECTED, Watch
 from linen.settings.table import GATEWAY_NONE
 
@@ -228,7 +228,7 @@ class KubernetesSource:
         if own is not None:
             own = peers[own.name] = self._placed(own)
         faults = sorted(self._node_faults.values())
-        faults += self._vtep_faults()
+        faults += self._vtep_faults() + self._master_faults()
         faults += self._service_faults(own)
         view = cluster.View(own, peers, faults=faults)
         on_view(view, None if self._is_first else {*names, self._settings.node})
@@ -266,8 +266,7 @@ class KubernetesSource:
         vtep = self._vtep.take(told.vtep) if told else self._own_vtep(node)
         if vtep is None:
             return None
-        is_chosen = self._settings.overlay.is_master or node.is_master
-        is_master = told.is_master if told else is_chosen
+        is_master = told.is_master if told else node.is_master
         return cluster.Peer(node.name, vtep, ranges=node.pod_ranges, is_master=is_master)
 
     def _own_vtep(self, node: OwnNode) -> str | None:
@@ -300,6 +299,19 @@ class KubernetesSource:
             return []
         fault = vteps.fault(self._settings, self._candidates(node))
         return [fault] if fault else []
+
+    def _master_faults(self) -> list[str]:
+        """That this node alone takes itself for a star's master.
+
+        Others believe a Node's label: its daemon's token can say much of the node, but not that.
+        """
+        node, overlay = self._own.records.get(self._settings.node), self._settings.overlay
+        is_star = overlay.topology == model.TOPOLOGY_STAR
+        if node is None or node.is_master or not (is_star and overlay.is_master):
+            return []
+        label = f"`kubectl label node {node.name} {MASTER}=true`"
+        said = "is no master although its own settings say so (isMaster, is-master)"
+        return [f"node {node.name} {said}: in Kubernetes a label decides: {label}"]
 
     async def _write_for_ever(self) -> None:
         """Write whatever there is to write, apart from all else: it may take its time, or hang."""
