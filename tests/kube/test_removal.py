@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -230,8 +231,13 @@ def test_star_by_label(node: KubernetesNode) -> None:
 
 
 def test_a_master_without_the_label(node: KubernetesNode) -> None:
-    """Who is only told so on its node is no master in Kubernetes, and is heard of all the same."""
-    with node.flaxd(topology="star", is_master=True) as daemon:
+    """Whose conflist alone says so is no master in Kubernetes, and is heard of all the same."""
+    ovs = {"isMaster": True, "topology": "star", "datapathType": "netdev"}
+    plugins = [{"type": "bridge", "bridge": "kbr0"}, {"type": "linen", "ovs": ovs}]
+    conflist = {"cniVersion": "1.0.0", "name": "linen-network", "plugins": plugins}
+    node.settings["conflist"].parent.mkdir(parents=True, exist_ok=True)
+    node.settings["conflist"].write_text(json.dumps(conflist))
+    with node.flaxd() as daemon:
         wait_until(lambda: "linen-cni/vtep" in annotations_of(node), "its tunnel address")
 
         assert "linen-cni/master" not in annotations_of(node)

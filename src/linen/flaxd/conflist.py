@@ -185,7 +185,7 @@ def adopt(settings: Settings, document: Document) -> tuple[Settings, list[str]]:
         faults.append(f"{settings.conflist}: `name` is missing, or no string")
     theirs = options.parse(linen, faults, [])
     _, block = options.find_block(linen, [], [])
-    agreed: dict[str, Json] = {"vteps": ()}
+    agreed: dict[str, Json] = {"vteps": (), "is_master": theirs.is_master}
     for name, key in OVERLAY_KEYS.items():
         field = options.OPTIONS[key][0]
         their, our = getattr(theirs, field), getattr(settings.overlay, field)

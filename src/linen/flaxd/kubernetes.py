@@ -301,7 +301,7 @@ class KubernetesSource:
         return [fault] if fault else []
 
     def _master_faults(self) -> list[str]:
-        """That this node alone takes itself for a star's master.
+        """That an administrator's conflist alone takes this node for a star's master.
 
         Others believe a Node's label: its daemon's token can say much of the node, but not that.
         """
@@ -310,7 +310,7 @@ class KubernetesSource:
         if node is None or node.is_master or not (is_star and overlay.is_master):
             return []
         label = f"`kubectl label node {node.name} {MASTER}=true`"
-        said = "is no master although its own settings say so (isMaster, is-master)"
+        said = "is no master although its conflist says isMaster"
         return [f"node {node.name} {said}: in Kubernetes a label decides: {label}"]
 
     async def _write_for_ever(self) -> None:

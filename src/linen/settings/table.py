@@ -103,7 +103,6 @@ class Settings:
 
 # What the plugin's parsers check, by the daemon's name and the plugin's.
 OVERLAY_KEYS = {
-    "is-master": "isMaster",
     "ovs-bridge": "ovsBridge",
     "controller": "controller",
     "vni": "vni",
@@ -121,7 +120,6 @@ YAML_VALUES = frozenset(
         "mtu",
         "bfd-interval",
         "probe-interval",
-        "is-master",
         "vni",
         "dst-port",
         "tunnel-options",
@@ -129,7 +127,6 @@ YAML_VALUES = frozenset(
 )
 
 _HELP = {
-    "is-master": "true or false: this node is a master of a star [false].",
     "ovs-bridge": "The OVS bridge [br0].",
     "controller": "OpenFlow controller of the OVS bridge, HOST:PORT, or a YAML list of them.",
     "vni": "The network's VXLAN id [none].",

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from linen.core.model import Observed
 from linen.flaxd import bridge_guard
 from linen.flaxd.bridge_guard import BridgeGuard
-from linen.host import settings
 from linen.openflow.session import visit
 from linen.ovsdb.replica import Replica
+from linen.settings.table import load
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,7 +42,7 @@ def test_another_vswitchd_while_it_looks(tmp_path: Path, monkeypatch: pytest.Mon
     Though it was looking after the old ovs-vswitchd just then, with the same outcome.
     """
     monkeypatch.setattr(bridge_guard, "visit", partial(visit, seconds=0.2))  # nobody is there
-    chosen = settings.load({"node": "node1", "ovsdb": f"unix:{tmp_path}/db.sock"}, {}, None)
+    chosen = load({"node": "node1", "ovsdb": f"unix:{tmp_path}/db.sock"}, {}, None)
 
     async def scenario() -> None:
         async with asyncio.timeout(3):
