@@ -24,6 +24,13 @@ COLUMNS = ("name", "type", "options")
 # The two names of one `Interface.type` (ovs-vswitchd.conf.db(5)).
 HOSTS_DEVICES = ("", "system")
 
+# What all conversations here read, for who has them with a copy of OVSDB.
+READS = (
+    select("Interface", [], COLUMNS),
+    select("Port", [], ("name", "interfaces")),
+    select("Bridge", [], ("name", "ports")),
+)
+
 # Above this many tunnels one read of all interfaces costs less than three searches for each (0.05
 # ms a search among 1,000 interfaces, 3 ms for all of them).
 SEARCH_LIMIT = 24

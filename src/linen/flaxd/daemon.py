@@ -55,7 +55,7 @@ class Daemon:
         self.decision = reconcile.Decision()
         self.session = Session(
             settings.overlay.ovsdb,
-            publisher.monitored(settings),
+            reconcile.monitored(settings),
             self._changed,
             lock=naming.writers_lock(settings.network),
         )

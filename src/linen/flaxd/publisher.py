@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What this node shows once its overlay works, its conflist, and what that needs to know."""
+"""What this node shows once its overlay works: its conflist."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ import logging
 from typing import TYPE_CHECKING
 
 from linen import streams
-from linen.core import addresses, planner
-from linen.flaxd import conflist, devices, health, local_networks, reconcile, sources
+from linen.core import addresses
+from linen.flaxd import conflist, devices, sources
 from linen.host.checks import folder
 from linen.host.conflists import EXTENSIONS, is_managed
 from linen.host.errors import HostError
-from linen.ovsdb.replica import columns_read_by
 from linen.settings.table import GATEWAY_NONE
 
 if TYPE_CHECKING:
@@ -24,20 +23,6 @@ if TYPE_CHECKING:
     from linen.settings.table import Settings
 
 log = logging.getLogger("flaxd")
-
-
-def monitored(settings: Settings) -> dict[str, set[str]]:
-    """The columns of OVSDB that the daemon follows: to decide by, and to tell health by."""
-    return columns_read_by(
-        reconcile.questions(settings),
-        [
-            planner.ROOT,
-            {"table": "Port", "columns": ["name", "interfaces"], "where": []},
-            {"table": "Bridge", "columns": ["name", "ports"], "where": []},
-            health.question(settings.network, reconcile.MAKER),
-            local_networks.BRIDGE_QUESTION,
-        ],
-    )
 
 
 class Publisher:

@@ -10,7 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from linen.core import cluster, desired, errors, flows, model, observed, plan, planner
+from linen.core import cluster, desired, errors, flows, model, observed, obstacles, plan, planner
+from linen.flaxd import health, local_networks
+from linen.ovsdb.replica import columns_read_by
 
 if TYPE_CHECKING:
     from collections.abc import Container, Mapping, Sequence
@@ -47,6 +49,16 @@ class Decision:
     outlet: flows.Outlet | None = None
     waiting: tuple[str, ...] = ()
     faults: tuple[str, ...] = ()
+
+
+def monitored(settings: Settings) -> dict[str, set[str]]:
+    """The columns of OVSDB that the daemon follows: to decide by, and to tell health by."""
+    return columns_read_by(
+        questions(settings),
+        [planner.ROOT, *obstacles.READS],
+        [local_networks.BRIDGE_QUESTION, local_networks.TUNNEL_QUESTION],
+        [health.question(settings.network, MAKER)],
+    )
 
 
 def questions(settings: Settings) -> list[object]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import linen
 from linen.core import cluster, model
-from linen.flaxd import health, publisher, reconcile, state_page
+from linen.flaxd import health, reconcile, state_page
 from linen.flaxd.rules import Counts
 from linen.netlink.codec import Link
 from linen.ovsdb.replica import Replica
@@ -27,7 +27,7 @@ STATUS = state_page.Status(
 
 def decide(chosen: Settings, view: cluster.View | None) -> reconcile.Decision:
     """The decision of a daemon beside an OVSDB without bridges."""
-    replica = Replica(publisher.monitored(chosen))
+    replica = Replica(reconcile.monitored(chosen))
     column = {"type": "string"}
     columns = {table: dict.fromkeys(names, column) for table, names in replica.columns.items()}
     replica.learn({"tables": {table: {"columns": names} for table, names in columns.items()}})
