@@ -56,4 +56,4 @@ def test_peak_memory_is_the_programs_own() -> None:
 def test_peak_memory_of_a_failed_program_is_none() -> None:
     """A number of a program that failed would mean nothing."""
     with pytest.raises(ProgramFailed, match="status 7"):
-        peak_memory(python("raise SystemExit(7)"))
+        peak_memory(python("import sys; sys.exit(7 + len(sys.stdin.read()))"))
