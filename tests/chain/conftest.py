@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support.cni import Answer, Chain, Json, call
+from support.cni import Answer, Chain, Json, call, cni_environment
 from support.conflists import example
 
 if TYPE_CHECKING:
@@ -51,8 +51,7 @@ class Attached:
 
     def start_add(self, pod: str) -> subprocess.Popen[bytes]:
         """An ADD that waits for its configuration, to be given by `feed`."""
-        env = {"CNI_COMMAND": "ADD", "CNI_IFNAME": "eth0", "CNI_PATH": "/nowhere"}
-        env |= {"CNI_CONTAINERID": pod, "CNI_NETNS": "/run/netns/pod"}
+        env = cni_environment("ADD") | {"CNI_CONTAINERID": pod}
         return self.host.start(self.plugin, env=env)
 
 

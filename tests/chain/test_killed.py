@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from chain.conftest import Attached
-from support.cni import Chain
+from support.cni import Chain, cni_environment
 from support.conflists import example
 from support.host import running_host
 
@@ -42,13 +42,11 @@ def all_kept(host: Host) -> Json:
 def add_killed(attached: Attached, moment: int) -> bool:
     """Kill an ADD as it makes its `moment`th such call; whether it came that far."""
     kill = f"inject={TALK}:signal=KILL:when={moment}"
-    variables = {"CNI_COMMAND": "ADD", "CNI_CONTAINERID": "pod", "CNI_NETNS": "/run/netns/pod"}
-    variables |= {"CNI_IFNAME": "eth0", "CNI_PATH": "/nowhere"}
     done = attached.host.run(
         *("strace", "--quiet=all", "--output=/dev/null", f"--trace={TALK}", "-e", kill),
         attached.plugin,
         stdin=json.dumps(attached.conf()),
-        env=variables,
+        env=cni_environment("ADD"),
         check=False,
     )
     assert done.returncode <= 0 or done.returncode == 128 + 9, done

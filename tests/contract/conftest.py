@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import subprocess
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,7 +21,7 @@ SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
 class OvsdbServer:
     """A real ovsdb-server on a database of its own, that serves nobody else."""
 
-    def __init__(self, folder: Path, schema: Path | str = SCHEMA) -> None:
+    def __init__(self, folder: Path, schema: Path | str) -> None:
         self.folder = folder
         self.socket = folder / "db.sock"
         self.process: subprocess.Popen[bytes] | None = None
@@ -46,17 +47,24 @@ class OvsdbServer:
         self.socket.unlink()
 
 
-@pytest.fixture
-def ovsdb_server(short_folder: Path) -> Iterator[OvsdbServer]:
-    """A running server whose rows stay as they were written."""
-    server = OvsdbServer(short_folder)
+@contextmanager
+def running_server(folder: Path, schema: Path | str = SCHEMA) -> Iterator[OvsdbServer]:
+    """A server that runs, without any row, for as long as the block lasts."""
+    server = OvsdbServer(folder, schema)
     server.start()
     try:
-        vsctl = ["ovs-vsctl", f"--db=unix:{server.socket}", "--no-wait", "init"]
-        subprocess.run(vsctl, check=True)
         yield server
     finally:
         server.kill()
+
+
+@pytest.fixture
+def ovsdb_server(short_folder: Path) -> Iterator[OvsdbServer]:
+    """A running server whose rows stay as they were written."""
+    with running_server(short_folder) as server:
+        vsctl = ["ovs-vsctl", f"--db=unix:{server.socket}", "--no-wait", "init"]
+        subprocess.run(vsctl, check=True)
+        yield server
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import ovs.db.idl
 import ovs.poller
 import pytest
 
-from contract.conftest import OvsdbServer
+from contract.conftest import running_server
 from linen.core import desired, errors, model, transaction
 from linen.core.planner import difference
 from linen.host.inventory import read_inventory
@@ -98,18 +98,12 @@ def test_older_than_the_oldest(short_folder: Path) -> None:
     del older["tables"]["Bridge"]["columns"]["rstp_enable"]
     schema = short_folder / "older.ovsschema"
     schema.write_text(json.dumps(older))
-    server = OvsdbServer(short_folder, schema)
-    server.start()
-    try:
-        with (
-            Connection(str(server.socket), Deadline(10)) as connection,
-            pytest.raises(
-                errors.Unavailable, match=f"{server.socket} refuses.*rstp_enable"
-            ) as caught,
-        ):
-            read_inventory(connection)
-    finally:
-        server.kill()
+    with (
+        running_server(short_folder, schema) as server,
+        Connection(str(server.socket), Deadline(10)) as connection,
+        pytest.raises(errors.Unavailable, match=f"{server.socket} refuses.*rstp_enable") as caught,
+    ):
+        read_inventory(connection)
 
     assert f"Open vSwitch {model.OLDEST_OVS} or newer" in caught.value.details
 

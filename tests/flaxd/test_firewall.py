@@ -4,13 +4,18 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 import pytest
 
+from linen.core.notation import to_map
 from linen.flaxd.firewall import Firewall
-from linen.flaxd.local_networks import TUNNEL_QUESTION, vxlan_ports
-from linen.ovsdb.replica import Replica, columns_read_by
+from linen.flaxd.local_networks import vxlan_ports
 from linen.settings.table import Settings, load
+from support.replicas import PAIRS, TEXT, replica_of
+
+if TYPE_CHECKING:
+    from linen.ovsdb.replica import Replica
 
 UNDERLAY = ["kbr0"]  # with pods on the device of the tunnels there is no table to be written
 
@@ -42,26 +47,12 @@ def test_restart_takes_nothing_away() -> None:
 
 def replica(*interfaces: tuple[str, dict[str, str], dict[str, str]]) -> Replica:
     """A copy of OVSDB with these interfaces: type, options and marks."""
-    found = Replica(columns_read_by([TUNNEL_QUESTION]))
-    texts = {"key": "string", "value": "string", "min": 0, "max": "unlimited"}
-    columns = {
-        "type": {"type": "string"},
-        "options": {"type": texts},
-        "external_ids": {"type": texts},
-    }
-    found.learn({"tables": {"Interface": {"columns": columns}}})
-    rows = {
-        f"row{number}": {
-            "initial": {
-                "type": kind,
-                "options": ["map", [list(pair) for pair in options.items()]],
-                "external_ids": ["map", [list(pair) for pair in marks.items()]],
-            }
-        }
-        for number, (kind, options, marks) in enumerate(interfaces)
-    }
-    found.replace({"Interface": rows})
-    return found
+    columns = {"Interface": {"type": TEXT, "options": PAIRS, "external_ids": PAIRS}}
+    rows = [
+        {"type": kind, "options": to_map(options), "external_ids": to_map(marks)}
+        for kind, options, marks in interfaces
+    ]
+    return replica_of(columns, {"Interface": rows})
 
 
 OURS = {"linen-network": "other"}

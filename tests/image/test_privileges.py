@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from contract.conftest import OvsdbServer
+from contract.conftest import running_server
 from linen.host.programs import FLAXD_CHAIN, OF_THE_RUNTIME, ask_versions
 from support.images import FLAXD_CAPABILITIES, contain
 from support.paths import EXAMPLES
@@ -53,15 +53,11 @@ def test_linenctl_has_those_of_flaxd(linen_root: Path, short_folder: Path) -> No
         folder.mkdir(mode=0o700)
         (linen_root / inside.lstrip("/")).mkdir(parents=True, exist_ok=True)  # to mount on
     shutil.copy(EXAMPLES / "master.linen.conflist", mounts["/etc/cni/net.d"])
-    server = OvsdbServer(mounts["/run/openvswitch"])
-    server.start()
-    try:
+    with running_server(mounts["/run/openvswitch"]) as server:
         subprocess.run(["ovs-vsctl", f"--db=unix:{server.socket}", "--no-wait", "init"], check=True)
         show = ("linenctl", "show")
         seen = contain(linen_root, *show, capabilities=FLAXD_CAPABILITIES, mounts=mounts)
         refused = contain(linen_root, *show, mounts=mounts, check=False)
-    finally:
-        server.kill()
 
     assert seen.stdout.startswith("Linen has made nothing on this node")
     assert "Permission denied" in refused.stderr

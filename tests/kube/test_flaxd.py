@@ -349,7 +349,7 @@ def test_api_server_that_was_never_reached(node1: KubernetesNode) -> None:
     """A daemon that has not heard of its own Node yet says why, where a probe shows it."""
     node1.plane.stop_api_server()
     with node1.flaxd() as daemon:
-        daemon.wait_for("serving")
+        daemon.wait_for("waiting: this node's tunnel address is not known yet")
         wait_until(lambda: "API server https://" in daemon.get("/readyz")[1], "the reason")
 
         status, reasons = daemon.get("/readyz")

@@ -13,7 +13,8 @@ import time
 from statistics import median
 from typing import TYPE_CHECKING
 
-from support.frozen import CONF, cni_environment
+from support.cni import cni_environment
+from support.frozen import CONF
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from support.frozen import CONF, call, cni_environment, error_of
+from support.cni import cni_environment
+from support.frozen import CONF, call, error_of
 from support.host import wait_until
 
 NESTED = b"[" * 1_000_000

@@ -138,13 +138,19 @@ def call(
     **variables: str | None,
 ) -> Answer:
     """Execute a plugin as a runtime does; a variable that is None is left out."""
-    env = {
-        "CNI_COMMAND": command,
-        "CNI_CONTAINERID": "pod-1",
-        "CNI_NETNS": netns,
-        "CNI_IFNAME": "eth0",
-        "CNI_PATH": str(plugin.parent),
-    } | variables
+    told = {"CNI_COMMAND": command, "CNI_NETNS": netns, "CNI_PATH": str(plugin.parent)}
+    env = cni_environment("") | told | variables
     present = {name: value for name, value in env.items() if value is not None}
     stdin = json.dumps(conf) if isinstance(conf, dict) else conf
     return Answer(host.run(plugin, stdin=stdin, env=present, check=False))
+
+
+def cni_environment(command: str) -> dict[str, str]:
+    """What a runtime puts into a plugin's environment: all of it, nothing is inherited."""
+    return {
+        "CNI_COMMAND": command,
+        "CNI_CONTAINERID": "pod-1",
+        "CNI_NETNS": "/run/netns/pod",
+        "CNI_IFNAME": "eth0",
+        "CNI_PATH": "/opt/cni/bin",
+    }

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from typing import TYPE_CHECKING, Any
 
+from support.cni import cni_environment
 from support.paths import CHECKOUT
 
 if TYPE_CHECKING:
@@ -34,17 +35,6 @@ def copy_checkout(target: Path) -> Path:
         shutil.copytree(CHECKOUT / folder, target / folder, copy_function=shutil.copyfile)
     shutil.copy(CHECKOUT / "build.sh", target)
     return target
-
-
-def cni_environment(command: str) -> dict[str, str]:
-    """What a runtime puts into a plugin's environment: all of it, nothing is inherited."""
-    return {
-        "CNI_COMMAND": command,
-        "CNI_CONTAINERID": "pod-1",
-        "CNI_NETNS": "/run/netns/pod",
-        "CNI_IFNAME": "eth0",
-        "CNI_PATH": "/opt/cni/bin",
-    }
 
 
 def call(

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 # What `marked_bridges` asks of the replica of OVSDB.
 BRIDGE_QUESTION = select("Bridge", [], ("name", "external_ids"))
-# What `vxlan_ports` asks of it: of columns that decisions (`reconcile`) are made by, too.
+# What `vxlan_ports` asks of it.
 TUNNEL_QUESTION = select("Interface", is_("type", "vxlan"), ("options", "external_ids"))
 
 

@@ -4,23 +4,24 @@
 from __future__ import annotations
 
 import asyncio
-from functools import partial
 from typing import TYPE_CHECKING
 
 from linen.core.model import Observed
+from linen.core.notation import to_map
 from linen.flaxd import bridge_guard
 from linen.flaxd.bridge_guard import BridgeGuard
 from linen.openflow.session import visit
-from linen.ovsdb.replica import Replica
 from linen.settings.table import load
+from support.replicas import PAIRS, TEXT, replica_of
 
 if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
     import pytest
 
-TEXT = {"type": "string"}
-PAIRS = {"type": {"key": "string", "value": "string", "min": 0, "max": "unlimited"}}
+    from linen.openflow.session import Session
+    from linen.ovsdb.replica import Replica
 
 
 def replica() -> Replica:
@@ -29,11 +30,8 @@ def replica() -> Replica:
         "Bridge": {"name": TEXT, "external_ids": PAIRS},
         "Interface": {"type": TEXT, "options": PAIRS, "external_ids": PAIRS},
     }
-    found = Replica({table: set(names) for table, names in columns.items()})
-    found.learn({"tables": {table: {"columns": names} for table, names in columns.items()}})
-    ours = ["map", [["linen-network", "linen-network"], ["linen-maker", "flaxd"]]]
-    found.replace({"Bridge": {"row": {"initial": {"name": "br0", "external_ids": ours}}}})
-    return found
+    ours = to_map({"linen-network": "linen-network", "linen-maker": "flaxd"})
+    return replica_of(columns, {"Bridge": [{"name": "br0", "external_ids": ours}]})
 
 
 def test_another_vswitchd_while_it_looks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -41,7 +39,13 @@ def test_another_vswitchd_while_it_looks(tmp_path: Path, monkeypatch: pytest.Mon
 
     Though it was looking after the old ovs-vswitchd just then, with the same outcome.
     """
-    monkeypatch.setattr(bridge_guard, "visit", partial(visit, seconds=0.2))  # nobody is there
+    looks = asyncio.Event()
+
+    def look(path: str) -> AbstractAsyncContextManager[Session]:
+        looks.set()
+        return visit(path, seconds=0.2)  # nobody is there
+
+    monkeypatch.setattr(bridge_guard, "visit", look)
     chosen = load({"node": "node1", "ovsdb": f"unix:{tmp_path}/db.sock"}, {}, None)
 
     async def scenario() -> None:
@@ -53,8 +57,9 @@ def test_another_vswitchd_while_it_looks(tmp_path: Path, monkeypatch: pytest.Mon
             await told.wait()
             assert guard.is_settled
 
+            looks.clear()
             guard.consider(Observed(None, []), "first")
-            await asyncio.sleep(0.1)  # it looks
+            await looks.wait()
             guard.consider(Observed(None, []), "second")
             assert not guard.is_settled
             told.clear()

@@ -11,8 +11,8 @@ from linen.core import cluster, model
 from linen.flaxd import health, reconcile, state_page
 from linen.flaxd.rules import Counts
 from linen.netlink.codec import Link
-from linen.ovsdb.replica import Replica
 from linen.settings.table import Settings, load
+from support.replicas import TEXT, replica_of
 
 OWN = cluster.Peer("node1", "10.245.0.1", ranges=("10.244.1.0/24",))
 NODE2 = cluster.Peer("node2", "10.245.0.2", ranges=("10.244.2.0/24",))
@@ -27,11 +27,9 @@ STATUS = state_page.Status(
 
 def decide(chosen: Settings, view: cluster.View | None) -> reconcile.Decision:
     """The decision of a daemon beside an OVSDB without bridges."""
-    replica = Replica(reconcile.monitored(chosen))
-    column = {"type": "string"}
-    columns = {table: dict.fromkeys(names, column) for table, names in replica.columns.items()}
-    replica.learn({"tables": {table: {"columns": names} for table, names in columns.items()}})
-    replica.replace({"Open_vSwitch": {"0": {"initial": {}}}})
+    followed = reconcile.monitored(chosen)
+    columns = {table: dict.fromkeys(names, TEXT) for table, names in followed.items()}
+    replica = replica_of(columns, {"Open_vSwitch": [{}]})
     links: dict[str, Link] = {}
     return reconcile.decide(chosen, cluster.Roster(view), replica, links, 1400)
 
