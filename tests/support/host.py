@@ -13,7 +13,7 @@ import json
 import os
 import subprocess
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +34,7 @@ class Host:
     def __init__(self, pid: int, folder: Path) -> None:
         self.pid = pid
         self.folder = folder  # for the test's files; also holds the daemons' logs
+        self._started = ExitStack()
 
     def command(self, argv: Sequence[str | Path]) -> list[str]:
         """The command line that runs `argv` in the host's namespaces."""
@@ -70,9 +71,14 @@ class Host:
     ) -> subprocess.Popen[bytes]:
         """Start a command with pipes for its three streams."""
         pipe = subprocess.PIPE
-        return subprocess.Popen(
+        process = subprocess.Popen(
             self.command(argv), stdin=pipe, stdout=pipe, stderr=pipe, env=environment(env or {})
         )
+        return self._started.enter_context(process)
+
+    def release(self) -> None:
+        """After its end: close what no test has waited for, as one that failed leaves it."""
+        self._started.close()
 
     # --- Open vSwitch ---
 
@@ -150,10 +156,12 @@ def running_host(folder: Path) -> Iterator[Host]:
         assert process.stdout is not None
         pid = process.stdout.readline()
         assert pid, f"the host did not start: {log.read_text()}"
+        host = Host(int(pid), folder)
         try:
-            yield Host(int(pid), folder)
+            yield host
         finally:
             process.stdin.close()  # its process 1 reads to the end, ends, and all others with it
+            host.release()
 
 
 def environment(extra: Mapping[str, str]) -> dict[str, str]:

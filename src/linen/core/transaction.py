@@ -91,7 +91,7 @@ def mutation(table: str, where: Json, *mutations: Json) -> Json:
 
 # ovs-vswitchd looks at all of its configuration whenever `next_cfg` is counted up, and says that it
 # has done so by the same number in `cur_cfg` (ovs-vswitchd.conf.db(5)).
-_ANNOUNCEMENT = [
+ANNOUNCEMENT = [
     mutation("Open_vSwitch", [], ["next_cfg", "+=", 1]),
     select("Open_vSwitch", [], ("next_cfg",)),
 ]
@@ -136,7 +136,7 @@ class _Batch:
         if self.old_ports:
             removal = mutation("Bridge", [], ["ports", "delete", to_set(self.old_ports)])
             self.operations.append(removal)
-        announcement = _ANNOUNCEMENT if self.is_announced else []
+        announcement = ANNOUNCEMENT if self.is_announced else []
         return [guard, *self.operations, *announcement]
 
     def _bridge_guard(self) -> Json:

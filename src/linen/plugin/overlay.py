@@ -106,14 +106,20 @@ class Overlay:
         taken back, as far as this call had brought it about.
         """
         done: list[plan.Step] = []
+        are_errors_current = False
         for attempt in range(ATTEMPTS):
             finding = self.look()
-            if not finding.steps and self._is_served(finding):
-                self._refuse_errors(finding, done)
-                return finding, attempt > 0
             if finding.steps:
                 self._refuse_absent_datapath(finding)
                 done += self._commit(finding)
+                are_errors_current = False
+            elif self._is_served(finding):
+                if are_errors_current or not finding.refused():
+                    self._refuse_errors(finding, done)
+                    return finding, attempt > 0
+                # They may be of options that another ADD, or flaxd, has put right just now.
+                self._have_all_looked_at()
+                are_errors_current = True
         raise errors.Unavailable(
             f"OVSDB at {self._connection.path} keeps being changed by somebody else",
             f"after {ATTEMPTS} attempts there is still to do:"
@@ -143,6 +149,12 @@ class Overlay:
         if number is not None:
             self._await_look(number)
         return finding.steps
+
+    def _have_all_looked_at(self) -> None:
+        """Have ovs-vswitchd look at its configuration once more, and wait until it has."""
+        number = transaction.announced(self._connection.transact(transaction.ANNOUNCEMENT))
+        if number is not None:
+            self._await_look(number)
 
     def _await_look(self, number: int) -> None:
         """Wait until ovs-vswitchd has dealt with what it was told of by this number."""
