@@ -83,7 +83,7 @@ def _render_tunnel(port: Port, interface: Interface) -> dict[str, Any]:
         "key": interface.options.get("key"),
         "protected": port.protected,
         "ofport": interface.ofport,
-        "error": interface.fault or None,
+        "error": interface.refusal or None,
         **{name: interface.statistics.get(name, 0) for name in _COUNTERS},
     }
 

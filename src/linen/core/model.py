@@ -195,6 +195,13 @@ class OverlaySpec(Value):
         self.controllers = controllers
 
 
+def refusal(ofport: int | None, error: str) -> str:
+    """What Open vSwitch has against an interface with these columns; "" for nothing (so far)."""
+    if error:
+        return error
+    return "no reason given" if ofport == -1 else ""
+
+
 class ObservedInterface(Value):
     """A row of Interface.
 
@@ -222,6 +229,11 @@ class ObservedInterface(Value):
         self.error = error
         self.mtu_request = mtu_request
         self.bfd = bfd or {}
+
+    @property
+    def refusal(self) -> str:
+        """What Open vSwitch has against it; "" for nothing."""
+        return refusal(self.ofport, self.error)
 
 
 class ObservedTunnel(Value):

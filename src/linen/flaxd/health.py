@@ -103,9 +103,10 @@ def _tunnel(peer: Peer, row: Json | None) -> tuple[str, str]:
     """How the tunnel is, and what is wrong with it."""
     if row is None:
         return MISSING, f"there is no tunnel to {peer.vtep} (yet)"
-    error, ofport = optional(row["error"]), optional(row["ofport"])
-    if error or ofport == -1:
-        return REFUSED, f"Open vSwitch refuses port {row['name']}: {error or 'it gives no reason'}"
+    ofport = optional(row["ofport"])
+    refusal = model.refusal(ofport, optional(row["error"]) or "")
+    if refusal:
+        return REFUSED, f"Open vSwitch refuses port {row['name']}: {refusal}"
     if ofport is None:
         return PENDING, f"ovs-vswitchd has not made port {row['name']} yet"
     return PRESENT, ""

@@ -162,9 +162,9 @@ def _refused(seen: model.Observed) -> list[str]:
     """What Open vSwitch says about tunnels that it could not make."""
     rows = [(tunnel.name, tunnel.interface) for tunnel in seen.tunnels if tunnel.interface]
     return [
-        f"Open vSwitch refuses tunnel {name}: {interface.error or 'it gives no reason'}"
+        f"Open vSwitch refuses tunnel {name}: {interface.refusal}"
         for name, interface in rows
-        if interface.error or interface.ofport == -1
+        if interface.refusal
     ]
 
 
@@ -220,7 +220,7 @@ def _waiting(
     internal = seen.bridge.interface if seen.bridge else None
     if internal is None or internal.ofport is None:
         return [f"ovs-vswitchd has not made OVS bridge {spec.bridge} yet"]
-    if internal.error or internal.ofport == -1:
-        return [f"Open vSwitch cannot make {spec.bridge}: {internal.error or 'no reason given'}"]
+    if internal.refusal:
+        return [f"Open vSwitch cannot make {spec.bridge}: {internal.refusal}"]
     pending = [t.name for t in seen.tunnels if t.interface and t.interface.ofport is None]
     return [f"ovs-vswitchd has not made {', '.join(pending)} yet"] if pending else []

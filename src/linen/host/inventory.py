@@ -17,6 +17,7 @@ from linen.core.model import (
     TOPOLOGY_FLOW,
     TOPOLOGY_MESH,
     OverlayOptions,
+    refusal,
 )
 from linen.core.naming import MARK_VNI
 from linen.core.notation import optional, pairs, select, uuids
@@ -54,11 +55,9 @@ class Interface:
     statistics: dict[str, int]
 
     @property
-    def fault(self) -> str:
-        """What Open vSwitch has against it, "" if nothing."""
-        if self.error:
-            return self.error
-        return "Open vSwitch gave no port number and no reason" if self.ofport == -1 else ""
+    def refusal(self) -> str:
+        """What Open vSwitch has against it; "" for nothing."""
+        return refusal(self.ofport, self.error)
 
 
 @dataclass(frozen=True)

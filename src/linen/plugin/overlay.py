@@ -52,14 +52,11 @@ class Finding:
 
     def refused(self) -> list[tuple[str, model.ObservedInterface]]:
         """Those that Open vSwitch could not make."""
-        return [(name, row) for name, row in self.interfaces() if row.error or row.ofport == -1]
+        return [(name, row) for name, row in self.interfaces() if row.refusal]
 
     def errors(self) -> list[str]:
         """What Open vSwitch says about those."""
-        return [
-            _fault(name, row.error or "Open vSwitch gave no port number and no reason")
-            for name, row in self.refused()
-        ]
+        return [_fault(name, row.refusal) for name, row in self.refused()]
 
 
 class Overlay:

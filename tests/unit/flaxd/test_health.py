@@ -98,7 +98,7 @@ def test_judgement(status: dict[str, str] | None, answers: str, state: str, said
             "down",
             "refuses port vxif10_245_0_2: could not add network device vxif (File exists)",
         ),
-        ([row(BFD_UP, ofport=-1)], "refused", "down", "it gives no reason"),
+        ([row(BFD_UP, ofport=-1)], "refused", "down", "no reason given"),
     ],
 )
 def test_without_a_tunnel(rows: list[Any], tunnel: str, state: str, said: str) -> None:

@@ -118,12 +118,12 @@ def interfaces(node: Node) -> Iterator[Finding]:
         ours = [interface for _, interface in bridge.tunnels()]
         if bridge.network and bridge.internal:
             ours.append(bridge.internal)
-        for interface in (one for one in ours if one.fault):
-            causes = (why for text, why in _CAUSES.items() if text in interface.fault)
+        for interface in (one for one in ours if one.refusal):
+            causes = (why for text, why in _CAUSES.items() if text in interface.refusal)
             remote = interface.options.get("remote_ip", "other nodes")
             yield error(
                 f"interface {interface.name} on OVS bridge {bridge.name}",
-                f"Open vSwitch reports: {interface.fault}",
+                f"Open vSwitch reports: {interface.refusal}",
                 cause=next(causes, f"nothing reaches {remote} by it"),
                 cure=f"`ovs-vsctl list interface {interface.name}`, and ovs-vswitchd.log",
             )
