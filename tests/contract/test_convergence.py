@@ -9,12 +9,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from linen.core import desired, model, observed, plan, planner, transaction
+from linen.core import desired, model, observed, planner, transaction
 from linen.light.sock import Deadline
 from linen.ovsdb.blocking import Connection
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+
+    from linen.core.plan import Plan, Step
 
 PEERS = ["10.0.0.1", "10.0.0.2", "192.168.100.101", "192.168.100.102", "fd00::1", "fd00::2"]
 CONTROLLERS = ["tcp:10.9.9.1:6653", "ssl:10.9.9.2:6653"]
@@ -57,23 +59,20 @@ class Node:
         self.connection = connection
         self.network = network
 
-    def look(
-        self, options: model.OverlayOptions
-    ) -> tuple[model.OverlaySpec, model.Observed, list[plan.Step]]:
-        """What is wanted, what is there, and the plan."""
+    def plan(self, options: model.OverlayOptions) -> Plan:
+        """What is wanted, what is there, and what is to be done."""
         questions = observed.questions(options.ovs_bridge, self.network, "plugin")
         seen = observed.answers(self.connection.transact(questions), self.network)
         spec = desired.overlay_spec(options, network=self.network, maker="plugin", mtu=1400)
         missing = planner.missing_tunnels(spec, seen)
-        steps = self.connection.converse(planner.find_steps(spec, seen, missing))
-        return spec, seen, steps
+        return self.connection.converse(planner.find_plan(spec, seen, missing))
 
-    def reach(self, options: model.OverlayOptions) -> list[plan.Step]:
+    def reach(self, options: model.OverlayOptions) -> Sequence[Step]:
         """Carry out one plan; what is left to do after it."""
-        spec, seen, steps = self.look(options)
-        if steps:
-            self.connection.transact(transaction.operations(spec, seen, steps))
-        return self.look(options)[2]
+        plan = self.plan(options)
+        if plan.steps:
+            self.connection.transact(transaction.operations(plan))
+        return self.plan(options).steps
 
     def wreck(self, kind: str) -> None:
         """Change rows by hand."""
@@ -166,7 +165,7 @@ def test_two_networks_with_the_same_peers(connection: Connection) -> None:
     assert blue.reach(for_blue) == []
     assert green.reach(for_green) == []
 
-    assert blue.look(for_blue)[2] == []
+    assert blue.plan(for_blue).steps == []
     assert len(blue.rows("Port", "name")) == 2 * len(PEERS) + 2
 
 

@@ -18,6 +18,7 @@ import pytest
 
 from contract.conftest import running_server
 from linen.core import desired, errors, model, transaction
+from linen.core.plan import Plan
 from linen.core.planner import difference
 from linen.host.inventory import read_inventory
 from linen.light.sock import Deadline
@@ -55,7 +56,7 @@ def test_official_library_reads_what_we_write(ovsdb: str) -> None:
     spec = desired.overlay_spec(options, network="blue", maker="plugin", mtu=1400)
     nothing = model.Observed(None, [])
     with Connection(ovsdb, Deadline(10)) as connection:
-        connection.transact(transaction.operations(spec, nothing, difference(spec, nothing)))
+        connection.transact(transaction.operations(Plan(spec, nothing, difference(spec, nothing))))
 
     with contextlib.closing(replica(ovsdb)) as idl:
         (bridge,) = idl.tables["Bridge"].rows.values()
@@ -77,7 +78,7 @@ def test_lost_race_is_told_apart(ovsdb: str) -> None:
     """Of two writers that read the same, the second is refused whole, and told to read again."""
     spec = desired.overlay_spec(model.OverlayOptions(), network="blue", maker="plugin")
     nothing = model.Observed(None, [])
-    operations = transaction.operations(spec, nothing, difference(spec, nothing))
+    operations = transaction.operations(Plan(spec, nothing, difference(spec, nothing)))
 
     with Connection(ovsdb, Deadline(10)) as first, Connection(ovsdb, Deadline(10)) as second:
         first.transact(operations)

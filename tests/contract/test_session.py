@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from linen.core import desired, errors, model, observed, obstacles, planner, transaction
+from linen.core.plan import Plan
 from linen.light.sock import Deadline
 from linen.ovsdb.blocking import Connection, TransactionError
 from linen.ovsdb.replica import columns_read_by
@@ -29,7 +30,7 @@ def overlay(*vteps: str) -> model.OverlaySpec:
 
 
 def steps_to(spec: model.OverlaySpec, seen: model.Observed) -> list[Any]:
-    return transaction.operations(spec, seen, planner.difference(spec, seen))
+    return transaction.operations(Plan(spec, seen, planner.difference(spec, seen)))
 
 
 # --- the replica ---

@@ -70,8 +70,8 @@ def _plans(networks: list[Network]) -> dict[str, list[str]]:
 
 
 def _plan(node: Node, network: Network) -> list[str]:
-    look = node.look(network)
-    return intentions(network.options.ovs_bridge, look.steps) + _attachment_intentions(
+    steps = node.plan(network).steps
+    return intentions(network.options.ovs_bridge, steps) + _attachment_intentions(
         network,
         node.links.get(network.options.ovs_bridge),
         node.links.get(network.linux_bridge),

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The steps that a plan is made of: each is one change to Open vSwitch, with all that it needs.
+"""A plan, and the steps that it is made of: each is one change to Open vSwitch, with all it needs.
 
-`linen.core.planner` finds them, `linen.core.transaction` turns them into OVSDB operations,
+`linen.core.planner` finds it, `linen.core.transaction` turns them into OVSDB operations,
 `linen.core.explain` and `linen.core.intentions` into sentences.
 """
 
@@ -12,10 +12,16 @@ from linen.core.model import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import TypeAlias
+    from collections.abc import Sequence
 
 
-class CreateBridge(Value):
+class Step(Value):
+    """One change to Open vSwitch."""
+
+    __slots__ = ()
+
+
+class CreateBridge(Step):
     """Make the OVS bridge and its internal port."""
 
     __slots__ = ("spec",)
@@ -24,7 +30,7 @@ class CreateBridge(Value):
         self.spec = spec
 
 
-class SetBridge(Value):
+class SetBridge(Step):
     """Change settings of our own OVS bridge: column → value."""
 
     __slots__ = ("bridge", "settings")
@@ -34,7 +40,7 @@ class SetBridge(Value):
         self.settings = settings
 
 
-class SetVni(Value):
+class SetVni(Step):
     """Mark our own OVS bridge with the VNI that its network now has."""
 
     __slots__ = ("bridge", "vni")
@@ -44,7 +50,7 @@ class SetVni(Value):
         self.vni = vni
 
 
-class SetMtu(Value):
+class SetMtu(Step):
     """Ask for another MTU, in bytes, of the OVS bridge's internal port."""
 
     __slots__ = ("interface", "mtu")
@@ -54,7 +60,7 @@ class SetMtu(Value):
         self.mtu = mtu
 
 
-class SetMacTableSize(Value):
+class SetMacTableSize(Step):
     """Let our own OVS bridge remember more MACs than Open vSwitch's default."""
 
     __slots__ = ("bridge", "size")
@@ -64,7 +70,7 @@ class SetMacTableSize(Value):
         self.size = size
 
 
-class AddTunnel(Value):
+class AddTunnel(Step):
     """Add a VXLAN port under `name`."""
 
     __slots__ = ("name", "tunnel")
@@ -74,7 +80,7 @@ class AddTunnel(Value):
         self.tunnel = tunnel
 
 
-class ChangeTunnel(Value):
+class ChangeTunnel(Step):
     """Give a tunnel of ours the options and the protection that it should have."""
 
     __slots__ = ("interface", "observed", "tunnel")
@@ -90,7 +96,7 @@ class ChangeTunnel(Value):
         self.tunnel = tunnel
 
 
-class RemoveTunnel(Value):
+class RemoveTunnel(Step):
     """Remove a tunnel of ours."""
 
     __slots__ = ("observed",)
@@ -99,7 +105,7 @@ class RemoveTunnel(Value):
         self.observed = observed
 
 
-class AddController(Value):
+class AddController(Step):
     """Attach an OpenFlow controller to the OVS bridge."""
 
     __slots__ = ("target",)
@@ -108,7 +114,7 @@ class AddController(Value):
         self.target = target
 
 
-class RemoveController(Value):
+class RemoveController(Step):
     """Detach a controller of ours."""
 
     __slots__ = ("controller",)
@@ -117,19 +123,26 @@ class RemoveController(Value):
         self.controller = controller
 
 
-if TYPE_CHECKING:
-    Step: TypeAlias = (
-        CreateBridge
-        | SetBridge
-        | SetVni
-        | SetMtu
-        | SetMacTableSize
-        | AddTunnel
-        | ChangeTunnel
-        | RemoveTunnel
-        | AddController
-        | RemoveController
-    )
+class Plan(Value):
+    """What is wanted of one network, what is there, and the steps from one to the other."""
+
+    __slots__ = ("seen", "spec", "steps")
+
+    def __init__(
+        self, spec: model.OverlaySpec, seen: model.Observed, steps: Sequence[Step]
+    ) -> None:
+        self.spec = spec
+        self.seen = seen
+        self.steps = steps
+
+    def interfaces(self) -> list[tuple[str, model.ObservedInterface]]:
+        """Name and row of each interface of ours, the OVS bridge's internal port first."""
+        found = []
+        bridge = self.seen.bridge
+        if bridge is not None and bridge.interface is not None:
+            found.append((self.spec.bridge, bridge.interface))
+        found += [(t.name, t.interface) for t in self.seen.tunnels if t.interface is not None]
+        return found
 
 
 def stp_settings(stp: str) -> dict[str, str | bool]:

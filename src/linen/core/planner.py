@@ -56,10 +56,10 @@ def missing_tunnels(spec: model.OverlaySpec, observed: model.Observed) -> list[m
     return [tunnel for tunnel in spec.tunnels if tunnel.remote not in kept]
 
 
-def find_steps(
+def find_plan(
     spec: model.OverlaySpec, observed: model.Observed, missing: Sequence[model.TunnelSpec]
-) -> Generator[list[Json], list[Json], list[plan.Step]]:
-    """A conversation with OVSDB that ends in `difference`.
+) -> Generator[list[Json], list[Json], plan.Plan]:
+    """A conversation with OVSDB that ends in the plan whose steps are the `difference`.
 
     Raises `Conflict` as that does, and where the OVS bridge is somebody's uplink, and not yet our
     network's. `missing`: the `missing_tunnels`. What is in their way is asked for first; without
@@ -78,7 +78,7 @@ def find_steps(
         # Also without tunnels to make: on the pods' Linux bridge it would be hung nevertheless.
         devices = yield from obstacles.devices_on(spec.bridge)
         _refuse_uplink(spec, devices)
-    return difference(spec, observed, found)
+    return plan.Plan(spec, observed, difference(spec, observed, found))
 
 
 def _kept(spec: model.OverlaySpec, observed: model.Observed) -> Kept:

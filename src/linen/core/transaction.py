@@ -22,12 +22,10 @@ if TYPE_CHECKING:
 RACE_LOST = ("constraint violation", "timed out", "not owner")
 
 
-def operations(
-    spec: model.OverlaySpec, seen: model.Observed, steps: Sequence[plan.Step]
-) -> list[Json]:
-    """The operations that carry out `steps`, which lead from `seen` to `spec`."""
-    batch = _Batch(spec, seen.bridge)
-    for step in steps:
+def operations(planned: plan.Plan) -> list[Json]:
+    """The operations that carry out the steps of a plan."""
+    batch = _Batch(planned.spec, planned.seen.bridge)
+    for step in planned.steps:
         _WRITERS[type(step)](batch, step)
     return batch.finish()
 

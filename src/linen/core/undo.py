@@ -13,18 +13,18 @@ from linen.core.transaction import mutation, unless_changed, update
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Container, Generator, Sequence
+    from collections.abc import Generator, Sequence
 
     from linen.light.json import Json
 
 
 def find_operations(
-    seen: model.Observed, refused: Container[str], done: Sequence[plan.Step]
+    seen: model.Observed, done: Sequence[plan.Step]
 ) -> Generator[list[Json], list[Json], list[Json]]:
     """A conversation with OVSDB that ends in the operations of one transaction; none: no need.
 
-    `refused`: the interfaces, by UUID, that Open vSwitch reports an error for. `done`: the steps
-    that were carried out, in their order; what they did not bring about is left alone.
+    `done`: the steps that were carried out, in their order; what they did not bring about is left
+    alone.
     """
     operations: list[Json] = []
     added = {step.name for step in done if isinstance(step, plan.AddTunnel)}
@@ -33,7 +33,7 @@ def find_operations(
     removed: list[Json] = []
     for tunnel in seen.tunnels:
         interface = tunnel.interface
-        if interface is None or interface.uuid not in refused:
+        if interface is None or not interface.refusal:
             continue
         if interface.uuid in changed:
             operations += _restored(interface, changed[interface.uuid])
@@ -44,7 +44,7 @@ def find_operations(
         operations.append(mutation("Bridge", [], ["ports", "delete", to_set(removed)]))
     bridge = seen.bridge
     is_made = any(isinstance(step, plan.CreateBridge) for step in done)
-    if bridge is not None and is_made and bridge.interface and bridge.interface.uuid in refused:
+    if bridge is not None and is_made and bridge.interface and bridge.interface.refusal:
         operations += yield from _without_bridge(bridge, own)
     return operations
 

@@ -31,6 +31,7 @@ from linen.ovsdb.session import Session
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from linen.core.plan import Plan
     from linen.flaxd.sources import Source
     from linen.settings.table import Settings
 
@@ -183,11 +184,12 @@ class Daemon:
             devices.attach(decision.attachment)
         if not self.session.may_write:
             return self._look_on(decision)
-        if decision.steps:
-            await self._carry_out(decision)  # the replica's news bring us back here
+        plan = decision.plan
+        if plan is not None and plan.steps:
+            await self._carry_out(plan)  # the replica's news bring us back here
             return metrics.CHANGED
         self.firewall.consider()
-        self.bridge_guard.consider(decision.seen, self._vswitchd.identity)
+        self.bridge_guard.consider(plan.seen if plan else None, self._vswitchd.identity)
         if self.rules is not None and await self._keep_rules(self.rules, decision):
             return metrics.CHANGED
         waiting, faults = self._hindrances(decision)
@@ -248,24 +250,21 @@ class Daemon:
         self._changed()
         return True
 
-    async def _carry_out(self, decision: reconcile.Decision) -> None:
+    async def _carry_out(self, plan: Plan) -> None:
         """One transaction.
 
         Whether it came in time or another was quicker, the replica tells next.
         """
-        spec, seen = decision.spec, decision.seen
-        if spec is None or seen is None:
-            return
-        changes = intentions.intentions(spec.bridge, decision.steps)
+        changes = intentions.intentions(plan.spec.bridge, plan.steps)
         await asyncio.sleep(self._pace.changing(changes, asyncio.get_running_loop().time()))
         try:
-            await self.session.transact(transaction.operations(spec, seen, decision.steps))
+            await self.session.transact(transaction.operations(plan))
         except TransactionError as error:
             if error.kind not in transaction.RACE_LOST:
                 raise
             self._changed()
             return
-        self.telemetry.metrics.changed(decision.steps)
+        self.telemetry.metrics.changed(plan.steps)
         for sentence in changes:
             log.info("%s", sentence)
 

@@ -10,13 +10,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from linen.core import cluster, desired, errors, flows, model, observed, obstacles, plan, planner
+from linen.core import cluster, desired, errors, flows, model, observed, obstacles, planner
+from linen.core.plan import Plan, RemoveTunnel
 from linen.flaxd import health, local_networks
 from linen.ovsdb.replica import columns_read_by
 
 if TYPE_CHECKING:
     from collections.abc import Container, Mapping, Sequence
 
+    from linen.core.plan import Step
     from linen.netlink.codec import Link
     from linen.ovsdb.replica import Replica
     from linen.settings.table import Settings
@@ -36,15 +38,14 @@ class Attachment:
 class Decision:
     """What is to be done, and what people should know.
 
+    `plan`: None while this node's own tunnel address is not known.
     `outlet`: in topology flow, where packets leave, as soon as Open vSwitch has made that.
     `waiting`: why the overlay does not work yet; empty when it does.
     `faults`: what is wrong without keeping the overlay from working.
     """
 
     neighbours: cluster.Neighbours = field(default_factory=lambda: cluster.Neighbours({}, []))
-    spec: model.OverlaySpec | None = None
-    seen: model.Observed | None = None
-    steps: Sequence[plan.Step] = ()
+    plan: Plan | None = None
     attachment: Attachment | None = None
     outlet: flows.Outlet | None = None
     waiting: tuple[str, ...] = ()
@@ -90,26 +91,27 @@ def decide(
     missing = planner.missing_tunnels(spec, seen)
     faults = [*view.faults, *found.faults, *_refused(seen)]
     try:
-        steps = replica.converse(planner.find_steps(spec, seen, missing))
+        plan = replica.converse(planner.find_plan(spec, seen, missing))
         attachment = _attachment(settings, seen, links)
     except errors.Conflict as conflict:
         waits_for = (conflict.sentence,)
-        return Decision(found, spec, seen, waiting=waits_for, faults=tuple(faults))
+        nothing = Plan(spec, seen, ())
+        return Decision(found, nothing, waiting=waits_for, faults=tuple(faults))
     if not view.complete:
-        steps = [step for step in steps if not _may_cut_off_a_node(step)]
+        plan = Plan(spec, seen, [step for step in plan.steps if not _may_cut_off_a_node(step)])
     waiting = _claimed(view.own, roster)
-    waiting += _waiting(spec, seen, steps) or _unattached(settings, links)
+    waiting += _waiting(plan) or _unattached(settings, links)
     outlet = _outlet(settings, seen)
-    return Decision(found, spec, seen, steps, attachment, outlet, tuple(waiting), tuple(faults))
+    return Decision(found, plan, attachment, outlet, tuple(waiting), tuple(faults))
 
 
-def _may_cut_off_a_node(step: plan.Step) -> bool:
+def _may_cut_off_a_node(step: Step) -> bool:
     """Whether a step takes a tunnel away that may lead to a node of which nothing is known yet.
 
     The port of topology flow leads to none: on a bridge that has left that topology, and has no
     rules any more, it would take in packets from whoever sends them.
     """
-    if not isinstance(step, plan.RemoveTunnel):
+    if not isinstance(step, RemoveTunnel):
         return False
     interface = step.observed.interface
     return interface is None or interface.options.get("remote_ip") != model.REMOTE_BY_RULE
@@ -211,11 +213,10 @@ def _unattached(settings: Settings, links: Mapping[str, Link]) -> list[str]:
     return [f"device {port.name} is not on Linux bridge {linux_bridge.name} yet"]
 
 
-def _waiting(
-    spec: model.OverlaySpec, seen: model.Observed, steps: Sequence[plan.Step]
-) -> list[str]:
+def _waiting(plan: Plan) -> list[str]:
     """Why the overlay does not work yet: what only others can give is not among it."""
-    if steps:
+    spec, seen = plan.spec, plan.seen
+    if plan.steps:
         return [f"OVS bridge {spec.bridge} and its tunnels are being changed"]
     internal = seen.bridge.interface if seen.bridge else None
     if internal is None or internal.ofport is None:

@@ -48,26 +48,20 @@ def document(
     status: Status,
 ) -> Json:
     """The state as data for json.dumps."""
+    plan = decision.plan
     return {
         "versions": {"linen": linen.__version__, "python": platform.python_version()},
         "settings": plain(settings),
         "view": plain(view),
-        "desired": plain(decision.spec),
-        "observed": plain(decision.seen),
-        "plan": _sentences(decision),
+        "desired": plain(plan.spec if plan else None),
+        "observed": plain(plan.seen if plan else None),
+        "plan": explain.faults(plan.spec.bridge, plan.steps) if plan else [],
         "waiting": list(status.waiting),
         "faults": list(status.faults),
         "notes": list(status.notes),
         "peers": [plain(health) for health in peers],
         "rules": plain(status.rules),
     }
-
-
-def _sentences(decision: Decision) -> list[str]:
-    """What there is to be mended."""
-    if decision.spec is None:
-        return []
-    return explain.faults(decision.spec.bridge, decision.steps)
 
 
 def plain(value: object) -> Json:

@@ -12,7 +12,7 @@ from linen.core import errors
 from linen.core.model import REMOTE_BY_RULE, OverlayOptions
 from linen.host.conflists import Conflist, Network
 from linen.host.inventory import read_inventory
-from linen.host.overlay import look_at
+from linen.host.overlay import find_plan
 from linen.host.record import STATE_DIR, known_vteps
 from linen.light.sock import Deadline
 from linen.netlink.blocking import Netlink
@@ -23,8 +23,8 @@ from linen.ovsdb.blocking import Connection
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from linen.core.plan import Plan
     from linen.host.inventory import Bridge, Inventory
-    from linen.host.overlay import Look
     from linen.netlink.codec import Link, Route
 
 PATIENCE = 5.0  # seconds for one talk with OVSDB
@@ -124,11 +124,11 @@ class Node:
             made |= known_vteps(self._state_dir, network.name)
         return {*network.options.vteps, *made} - {"", REMOTE_BY_RULE}
 
-    def look(self, network: Network) -> Look:
+    def plan(self, network: Network) -> Plan:
         """Compare a network with what is there. Raises `Unavailable` or `Conflict`."""
         connection = Connection(network.options.ovsdb, Deadline(PATIENCE))
         try:
-            return look_at(network, connection, self._netlink, self.mtu(network))
+            return find_plan(network, connection, self._netlink, self.mtu(network))
         finally:
             connection.close()
 

@@ -7,29 +7,18 @@ other.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from linen.core import desired, model, naming, observed, plan, planner
+from linen.core import desired, naming, observed, planner
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
+    from linen.core.plan import Plan
     from linen.host.conflists import Network
     from linen.netlink.blocking import Netlink
     from linen.ovsdb.blocking import Connection
 
 
-@dataclass(frozen=True)
-class Look:
-    """What is wanted, what is there, and the steps from one to the other."""
-
-    spec: model.OverlaySpec
-    seen: model.Observed
-    steps: Sequence[plan.Step]
-
-
-def look_at(network: Network, connection: Connection, netlink: Netlink, mtu: int | None) -> Look:
+def find_plan(network: Network, connection: Connection, netlink: Netlink, mtu: int | None) -> Plan:
     """Compare one network with its OVSDB. Raises `Unavailable` or `Conflict`."""
     options = network.options
     questions = observed.questions(options.ovs_bridge, network.name, naming.MAKER_PLUGIN)
@@ -43,4 +32,4 @@ def look_at(network: Network, connection: Connection, netlink: Netlink, mtu: int
         segment=[str(pods.subnet) for pods in network.pod_ranges],
     )
     missing = planner.missing_tunnels(spec, seen)
-    return Look(spec, seen, connection.converse(planner.find_steps(spec, seen, missing)))
+    return connection.converse(planner.find_plan(spec, seen, missing))

@@ -14,7 +14,7 @@ from linen.cni import result
 from linen.core import errors, explain
 from linen.netlink.blocking import Netlink
 from linen.plugin import links, sysfs, underlay
-from linen.plugin.overlay import Overlay, refusal, refuse_absent_kernel_datapath
+from linen.plugin.overlay import Overlay, refusals, refuse_absent_kernel_datapath, refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,12 +27,12 @@ def add(request: Request, config: Config) -> str:
     netlink = Netlink()
     seen = sysfs.find_pods_bridge(config.prev_result, config.options.ovs_bridge)
     mtu = (seen or links.linux_bridge(netlink, config, request.netns)).mtu
-    finding, changed = Overlay(config, netlink, mtu).ensure()
+    plan, changed = Overlay(config, netlink, mtu).ensure()
     if changed or seen is None or not seen.has_overlay:
         bridge = links.linux_bridge(netlink, config, request.netns)
-        links.attach(netlink, config, finding.seen, bridge)
+        links.attach(netlink, config, plan.seen, bridge)
         if changed:
-            config.warnings += underlay.mtu_warnings(netlink, finding.spec.tunnels, bridge)
+            config.warnings += underlay.mtu_warnings(netlink, plan.spec.tunnels, bridge)
     return result.passed_on(config.prev_result or {}, config.version)
 
 
@@ -40,8 +40,8 @@ def check(request: Request, config: Config) -> str:
     """Raises `OverlayDiffers` that names all that is not as ADD left it."""
     netlink = Netlink()
     bridge = links.linux_bridge(netlink, config, request.netns)
-    finding = Overlay(config, netlink, bridge.mtu).look()
-    faults = explain.faults(config.options.ovs_bridge, finding.steps) + finding.errors()
+    plan = Overlay(config, netlink, bridge.mtu).look()
+    faults = explain.faults(config.options.ovs_bridge, plan.steps) + refusals(plan)
     faults += links.faults(netlink, config, bridge)
     if faults:
         raise errors.OverlayDiffers(
@@ -53,16 +53,16 @@ def check(request: Request, config: Config) -> str:
 def status(_request: Request, config: Config) -> str:
     """Raises `NotReady` where an ADD could not succeed."""
     try:
-        finding = Overlay(config, Netlink()).look()
-        bridge = finding.seen.bridge
+        plan = Overlay(config, Netlink()).look()
+        bridge = plan.seen.bridge
         if not (bridge.datapath_type if bridge else config.options.datapath_type):
             refuse_absent_kernel_datapath()
     except errors.VswitchdStopped as error:
         raise errors.NotReadyAndDegraded(error.message, error.details) from None
     except (errors.Unavailable, errors.Conflict) as error:
         raise errors.NotReady(error.message, error.details) from None
-    said = finding.errors()
+    said = refusals(plan)
     if said:
-        refused = refusal(said)
-        raise errors.NotReadyAndDegraded(refused.message, refused.details)
+        fault = refused(said)
+        raise errors.NotReadyAndDegraded(fault.message, fault.details)
     return ""

@@ -20,43 +20,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from linen.cni.config import Config
-    from linen.core import plan
+    from linen.core.plan import Plan, Step
     from linen.light.json import Json
     from linen.netlink.blocking import Netlink
 
 PATIENCE = 4.5  # seconds for all talk with OVSDB, so that an answer is out within 5
 ATTEMPTS = 200  # reads; twenty ADDs at once on a fresh host need three or four each
 OWN_DEVICES = ("openvswitch", "tun")  # kinds of the devices that Open vSwitch makes of its ports
-
-
-class Finding:
-    """What one look found: the wanted, the seen, and the steps from one to the other."""
-
-    __slots__ = ("seen", "spec", "steps")
-
-    def __init__(
-        self, spec: model.OverlaySpec, seen: model.Observed, steps: Sequence[plan.Step]
-    ) -> None:
-        self.spec = spec
-        self.seen = seen
-        self.steps = steps
-
-    def interfaces(self) -> list[tuple[str, model.ObservedInterface]]:
-        """Name and row of each interface of ours, the OVS bridge's internal port first."""
-        found = []
-        bridge = self.seen.bridge
-        if bridge is not None and bridge.interface is not None:
-            found.append((self.spec.bridge, bridge.interface))
-        found += [(t.name, t.interface) for t in self.seen.tunnels if t.interface is not None]
-        return found
-
-    def refused(self) -> list[tuple[str, model.ObservedInterface]]:
-        """Those that Open vSwitch could not make."""
-        return [(name, row) for name, row in self.interfaces() if row.refusal]
-
-    def errors(self) -> list[str]:
-        """What Open vSwitch says about those."""
-        return [_fault(name, row.refusal) for name, row in self.refused()]
 
 
 class Overlay:
@@ -71,7 +41,7 @@ class Overlay:
         self._mtu = mtu
         self._connection = Connection(config.options.ovsdb, sock.Deadline(PATIENCE))
 
-    def look(self) -> Finding:
+    def look(self) -> Plan:
         """Read all that this network owns, and compare. Raises `Unavailable` or `Conflict`."""
         network, options = self._config.name, self._config.options
         if not vswitchd.is_running(self._connection.path):
@@ -93,34 +63,33 @@ class Overlay:
         if own:
             spec = self._spec(own)
             missing = planner.missing_tunnels(spec, seen)
-        steps = self._connection.converse(planner.find_steps(spec, seen, missing))
-        return Finding(spec, seen, steps)
+        return self._connection.converse(planner.find_plan(spec, seen, missing))
 
-    def ensure(self) -> tuple[Finding, bool]:
-        """Make the overlay as it should be: what there is in the end, and whether it was changed.
+    def ensure(self) -> tuple[Plan, bool]:
+        """Make the overlay as it should be: the empty plan in the end, and whether it was changed.
 
         Raises `Unavailable`, `Conflict`, or `OvsRefused` after what Open vSwitch refused has been
         taken back, as far as this call had brought it about.
         """
-        done: list[plan.Step] = []
+        done: list[Step] = []
         are_errors_current = False
         for attempt in range(ATTEMPTS):
-            finding = self.look()
-            if finding.steps:
-                self._refuse_absent_datapath(finding)
-                done += self._commit(finding)
+            plan = self.look()
+            if plan.steps:
+                self._refuse_absent_datapath(plan)
+                done += self._commit(plan)
                 are_errors_current = False
-            elif self._is_served(finding):
-                if are_errors_current or not finding.refused():
-                    self._refuse_errors(finding, done)
-                    return finding, attempt > 0
+            elif self._is_served(plan):
+                if are_errors_current or not refusals(plan):
+                    self._refuse_errors(plan, done)
+                    return plan, attempt > 0
                 # They may be of options that another ADD, or flaxd, has put right just now.
                 self._have_all_looked_at()
                 are_errors_current = True
         raise errors.Unavailable(
             f"OVSDB at {self._connection.path} keeps being changed by somebody else",
             f"after {ATTEMPTS} attempts there is still to do:"
-            f" {'; '.join(explain.faults(finding.spec.bridge, finding.steps))}",
+            f" {'; '.join(explain.faults(plan.spec.bridge, plan.steps))}",
         )
 
     def _spec(self, own: set[str] | tuple[()]) -> model.OverlaySpec:
@@ -133,11 +102,10 @@ class Overlay:
             segment=result.addresses(self._config.prev_result or {}),
         )
 
-    def _commit(self, finding: Finding) -> Sequence[plan.Step]:
+    def _commit(self, plan: Plan) -> Sequence[Step]:
         """Carry out the steps. Those that were; none where somebody else was quicker."""
-        operations = transaction.operations(finding.spec, finding.seen, finding.steps)
         try:
-            results = self._connection.transact(operations)
+            results = self._connection.transact(transaction.operations(plan))
         except TransactionError as error:
             if error.kind in transaction.RACE_LOST:
                 return ()
@@ -145,7 +113,7 @@ class Overlay:
         number = transaction.announced(results)
         if number is not None:
             self._await_look(number)
-        return finding.steps
+        return plan.steps
 
     def _have_all_looked_at(self) -> None:
         """Have ovs-vswitchd look at its configuration once more, and wait until it has."""
@@ -161,9 +129,9 @@ class Overlay:
             _, found = self._wait(operations, "heed a change")
             seen = found["rows"][0]["cur_cfg"]
 
-    def _is_served(self, finding: Finding) -> bool:
+    def _is_served(self, plan: Plan) -> bool:
         """Whether ovs-vswitchd had dealt with all interfaces of ours. If not, it has by now."""
-        pending = {row.uuid: name for name, row in finding.interfaces() if row.ofport is None}
+        pending = {row.uuid: name for name, row in plan.interfaces() if row.ofport is None}
         if pending:
             operations = transaction.until_dealt_with(list(pending), self._milliseconds())
             self._wait(operations, f"make {', '.join(pending.values())}")
@@ -185,12 +153,12 @@ class Overlay:
         """For how long the server may wait, so that its answer comes before the deadline."""
         return int(self._connection.deadline.remaining() * 900)
 
-    def _refuse_errors(self, finding: Finding, done: Sequence[plan.Step]) -> None:
-        said = finding.errors()
+    def _refuse_errors(self, plan: Plan, done: Sequence[Step]) -> None:
+        said = refusals(plan)
         if said:
-            self._take_back(finding, done)
+            self._take_back(plan, done)
             self._refuse_foreign_device()
-            raise refusal(said)
+            raise refused(said)
 
     def _refuse_foreign_device(self) -> None:
         """Where another device has its name, Open vSwitch cannot make the OVS bridge's."""
@@ -210,21 +178,18 @@ class Overlay:
             "two devices cannot have one name: choose another for ovs.ovsBridge",
         )
 
-    def _refuse_absent_datapath(self, finding: Finding) -> None:
+    def _refuse_absent_datapath(self, plan: Plan) -> None:
         """Without its kernel module Open vSwitch would log an error and leave us to wait."""
-        if finding.seen.bridge is None and not finding.spec.datapath_type:
+        if plan.seen.bridge is None and not plan.spec.datapath_type:
             refuse_absent_kernel_datapath()
 
-    def _take_back(self, finding: Finding, done: Sequence[plan.Step]) -> None:
+    def _take_back(self, plan: Plan, done: Sequence[Step]) -> None:
         """Undo what Open vSwitch refused of this call's steps.
 
         What it cannot undo the next ADD mends, so its own errors don't count.
         """
-        refused = [row.uuid for _, row in finding.refused()]
         try:
-            operations = self._connection.converse(
-                undo.find_operations(finding.seen, refused, done)
-            )
+            operations = self._connection.converse(undo.find_operations(plan.seen, done))
             if operations:
                 self._connection.transact(operations)
         except errors.LinenError:
@@ -237,8 +202,13 @@ class Overlay:
         )
 
 
-def refusal(said: Sequence[str]) -> errors.OvsRefused:
-    """What Open vSwitch says of interfaces that it could not make."""
+def refusals(plan: Plan) -> list[str]:
+    """What Open vSwitch says about interfaces of ours that it could not make."""
+    return [_fault(name, row.refusal) for name, row in plan.interfaces() if row.refusal]
+
+
+def refused(said: Sequence[str]) -> errors.OvsRefused:
+    """The error of a plan with these `refusals`."""
     hint = "`ovs-vsctl list interface NAME` shows all of a row"
     if any("File exists" in text for text in said):
         hint = f"another port has this remote address and key already; {hint}"

@@ -97,7 +97,8 @@ def test_decision_beside_a_wrong_node() -> None:
     decision = decide(load({"node": "node1"}, {}, None), VIEW)
 
     assert decision.faults == ("node node3 has no address",)
-    assert decision.steps
+    assert decision.plan is not None
+    assert decision.plan.steps
 
 
 def test_secrets_are_hidden() -> None:

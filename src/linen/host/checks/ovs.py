@@ -85,7 +85,7 @@ def overlay(node: Node) -> Iterator[Finding]:
     """What is in OVSDB is what the conflists ask for."""
     for network in node.networks:
         try:
-            look = node.look(network)
+            plan = node.plan(network)
         except errors.Conflict as conflict:
             yield error(
                 network.where,
@@ -96,14 +96,14 @@ def overlay(node: Node) -> Iterator[Finding]:
             continue
         except errors.Unavailable:
             continue  # the check `ovsdb` has told
-        if not look.seen.tunnels and network.linux_bridge not in node.links:
+        if not plan.seen.tunnels and network.linux_bridge not in node.links:
             yield note(
                 network.where,
                 "nothing of it exists yet on this node",
                 cause="the first pod's ADD makes the OVS bridge and the tunnels",
             )
             continue
-        for fault in explain.faults(network.options.ovs_bridge, look.steps):
+        for fault in explain.faults(network.options.ovs_bridge, plan.steps):
             yield error(
                 network.where,
                 fault,
