@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
+import traceback
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bench import (
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 
     from bench.results import Goal, Outcome
 
+URGENT = -10  # nice, as in packaging/static/launcher.c
 RESULTS = CHECKOUT / "build" / "bench"
 
 
@@ -79,7 +82,14 @@ def main() -> None:
     unknown = set(arguments.names) - BENCHMARKS.keys()
     if unknown:
         parser.error(f"no benchmark {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")
+    _hurry()
     run(arguments.names or list(BENCHMARKS), quick=arguments.quick)
+
+
+def _hurry() -> None:
+    """Give all that is measured the priority that `linen` gives itself, its peers too."""
+    if (nice := os.nice(0)) > URGENT:
+        os.nice(URGENT - nice)
 
 
 def run(names: Sequence[str], *, quick: bool) -> None:
@@ -88,12 +98,19 @@ def run(names: Sequence[str], *, quick: bool) -> None:
     facts = machine.describe()
     print("\n".join(f"- {label}: {value}" for label, value in facts.items()), end="\n\n")
     goals: list[Goal] = []
+    failed: list[str] = []
     for name in names:
         rounds = BENCHMARKS[name].rounds[0 if quick else 1]
-        goals += run_one(name, rounds, facts)
+        try:
+            goals += run_one(name, rounds, facts)
+        except Exception:  # noqa: BLE001  (what the others have found in an hour is not lost)
+            traceback.print_exc()
+            failed.append(name)
     if goals:
         print("## Goals", report.goals(goals), sep="\n\n")
     print(f"== every sample, and plots: {RESULTS.relative_to(CHECKOUT)}", file=sys.stderr)
+    if failed:
+        sys.exit(f"could not be measured: {', '.join(failed)}")
 
 
 def run_one(name: str, rounds: int, facts: dict[str, Any]) -> list[Goal]:

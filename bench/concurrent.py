@@ -29,7 +29,7 @@ def measure(rounds: int) -> Outcome:
     duplicates: list[str] = []
     with running_node() as node:
         node.add_ovs_bridge(PEERS_BRIDGE)
-        calls = [_prepared(node, f"pod-{number}") for number in range(PODS)]
+        calls = [node.attached(f"pod-{number}") for number in range(PODS)]
 
         def single() -> None:
             node.remove_ovs_bridge(OVS_BRIDGE)
@@ -51,12 +51,6 @@ def measure(rounds: int) -> Outcome:
         Goal(f"rows too many or too few after {rounds} bursts", exactly(len(duplicates)), 0, ""),
     ]
     return Outcome([one, all_at_once], goals, {"failures": failures, "duplicates": duplicates})
-
-
-def _prepared(node: Node, pod: str) -> Invocation:
-    """The ADD of a pod that `bridge` has attached already."""
-    node.add_pod(pod)
-    return node.linen("ADD", pod, node.run(node.bridge("ADD", pod)).stdout)
 
 
 def _burst(node: Node, calls: list[Invocation]) -> tuple[Sample, list[str]]:

@@ -8,6 +8,8 @@ import statistics
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from bench.quantities import three_digits
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
@@ -30,9 +32,7 @@ class Cost:
         """`middle` for people, with three digits; nothing where it was not measured."""
         if nodes not in self.samples:
             return ""
-        value = self.middle(nodes)
-        digits = f"{value:,.0f}" if value >= 100 else f"{value:#.3g}".rstrip(".")
-        return f"{digits} {self.unit}".rstrip()
+        return f"{three_digits(self.middle(nodes))} {self.unit}".rstrip()
 
 
 class Costs:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 OWN = 1  # the number of the node that is measured
 CLUSTER_RANGE = "100.0.0.0/8"
 WRITERS = 8  # threads that make Nodes
+KEPT_UP = 0.9  # of the turns that are due, for a pace that counts as kept
 
 
 def name_of(number: int) -> str:
@@ -160,9 +161,16 @@ class Tally:
         self.turns = 0
 
 
+class TooSlow(Exception):
+    """What was to be done at a pace was not: what is measured meanwhile would be of less."""
+
+
 @contextmanager
 def paced(rate: float, work: Callable[[int], None]) -> Iterator[Tally]:
-    """While the block lasts, do `work` `rate` times a second, with the number of the turn."""
+    """While the block lasts, do `work` `rate` times a second, with the number of the turn.
+
+    Raises `TooSlow` in the end where that was more than could be done.
+    """
     done, ended = Tally(), Event()
     began = time.perf_counter()
 
@@ -175,6 +183,9 @@ def paced(rate: float, work: Callable[[int], None]) -> Iterator[Tally]:
         running = thread.submit(go_on)
         try:
             yield done
+            due = rate * (time.perf_counter() - began)
         finally:
             ended.set()
         running.result()
+    if done.turns < KEPT_UP * due - 1:
+        raise TooSlow(f"{done.turns} turns where {due:.0f} were due")

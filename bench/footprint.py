@@ -55,8 +55,7 @@ def _peaks(rounds: int) -> dict[str, int]:
 
 def _peaks_of_linen(node: Node, rounds: int) -> list[int]:
     """The first ADD's peak, and those of the next."""
-    node.add_pod("pod")
-    call = node.linen("ADD", "pod", node.run(node.bridge("ADD", "pod")).stdout)
+    call = node.attached("pod")
     return [node.peak_memory(call) for _ in range(rounds + 1)]
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from support.control_plane import ControlPlane
 
-ROUNDS = (30, 150)  # joins one after the other: quick, thorough
+ROUNDS = (30, 400)  # joins one after the other: quick, thorough
 NODES = 3  # that run a daemon
 BURST = 200  # nodes that join at once
 WRITERS = 4  # that annotate them: the daemons of a real cluster are as many as its nodes

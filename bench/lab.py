@@ -36,7 +36,7 @@ NODES = 30
 PAIRS = NODES * (NODES - 1)
 NEIGHBOURS = Path("/proc/sys/net/ipv4/neigh/default")
 AT_ONCE = 4  # daemons that are started at the same time
-PINGS = 3000  # milliseconds, and packets
+PINGS = 10_000  # milliseconds, and packets: for longer than leaving and joining take
 SILENCE = 2.0  # seconds in which pods must not reach one whose node has left
 REST = 10.0  # seconds, in which each daemon probes each other
 
@@ -55,6 +55,7 @@ def measure(rounds: int) -> Outcome:
             for _ in range(rounds):
                 nodes.leave_and_join()
         facts |= {f"{topology}, {label}": value for label, value in nodes.facts.items()}
+        facts[f"{topology}, packets of two others lost meanwhile, in all"] = nodes.lost
         for label, found in nodes.samples.items():
             facts[f"{topology}, {label}, median"] = round(statistics.median(found), 1)
             samples[f"{topology}, {label}"] = found
@@ -67,6 +68,7 @@ class _Nodes:
     def __init__(self, lab: Lab, peers: Path, topology: str) -> None:
         self.facts: dict[str, Any] = {}
         self.samples: dict[str, list[float]] = {}
+        self.lost = 0
         self._lab = lab
         self._nodes = list(lab.nodes.values())
         self._overlay = Overlay(lab, peers, [f"--topology={topology}"])
@@ -118,8 +120,9 @@ class _Nodes:
                 self.samples.setdefault(label, []).append((ended - began) * 1e3)
                 if change == "leaves":
                     self._require_silence(leaver)
-        lost = self.samples.setdefault("packets of two others lost meanwhile", [])
-        lost.append(ping.result().lost)
+        if not ping.is_running:
+            raise Unreached(f"the ping of {PINGS} ms ended before the node had joined")
+        self.lost += ping.result().lost
         matrix = self._lab.ping_matrix()
         _require(matrix.complete, matrix)
 

@@ -48,14 +48,18 @@ def peak_memory(invocation: Invocation) -> int:
     plumbing = [(os.POSIX_SPAWN_DUP2, fd, n) for fd, n in ((end, 0), (output, 1), (output, 2))]
     pid = os.posix_spawn(argv[0], tuple(argv), env, file_actions=plumbing)
     os.close(end)
-    try:
-        _ptrace(PTRACE_SEIZE, pid, PTRACE_O_TRACEEXIT)
-        os.write(begin, stdin)
-    finally:
-        os.close(begin)
-    peak, status = _peak_at_exit(pid)
-    os.lseek(output, 0, os.SEEK_SET)
     with os.fdopen(output, "rb") as file:
+        try:
+            _ptrace(PTRACE_SEIZE, pid, PTRACE_O_TRACEEXIT)
+            os.write(begin, stdin)
+        except OSError:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            raise
+        finally:
+            os.close(begin)
+        peak, status = _peak_at_exit(pid)
+        file.seek(0)
         if status != 0:
             raise ProgramFailed(f"{argv[0]}: status {status}: {file.read().decode()}")
     return peak

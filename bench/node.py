@@ -128,6 +128,11 @@ class Node:
         conf = self._conf("linen") | {"prevResult": json.loads(previous)}
         return cni_call(LINEN, command, pod, conf)
 
+    def attached(self, pod: str) -> Invocation:
+        """The ADD of `linen` for a new pod that `bridge` has attached already."""
+        self.add_pod(pod)
+        return self.linen("ADD", pod, self.run(self.bridge("ADD", pod)).stdout)
+
     def ovs_cni(self, command: str, pod: str) -> Invocation:
         """A call of ovs-cni's plugin, with the same kind of addresses as `bridge`."""
         conf = {

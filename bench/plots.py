@@ -42,10 +42,10 @@ def draw(path: Path, title: str, outcome: Outcome) -> None:
 
 
 def _draw_boxes(axes: Axes, series: list[Series]) -> None:
-    fastest_first = sorted(series, key=lambda one: one.median, reverse=True)
+    slowest_first = sorted(series, key=lambda one: one.median, reverse=True)
     axes.boxplot(
-        [[wall * 1000 for wall in one.walls] for one in fastest_first],
-        tick_labels=[one.label for one in fastest_first],
+        [[wall * 1000 for wall in one.walls] for one in slowest_first],
+        tick_labels=[one.label for one in slowest_first],
         orientation="horizontal",
         whis=LONGEST_WHISKER,  # codespell:ignore whis
         showfliers=False,

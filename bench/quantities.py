@@ -28,7 +28,7 @@ class Quantity:
         if peer not in self.samples:
             return ""
         low, middle, high = statistics.quantiles(self.samples[peer], n=4, method="inclusive")
-        return f"{_digits(middle)} ({_digits(low)} - {_digits(high)})"
+        return f"{three_digits(middle)} ({three_digits(low)} - {three_digits(high)})"
 
 
 def as_json(quantities: Iterable[Quantity]) -> dict[str, dict[str, list[float]]]:
@@ -42,5 +42,6 @@ def as_json(quantities: Iterable[Quantity]) -> dict[str, dict[str, list[float]]]
     }
 
 
-def _digits(value: float) -> str:
+def three_digits(value: float) -> str:
+    """A number for people, with three digits or all before the point."""
     return f"{value:,.0f}" if value >= 100 else f"{value:#.3g}".rstrip(".")

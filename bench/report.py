@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import json
+import math
 import statistics
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from bench import costs, quantities
-from bench.results import Goal, Measured, Series
+from bench.results import Goal, Measured, Series, quantile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -25,14 +26,18 @@ def write_json(path: Path, name: str, circumstances: dict[str, Any], outcome: Ou
     document = {
         "benchmark": name,
         **circumstances,
-        "goals": [asdict(goal) | {"verdict": goal.verdict} for goal in outcome.goals],
+        "goals": [
+            asdict(goal) | {"measured": _as_json(goal.measured), "verdict": goal.verdict}
+            for goal in outcome.goals
+        ],
         "facts": outcome.facts,
         "samples": outcome.samples,
         "costs": costs.as_json(outcome.costs),
         "quantities": quantities.as_json(outcome.quantities),
         "series": [_series_as_json(series) for series in outcome.series],
     }
-    path.write_text(json.dumps(document, indent=1, default=_as_json) + "\n")
+    text = json.dumps(document, indent=1, default=_as_json, allow_nan=False)
+    path.write_text(text + "\n")
 
 
 def _series_as_json(series: Series) -> dict[str, Any]:
@@ -48,8 +53,9 @@ def _series_as_json(series: Series) -> dict[str, Any]:
 
 
 def _as_json(value: object) -> object:
+    """An open end of an interval is null: JSON has no infinity."""
     if isinstance(value, Measured):
-        return asdict(value)
+        return {k: v if math.isfinite(v) else None for k, v in asdict(value).items()}
     raise TypeError(f"no JSON for {value!r}")
 
 
@@ -61,12 +67,13 @@ def times(outcome: Outcome) -> str:
             str(len(series.samples)),
             _milliseconds(series.median),
             " - ".join(map(_milliseconds, series.quartiles)),
+            _milliseconds(quantile(series.walls, 0.99).value),
             _milliseconds(statistics.fmean(series.cpu)),
             f"{statistics.median(s.faults for s in series.samples):.0f}",
         )
         for series in outcome.series
     ]
-    head = ("call", "n", "median ms", "quartiles ms", "CPU ms", "page faults")
+    head = ("call", "n", "median ms", "quartiles ms", "p99 ms", "CPU ms", "page faults")
     return _table(head, rows) if rows else ""
 
 
@@ -126,7 +133,8 @@ def _measured(measured: Measured) -> str:
         return f"{measured.value:.3g}"
     digits = 3 if measured.high - measured.low < NARROW else 2
     value, low, high = (
-        f"{one:.{digits}f}" for one in (measured.value, measured.low, measured.high)
+        f"{one:.{digits}f}" if math.isfinite(one) else "?"
+        for one in (measured.value, measured.low, measured.high)
     )
     return f"{value} ({low} - {high})"
 

@@ -18,7 +18,7 @@ from bench import usage
 from bench.cluster import add_node, add_worker, pod_range, running_cluster
 from bench.fleet import paced
 from bench.results import Goal, Outcome, exactly, mean
-from bench.site import answer_probes
+from bench.site import answer_probes, require_answers
 from bench.witness import Witness
 from support import workers
 from support.daemons import CLUSTER_RANGE, Flaxd, Nodes, running_flaxd
@@ -106,6 +106,7 @@ def _wait_until_settled(daemon: Flaxd) -> None:
     answer_probes(daemon.host, pod_range(1).replace(".0/24", ".1/16"), CLUSTER_RANGE)
     daemon.wait_for("put device br0 on Linux bridge kbr0")
     time.sleep(2 * WINDOW)  # two rounds of probes
+    require_answers(daemon, NODES)
 
 
 def _under_heartbeats(node: KubernetesNode, daemon: Flaxd) -> tuple[list[float], float]:

@@ -45,6 +45,7 @@ class RuleWitness:
         self._count = 0
         self._changed_at = 0.0
         self._connected_at = 0.0
+        self._failure: Exception | None = None  # why it watches no longer
         self._news = threading.Condition()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._follow)
@@ -75,10 +76,21 @@ class RuleWitness:
 
     def _wait(self, condition: Callable[[], bool], what: str, seconds: float) -> None:
         with self._news:
-            if not self._news.wait_for(condition, seconds):
+            done = self._news.wait_for(lambda: self._failure or condition(), seconds)
+            if self._failure is not None:
+                raise self._failure
+            if not done:
                 raise NotSeen(f"no {what} after {seconds} s; there are {self._count} rules")
 
     def _follow(self) -> None:
+        try:
+            self._connect_for_ever()
+        except Exception as failure:  # noqa: BLE001  (who waits is to know)
+            with self._news:
+                self._failure = failure
+                self._news.notify_all()
+
+    def _connect_for_ever(self) -> None:
         while not self._ended.wait(PAUSE):
             # No bridge yet, one whose ovs-vswitchd has ended, or one that ends just now.
             with (
@@ -93,8 +105,14 @@ class RuleWitness:
         with self._news:
             self._connected_at = time.perf_counter()
             self._news.notify_all()
-        connection.settimeout(PATIENCE)
-        connection.sendall(wire.hello(1) + wire.monitor(2))
+        try:
+            connection.settimeout(PATIENCE)
+            connection.sendall(wire.hello(1) + wire.monitor(2))
+            self._count_all(connection)
+        finally:
+            self._count_rules(-self._count, time.perf_counter())
+
+    def _count_all(self, connection: socket.socket) -> None:
         inbox = wire.Inbox()
         while not self._ended.is_set():
             try:
@@ -102,7 +120,7 @@ class RuleWitness:
             except TimeoutError:
                 continue
             if not data:
-                break
+                return
             now = time.perf_counter()
             messages = list(inbox.feed(data))
             self._count_rules(sum(map(growth, messages)), now)
@@ -110,7 +128,6 @@ class RuleWitness:
                 if message.type == wire.ECHO_REQUEST:
                     echo = wire.message(wire.ECHO_REPLY, message.transaction, message.body)
                     connection.sendall(echo)
-        self._count_rules(-self._count, time.perf_counter())
 
     def _count_rules(self, growth: int, now: float) -> None:
         if growth:

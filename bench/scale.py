@@ -21,7 +21,7 @@ from bench.costs import Costs
 from bench.fleet import ListedFleet, RegisteredFleet, name_of, paced
 from bench.results import Goal, Outcome, exactly, mean, median
 from bench.rules import RuleWitness
-from bench.site import FLOW, MESH, PATIENCE, VNI, listed_site, registered_site
+from bench.site import FLOW, MESH, PATIENCE, VNI, listed_site, registered_site, require_answers
 from support.control_plane import temporary_control_plane
 from support.host import running_host
 from support.kubernetes_nodes import address_of
@@ -34,11 +34,11 @@ if TYPE_CHECKING:
     from bench.site import Site
     from support.host import Host
 
-ROUNDS = (2, 3)  # starts, restarts, windows of each kind: quick, thorough
+ROUNDS = (2, 6)  # starts and restarts: quick, thorough; half as many windows of each kind
 REGISTERED = (100, 1000, 5000)
 LISTED = (10, 100, 1000, 5000, 10_000, 50_000)
 MESHED = (10, 100, 500)
-WINDOW = 4.0  # seconds
+WINDOW = 10.0  # seconds: between two looks of the daemon at what nobody tells it
 HEARTBEATS = 300.0  # seconds between two of a kubelet (its nodeStatusReportFrequency)
 PROBES = 10.0  # seconds between two of a peer, by default
 MOST_PROBED = 1000  # nodes: those of more are asked less often, so that it is as much in all
@@ -130,6 +130,7 @@ class _Bench:
         self._fleet = fleet
         self._site = site
         self._rounds = rounds
+        self._windows = rounds // 2
         self._nodes = 0
 
     def measure(self, sizes: Sequence[int]) -> Costs:
@@ -152,10 +153,11 @@ class _Bench:
         site.daemon.wait_for("the overlay works", PATIENCE)
         self._add(SWITCH, "MB", site.memory("ovs-vswitchd").resident / 1e6)
         self._add("ovsdb-server, resident", "MB", site.memory("ovsdb-server").resident / 1e6)
-        self._add("CPU of flaxd at rest", "%", *site.shares(self._rounds, WINDOW))
+        time.sleep(WINDOW)  # what follows a start by a while is no rest
+        self._add("CPU of flaxd at rest", "%", *site.shares(self._windows, WINDOW))
         if isinstance(self._fleet, RegisteredFleet):
             self._note_heartbeats(site, self._fleet)
-        for _ in range(2 * self._rounds + 1):
+        for _ in range(max(self._rounds, 3)):
             self._note_change(site, JOIN, self._fleet.join)
             self._note_change(site, LEAVE, self._fleet.leave)
         self._note_churn(site)
@@ -167,7 +169,8 @@ class _Bench:
         if isinstance(self._fleet, RegisteredFleet) and self._nodes <= MOST_PROBED:
             site.restart_with_probes()
             time.sleep(2 * PROBES)  # to note each peer's first answer is more work than later
-            self._add("CPU of flaxd with probes", "%", *site.shares(self._rounds, WINDOW))
+            require_answers(site.daemon, len(self._fleet.members) + 1)
+            self._add("CPU of flaxd with probes", "%", *site.shares(self._windows, WINDOW))
 
     def _note_start(self, site: Site) -> None:
         complete = self._wait(site)
@@ -182,7 +185,7 @@ class _Bench:
     def _note_heartbeats(self, site: Site, fleet: RegisteredFleet) -> None:
         before = site.received
         with paced(self._nodes / HEARTBEATS, fleet.heartbeat) as sent:
-            shares = site.shares(self._rounds, WINDOW)
+            shares = site.shares(self._windows, WINDOW)
         self._add(HEARTBEAT_CPU, "%", *shares)
         each = [(site.received - before) / sent.turns / 1e3] if sent.turns else []
         self._add("API server sends for a heartbeat", "kB", *each)
@@ -196,9 +199,9 @@ class _Bench:
 
     def _note_churn(self, site: Site) -> None:
         """Long enough that one node leaves and another joins, where that is possible."""
-        windows = max(self._rounds, math.ceil(CHURN / self._nodes / WINDOW))
+        windows = max(self._windows, math.ceil(CHURN / self._nodes / WINDOW))
         shares = []
-        if windows <= LONGEST * self._rounds and self._nodes <= MOST_IN_CHURN:
+        if windows <= LONGEST * self._windows and self._nodes <= MOST_IN_CHURN:
             with paced(2 * self._nodes / CHURN, self._fleet.replace):
                 shares = site.shares(windows, WINDOW)
         self._add(CHURN_CPU, "%", *shares)

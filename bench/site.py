@@ -18,7 +18,8 @@ from bench import usage
 from bench.fleet import CLUSTER_RANGE, OWN, name_of, pod_range
 from bench.memory import high_water_mark
 from bench.rules import RuleWitness
-from bench.witness import Witness
+from bench.witness import NotSeen, Witness
+from linen.flaxd import probe
 from support.daemons import running_flaxd
 from support.host import running_host
 from support.kubernetes_nodes import KubernetesNodes, address_of, plugin_folder
@@ -153,6 +154,14 @@ def _running(site: Site) -> Iterator[Site]:
         yield site
     finally:
         site.close()
+
+
+def require_answers(daemon: Flaxd, nodes: int) -> None:
+    """Raise `NotSeen` unless the gateways of all other nodes have answered a daemon's probes."""
+    verdicts = [peer["probe"] for peer in daemon.state()["peers"]]
+    answered = sum(verdict in {probe.OK, probe.LOSS} for verdict in verdicts)
+    if answered != nodes - 1:
+        raise NotSeen(f"{answered} of {nodes - 1} peers have answered a probe")
 
 
 def answer_probes(host: Host, gateway: str, pods: str) -> None:

@@ -56,7 +56,7 @@ def _site_with_others(node: Node, size: int) -> _Site:
     node.add_ovs_bridge(PEERS_BRIDGE)
     node.add_ovs_bridge(OTHERS_BRIDGE)
     node.transact(tunnels_of_others(size))
-    site = _Site(node, size, _prepared(node))
+    site = _Site(node, size, node.attached("pod"))
     node.run(site.linen_add)
     return site
 
@@ -81,7 +81,7 @@ def measure_peers(rounds: int) -> Outcome:
         for size in SIZES:
             node = stack.enter_context(running_node(addresses("10.245", size)))
             node.add_ovs_bridge(PEERS_BRIDGE)
-            site = _Site(node, size, _prepared(node))
+            site = _Site(node, size, node.attached("pod"))
             (first,) = node.run_all([site.linen_add])
             took = f"{first.sample.wall * 1000:.0f} ms"
             if first.status == 0:
@@ -95,12 +95,6 @@ def measure_peers(rounds: int) -> Outcome:
                 linen[site.size].samples.append(site.node.run(site.linen_add).sample)
     facts[f"linen ADD with {max(linen)} peers / with {min(linen)}"] = _growth(linen)
     return Outcome(list(linen.values()), [], facts)
-
-
-def _prepared(node: Node) -> Invocation:
-    """The ADD of a pod that `bridge` has attached already."""
-    node.add_pod("pod")
-    return node.linen("ADD", "pod", node.run(node.bridge("ADD", "pod")).stdout)
 
 
 def _growth(series: dict[int, Series]) -> Measured:

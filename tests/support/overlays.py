@@ -215,6 +215,11 @@ class Ping:
             text=True,
         )
 
+    @property
+    def is_running(self) -> bool:
+        """Whether there are packets still to be sent or answered."""
+        return self._process.poll() is None
+
     def result(self) -> Pinged:
         """What became of the packets, once all have been sent."""
         output, _ = self._process.communicate(timeout=60)

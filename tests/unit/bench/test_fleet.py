@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from bench.fleet import ListedFleet, paced
+from bench.fleet import ListedFleet, TooSlow, paced
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -64,3 +64,20 @@ def test_work_that_fails_is_told() -> None:
 
     with pytest.raises(ValueError, match="no such node"), paced(100, work):
         assert begun.wait(10)
+
+
+def test_a_pace_that_was_not_kept_is_told() -> None:
+    """What is measured while less is done than was meant would look cheaper than it is."""
+    begun, may_end = threading.Event(), threading.Event()
+
+    def work(_: int) -> None:
+        begun.set()
+        assert may_end.wait(10)
+
+    def measure() -> None:
+        with paced(1_000_000, work):
+            assert begun.wait(10)
+            may_end.set()
+
+    with pytest.raises(TooSlow, match="were due"):
+        measure()

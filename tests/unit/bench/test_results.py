@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from bench.process import Sample
 from bench.results import (
@@ -11,7 +13,10 @@ from bench.results import (
     Series,
     cpu_ratio,
     exactly,
+    mean,
+    median,
     median_of_ratios,
+    quantile,
     ratio,
 )
 
@@ -60,6 +65,40 @@ def test_ratio_needs_the_same_rounds() -> None:
     """Series of different length were not measured in the same rounds."""
     with pytest.raises(ValueError, match="argument 2"):
         ratio(series(1), series(1, 2))
+
+
+def test_quantile_is_one_of_the_samples() -> None:
+    """The smallest one that so many do not exceed."""
+    assert quantile(range(1, 101), 0.99).value == 99
+    assert quantile([7], 0.99).value == 7
+
+
+def test_interval_of_a_median() -> None:
+    """It lies between two samples, by the number of those that are smaller.
+
+    For ten samples these are the second and the last but one: with less than 95 % confidence, the
+    third and the last but two (a table of the sign test).
+    """
+    assert median(range(1, 11)) == Measured(5.5, 2, 9)
+
+
+@pytest.mark.parametrize(("share", "enough"), [(0.5, 6), (0.99, 368)])
+def test_few_samples_leave_an_end_open(share: float, enough: int) -> None:
+    """How large a quantile is at most is not told by less samples than can tell it."""
+    assert quantile(range(1, enough), share).high == math.inf
+    assert quantile(range(1, enough + 1), share).high == enough
+
+
+def test_interval_of_a_mean() -> None:
+    """It is Student's, which is wide for three samples, and open for one."""
+    found = mean([1, 2, 3])
+    assert (found.value, found.low, found.high) == pytest.approx((2, -0.484, 4.484), abs=0.001)
+    assert mean([5]) == Measured(5, -math.inf, math.inf)
+
+
+def test_an_open_interval_reaches_no_goal() -> None:
+    """Three fast starts out of three do not show that most starts are fast."""
+    assert Goal("any", median([1, 1, 1]), 2).verdict == "unclear"
 
 
 @pytest.mark.parametrize(

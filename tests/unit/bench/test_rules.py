@@ -3,14 +3,21 @@
 
 from __future__ import annotations
 
+import socket
 import struct
+from typing import TYPE_CHECKING
 
 import pytest
-from bench.rules import growth
+from bench import rules
+from bench.rules import RuleWitness, growth
 from bench.witness import NotSeen
 
 from linen.core import flows
 from linen.openflow import wire
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
 
 EVENT = struct.Struct("!HH6xH12x")  # length, event, priority, and a cookie
 
@@ -60,3 +67,40 @@ def test_refusal_is_told() -> None:
     refused = wire.Message(wire.ERROR, 2, struct.pack("!HH", 1, 2))
     with pytest.raises(NotSeen, match="knows no flow monitors"):
         growth(refused)
+
+
+@pytest.fixture
+def switch(short_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
+    """Listens where the witness looks for the OVS bridge."""
+    monkeypatch.setattr(rules, "sockets_of", lambda _pid: short_folder)
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(short_folder / "br0.mgmt"))
+        listening.listen()
+        listening.settimeout(10)
+        yield listening
+
+
+def on_the_wire(message: wire.Message) -> bytes:
+    return wire.message(message.type, message.transaction, message.body)
+
+
+def test_a_lost_connection_is_counted_off(switch: socket.socket) -> None:
+    """What a switch tells after it has hung up counts alone, in whatever way it did."""
+    three = on_the_wire(told(wire.INITIAL, wire.INITIAL, wire.INITIAL))
+    with RuleWitness(0) as witness:
+        with switch.accept()[0] as connection:
+            connection.sendall(three)
+            witness.wait_for_peers(1, 10)
+            # Closed with the witness's words unread: a reset, not an end.
+        with switch.accept()[0] as connection:
+            connection.sendall(three)
+            witness.wait_for_peers(1, 10)
+
+
+def test_who_waits_is_told_why_nothing_comes(switch: socket.socket) -> None:
+    """A switch that cannot tell of rules is no lack of rules."""
+    refused = wire.Message(wire.ERROR, 2, struct.pack("!HH", 1, 2))
+    with RuleWitness(0) as witness, switch.accept()[0] as connection:
+        connection.sendall(on_the_wire(refused))
+        with pytest.raises(NotSeen, match="knows no flow monitors"):
+            witness.wait_for_peers(1, 10)
