@@ -36,7 +36,7 @@ WINDOW = 10.0  # seconds: one interval of probes
 HEARTBEAT_WINDOWS = 3  # in each, one heartbeat of each node, as from kubelets
 NODES = 100
 PATIENCE = 60.0  # seconds
-MEMORY_GOAL, CPU_GOAL, HEARTBEAT_GOAL = 60.0, 0.2, 3.0  # MB, % of a core, KB
+MEMORY_GOAL, CPU_GOAL, HEARTBEAT_GOAL = 60.0, 0.2, 3.0  # MB, % of a core, kB
 
 
 def measure(rounds: int) -> Outcome:
@@ -56,7 +56,7 @@ def measure(rounds: int) -> Outcome:
             later = usage.memory(kubernetes.process.pid)
     shares = {"Kubernetes": rest[pids[0]], "--peers": rest[pids[1]]}
     goals = [*_memory_goals(memory), *_cpu_goals(shares)]
-    goals.append(Goal("a Node's heartbeat on the wire", exactly(heartbeat), HEARTBEAT_GOAL, "KB"))
+    goals.append(Goal("a Node's heartbeat on the wire", exactly(heartbeat), HEARTBEAT_GOAL, "kB"))
     facts = {f"flaxd, {mode}, PSS, MB": _mb(found.proportional) for mode, found in memory.items()}
     facts["flaxd, Kubernetes, RSS after the heartbeats, MB"] = _mb(later.resident)
     facts[f"flaxd, CPU, {NODES} heartbeats in {WINDOW:g} s, %"] = round(mean(busy).value, 2)
@@ -110,7 +110,7 @@ def _wait_until_settled(daemon: Flaxd) -> None:
 
 
 def _under_heartbeats(node: KubernetesNode, daemon: Flaxd) -> tuple[list[float], float]:
-    """The daemon's share of a core in each window, and the KB that each heartbeat cost."""
+    """The daemon's share of a core in each window, and the kB that each heartbeat cost."""
     before = node.relay.received
 
     def beat(turn: int) -> None:
