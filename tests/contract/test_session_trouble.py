@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import json
 import signal
 import socket
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from linen.core import errors
+from support.host import PATIENCE
 from support.sessions import bridges, connected, impostor, insert_bridge, session
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def test_restart_of_the_server(ovsdb_server: OvsdbServer) -> None:
-    """A restarted server is found within a second, and the replica is what it has now."""
+    """A restarted server is found again, and the replica is what it has now."""
 
     async def scenario() -> None:
         async with connected(ovsdb_server.socket) as (watching, notice):
@@ -42,7 +42,7 @@ def test_restart_of_the_server(ovsdb_server: OvsdbServer) -> None:
 
             remove_bridges(ovsdb_server.folder / "conf.db")
             ovsdb_server.start()
-            await notice.until(lambda: watching.connected, "the new server", seconds=1)
+            await notice.until(lambda: watching.connected, "the new server")
             assert not bridges(watching)
 
     asyncio.run(scenario())
@@ -66,15 +66,14 @@ def test_stopped_server(ovsdb_server: OvsdbServer) -> None:
     """A server that is silent is given up, callers never hang, and it is found when it goes on."""
 
     async def scenario() -> None:
-        async with connected(ovsdb_server.socket, silence=0.2) as (watching, notice):
+        async with connected(ovsdb_server.socket, silence=0.5) as (watching, notice):
             ovsdb_server.signal(signal.SIGSTOP)
-            started = time.monotonic()
             with pytest.raises(errors.Unavailable, match="no answer in time"):
                 await watching.transact([], seconds=0.1)
-            with pytest.raises(errors.Unavailable, match="no answer in time"):
-                await watching.transact([], seconds=30)
+            async with asyncio.timeout(PATIENCE):
+                with pytest.raises(errors.Unavailable, match="no answer in time"):
+                    await watching.transact([], seconds=10 * PATIENCE)
             assert not watching.connected
-            assert time.monotonic() - started < 5
             ovsdb_server.signal(signal.SIGCONT)
             await notice.until(lambda: watching.connected, "the server that goes on")
             await watching.transact(insert_bridge("br0"))
@@ -86,10 +85,10 @@ def test_silent_but_living_server_is_kept(ovsdb: str) -> None:
     """A server that only answers the probes is not given up."""
 
     async def scenario() -> None:
-        async with connected(ovsdb, silence=0.05) as (watching, notice):
+        async with connected(ovsdb, silence=1) as (watching, notice):
             before = notice.calls
-            with contextlib.suppress(AssertionError):
-                await notice.until(lambda: notice.calls > before, "nothing", seconds=0.5)
+            with contextlib.suppress(AssertionError):  # given up, it would be after two seconds
+                await notice.until(lambda: notice.calls > before, "nothing", seconds=3)
             assert watching.connected
             assert notice.calls == before
 
@@ -97,7 +96,7 @@ def test_silent_but_living_server_is_kept(ovsdb: str) -> None:
 
 
 def test_server_comes_late(short_folder: Path, ovsdb_server: OvsdbServer) -> None:
-    """A session waits for its server, says why meanwhile, and is there as soon as the server is."""
+    """A session waits for its server, says why meanwhile, and is there when the server is."""
     path = short_folder / "late.sock"
 
     async def scenario() -> None:
@@ -106,7 +105,7 @@ def test_server_comes_late(short_folder: Path, ovsdb_server: OvsdbServer) -> Non
                 await watching.transact([])
             await notice.until(lambda: "No such file" in watching.problem, "a reason")
             path.symlink_to(ovsdb_server.socket)
-            await notice.until(lambda: watching.connected, "the connection", seconds=1.5)
+            await notice.until(lambda: watching.connected, "the connection")
 
     asyncio.run(scenario())
 
@@ -191,30 +190,30 @@ def test_server_that_is_none(ovsdb_server: OvsdbServer, answer: bytes, problem: 
                     await watching.transact([], seconds=0.1)
             path.unlink(missing_ok=True)
             path.symlink_to(ovsdb_server.socket)
-            await notice.until(lambda: watching.connected, "the real server", seconds=3)
+            await notice.until(lambda: watching.connected, "the real server")
 
     asyncio.run(scenario())
 
 
 def test_server_that_always_hangs_up_is_not_hammered(short_folder: Path) -> None:
-    """Attempts that fail at once become rare."""
+    """Attempts that fail at once become rare, but not ever rarer."""
     path = short_folder / "db.sock"
     attempts: list[float] = []
 
     async def refuse(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         attempts.append(time.monotonic())
         writer.close()
-        if len(attempts) == 9:
+        if len(attempts) == 13:
             enough.set()
 
     async def scenario() -> None:
-        async with impostor(path, refuse), session(path), asyncio.timeout(20):
+        # The 12 pauses take 2 to 5 s. If each were twice the one before, they would take 80 s.
+        async with impostor(path, refuse), session(path), asyncio.timeout(PATIENCE):
             await enough.wait()
 
     enough = asyncio.Event()
     asyncio.run(scenario())
-    assert attempts[-1] - attempts[0] > 1  # nine attempts, seconds
-    assert max(later - before for before, later in itertools.pairwise(attempts)) < 1.5
+    assert attempts[-1] - attempts[0] > 2  # seconds
 
 
 def test_full_backlog(ovsdb_server: OvsdbServer) -> None:
@@ -231,7 +230,7 @@ def test_full_backlog(ovsdb_server: OvsdbServer) -> None:
                 await notice.until(lambda: "endpoint is not conn" in watching.problem, "a reason")
             path.unlink()
             path.symlink_to(ovsdb_server.socket)
-            await notice.until(lambda: watching.connected, "the real server", seconds=3)
+            await notice.until(lambda: watching.connected, "the real server")
 
     asyncio.run(scenario())
 

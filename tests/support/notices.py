@@ -7,6 +7,8 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
+from support.host import PATIENCE
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
     from typing import Any
@@ -24,7 +26,9 @@ class Notice:
         self.calls += 1
         self._event.set()
 
-    async def until(self, condition: Callable[[], object], what: str, seconds: float = 10) -> None:
+    async def until(
+        self, condition: Callable[[], object], what: str, seconds: float = PATIENCE
+    ) -> None:
         """Return when `condition` holds, which only a call of this can bring about."""
         try:
             async with asyncio.timeout(seconds):
