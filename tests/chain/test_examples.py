@@ -84,7 +84,7 @@ def test_example_attaches_the_pod_and_builds_the_overlay(
     assert host.links()["br0"]["mtu"] == 1400
     assert "UP" in host.links()["br0"]["flags"]
     gateway = result["ips"][0]["gateway"]
-    host.run("ip", "netns", "exec", "pod", "ping", "-c1", "-W5", gateway)
+    host.run("ip", "netns", "exec", "pod", "ping", "-c1", "-w30", gateway)
     assert chain.delete("pod").status == 0
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 LIMIT = 5.0  # seconds in which there must be an answer
 STARTS_ALLOWED = 3  # in the time that is allowed on top of it
+ATTEMPTS = 3  # of which one has to be in time: a busy machine may let a program wait
 
 
 def seconds_to_start(attached: Attached) -> float:
@@ -35,11 +36,12 @@ def test_add_without_open_vswitch(attached: Attached, daemon: str, signal: str) 
     starting = STARTS_ALLOWED * seconds_to_start(attached)
     attached.host.signal(signal, daemon)
 
-    begin = time.monotonic()
-    text = attached.call("ADD").error(11)
+    def seconds_of_an_add() -> float:
+        begin = time.monotonic()
+        assert "/var/run/openvswitch/db.sock" in attached.call("ADD").error(11)
+        return time.monotonic() - begin
 
-    assert time.monotonic() - begin < LIMIT + starting
-    assert "/var/run/openvswitch/db.sock" in text
+    assert any(seconds_of_an_add() < LIMIT + starting for _ in range(ATTEMPTS))
 
 
 @pytest.mark.parametrize("daemon", ["ovsdb-server", "ovs-vswitchd"])
