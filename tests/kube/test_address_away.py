@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from linen.flaxd import vtep
 from support.host import wait_until
 
 if TYPE_CHECKING:
@@ -55,7 +56,8 @@ def test_for_another_one(node1: KubernetesNode) -> None:
         node1.host.run("ip", "address", "del", "10.245.0.1/16", "dev", "underlay")
         node1.host.run("ip", "address", "add", "10.245.0.77/16", "dev", "underlay")
 
-        wait_until(lambda: published(node1) == "10.245.0.77", "the new address", 5)
+        # Sooner than it would be given up.
+        wait_until(lambda: published(node1) == "10.245.0.77", "the new address", vtep.PATIENCE - 1)
 
 
 def test_with_a_second_network(node1: KubernetesNode) -> None:

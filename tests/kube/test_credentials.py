@@ -42,7 +42,7 @@ def test_a_rotated_token(plane: ControlPlane, tmp_path: Path) -> None:
             await watched.until(lambda: "Unauthorized" in watched.watch.problem)
             assert not watched.watch.synced
 
-            replace_file(token, plane.sign_token(FLAXD, "node1", seconds=60))
+            replace_file(token, plane.sign_token(FLAXD, "node1", seconds=600))
             await watched.until_current()
             assert list(watched.records) == ["node1"]
 

@@ -50,18 +50,6 @@ def published(node: KubernetesNode, key: str) -> str | None:
     return found
 
 
-def notes(node: KubernetesNode) -> list[str]:
-    """What the Events of a Node say, and not those of an earlier Node of its name."""
-    uid = node.plane.node(node.name)["metadata"]["uid"]
-    found = node.plane.request("GET", "/apis/events.k8s.io/v1/namespaces/default/events")
-    return [item["note"] for item in found["items"] if item["regarding"].get("uid") == uid]
-
-
-def wait_for_event(node: KubernetesNode, text: str) -> None:
-    """Return once an Event of the node says this."""
-    wait_until(lambda: any(text in note for note in notes(node)), f"{node.name}'s {text!r}", 30)
-
-
 def bridge_entry(node: KubernetesNode) -> dict[str, Any]:
     """The bridge plugin's entry in the node's conflist; waits for that."""
     wait_until(node.settings["conflist"].exists, "the conflist")
@@ -123,7 +111,7 @@ def test_a_cluster_that_wants_ipv6(cluster: KubernetesNodes) -> None:
         wait_until(lambda: published(one, "vtep") == "fd00:10:245::1", "node1's address")
         said = "the Node has no IPv6 InternalIP, but 10.245.0.2"
         poor.wait_for(said)
-        wait_for_event(two, said)
+        two.wait_for_event(said)
         wait_until(lambda: two.condition().get("status") == "True", "the condition")
         assert published(two, "vtep") is None
 
@@ -139,8 +127,8 @@ def test_nodes_that_do_not_agree(cluster: KubernetesNodes) -> None:
     two = add_node(cluster, "node2", "fd00:10:245::2", pods="ipv4")
 
     with one.flaxd(), two.flaxd():
-        wait_for_event(one, "no tunnel to node node2: VTEP addresses there are of IPv6")
-        wait_for_event(two, "no tunnel to node node1: VTEP addresses there are of IPv4")
+        one.wait_for_event("no tunnel to node node2: VTEP addresses there are of IPv6")
+        two.wait_for_event("no tunnel to node node1: VTEP addresses there are of IPv4")
         assert one.peers() == two.peers() == set()
 
 
@@ -150,6 +138,6 @@ def test_kernel_that_keeps_answers_of_services_over_ipv6(cluster: KubernetesNode
     node.host.run("sysctl", "-w", "net.bridge.bridge-nf-call-iptables=1")
     node.host.run("sysctl", "-w", "net.bridge.bridge-nf-call-ip6tables=0")
 
-    with node.flaxd(cluster_range=f"{IPV4},{IPV6}"):
-        wait_for_event(node, "net.bridge.bridge-nf-call-ip6tables is 0")
-        assert not any("bridge-nf-call-iptables" in note for note in notes(node))
+    with node.flaxd(cluster_range=f"{IPV4},{IPV6}") as daemon:
+        node.wait_for_event("net.bridge.bridge-nf-call-ip6tables is 0")
+        assert not any("bridge-nf-call-iptables" in fault for fault in daemon.state()["faults"])

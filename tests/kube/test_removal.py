@@ -91,7 +91,7 @@ def test_account_deleted(node: KubernetesNode) -> None:
 
         delete_account(node.plane)
 
-        wait_until(lambda: is_clean(node), "the node to be clean", 15)
+        wait_until(lambda: is_clean(node), "the node to be clean")
         flaxd.wait_for("nothing is left to do")
         assert foreign.exists()
         assert (node.settings["bin_dir"] / "bridge").exists()
@@ -111,7 +111,7 @@ def test_account_deleted_with_a_conflist_of_another_name(node: KubernetesNode) -
 
         delete_account(node.plane)
 
-        flaxd.wait_for("nothing is left to do", 15)
+        flaxd.wait_for("nothing is left to do")
         assert not node.settings["conflist"].exists()
         assert not node.peers()
         assert "br0" not in node.host.links()
@@ -132,7 +132,7 @@ def test_network_of_a_daemon_that_stays(node: KubernetesNode) -> None:
 
         delete_account(node.plane)
 
-        first.wait_for("nothing is left to do", 15)
+        first.wait_for("nothing is left to do")
         assert not node.settings["conflist"].exists()
         assert theirs.exists()
         left = [row["_uuid"] for row in node.host.records("Interface") if row["type"] == "vxlan"]
@@ -158,7 +158,7 @@ def test_account_deleted_with_two_networks(node: KubernetesNode) -> None:
         delete_account(node.plane)
 
         for daemon in first, second:
-            daemon.wait_for("nothing is left to do", 15)
+            daemon.wait_for("nothing is left to do")
         assert is_clean(node)
         assert not secondary.exists()
         assert "br1" not in node.host.links()
@@ -200,7 +200,7 @@ def test_namespace_that_ends(node: KubernetesNode) -> None:
         plane.request("DELETE", f"/api/v1/namespaces/{OTHER}")
         flaxd.process.terminate()
 
-        wait_until(lambda: is_clean(node), "the node to be clean", 15)
+        wait_until(lambda: is_clean(node), "the node to be clean")
 
 
 def test_rights_that_go_first(node: KubernetesNode) -> None:
@@ -216,7 +216,7 @@ def test_rights_that_go_first(node: KubernetesNode) -> None:
         flaxd.wait_for("its rights are gone")
         delete_account(plane)
 
-        wait_until(lambda: is_clean(node), "the node to be clean", 15)
+        wait_until(lambda: is_clean(node), "the node to be clean")
 
 
 def test_star_by_label(node: KubernetesNode) -> None:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from support.control_plane import ControlPlane
 
 WEBHOOKS = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
-SOON = 5.0  # seconds: half of what the API server gives a webhook to say who it is
+SOON = 8.0  # seconds: less than the 10 that the API server gives a webhook to say who it is
 
 
 @contextmanager

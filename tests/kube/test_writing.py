@@ -215,13 +215,14 @@ def test_refused_writes_among_much_news(node1: KubernetesNode) -> None:
     plane = node1.plane
     plane.add_node("node9", annotations={"linen-cni/vtep": "nonsense"})
     plane.add_node("node2")
-    with no_right_to_events(plane), node1.flaxd() as daemon:
+    with no_right_to_events(plane):
         began = time.monotonic()
-        daemon.wait_for(FAILED)
-        for number in range(20, 20 + MOVES):
-            plane.annotate("node2", vtep=address_of(f"node{number}"))
-            node1.wait_for_peers(f"node{number}")
-        attempts, lasted = daemon.log.count(FAILED), time.monotonic() - began
+        with node1.flaxd() as daemon:
+            daemon.wait_for(FAILED)
+            for number in range(20, 20 + MOVES):
+                plane.annotate("node2", vtep=address_of(f"node{number}"))
+                node1.wait_for_peers(f"node{number}")
+            attempts, lasted = daemon.log.count(FAILED), time.monotonic() - began
 
         assert 1 < attempts <= most_attempts(lasted)
 

@@ -12,8 +12,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from linen.kube.events import EVENTS
 from support.daemons import Flaxd, running_flaxd
-from support.host import Host, running_host, wait_until
+from support.host import PATIENCE, Host, running_host, wait_until
 from support.paths import FROZEN_PLUGIN, GO_TOOLS
 from support.relay import Relay
 
@@ -49,10 +50,10 @@ class KubernetesNode:
             "bin_dir": plugin_folder(host),
         }
 
-    def write_token(self, *, seconds: float = 3600) -> None:
-        """Give the daemon a new token, as the kubelet does before the old one ends."""
+    def write_token(self, token: str = "") -> None:
+        """Give the daemon this token, or a new one, as the kubelet does before the old one ends."""
         temporary = self.token.with_suffix(".new")
-        temporary.write_text(self.plane.sign_token(ACCOUNT, self.name, seconds=seconds))
+        temporary.write_text(token or self.plane.request_token(ACCOUNT, self.name))
         temporary.rename(self.token)
 
     def register(self, *, ranges: bool = True) -> None:
@@ -77,7 +78,7 @@ class KubernetesNode:
         rows = self.host.records("Interface", "options", "type")
         return {row["options"]["remote_ip"] for row in rows if row["type"] == "vxlan"}
 
-    def wait_for_peers(self, *names: str, seconds: float = 15) -> None:
+    def wait_for_peers(self, *names: str, seconds: float = PATIENCE) -> None:
         """Return as soon as there is a tunnel to each of these nodes and to no other."""
         wanted = {address_of(name) for name in names}
         try:
@@ -91,6 +92,18 @@ class KubernetesNode:
         conditions = self.plane.node(self.name)["status"].get("conditions", [])
         found = [one for one in conditions if one["type"] == "NetworkUnavailable"]
         return found[0] if found else {}
+
+    def notes(self) -> list[str]:
+        """What the Events of the Node say, and not those of an earlier Node of its name."""
+        uid = self.plane.node(self.name)["metadata"]["uid"]
+        found = self.plane.request("GET", EVENTS)["items"]
+        return [event["note"] for event in found if event["regarding"].get("uid") == uid]
+
+    def wait_for_event(self, text: str, *, number: int = 1) -> None:
+        """Return as soon as so many Events of the Node say `text`."""
+        wait_until(
+            lambda: sum(text in note for note in self.notes()) >= number, f"{self.name}'s {text!r}"
+        )
 
 
 class KubernetesNodes:
