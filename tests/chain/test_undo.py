@@ -10,8 +10,6 @@ from support.cni import Answer
 from support.host import wait_until
 
 if TYPE_CHECKING:
-    import subprocess
-
     from chain.conftest import Attached
     from support.host import Host
 
@@ -29,13 +27,6 @@ def all_work(host: Host) -> bool:
     return all(row["ofport"] > 0 for row in tunnels(host).values())
 
 
-def started(attached: Attached, pod: str, conf: dict[str, Any]) -> subprocess.Popen[bytes]:
-    """An ADD under way."""
-    process = attached.start_add(pod)
-    feed(process, conf)
-    return process
-
-
 def test_working_tunnels_are_as_they_were(attached: Attached) -> None:
     """Options that Open vSwitch refuses leave running pods the tunnels that they have."""
     attached.call("ADD").result()
@@ -49,11 +40,11 @@ def test_working_tunnels_are_as_they_were(attached: Attached) -> None:
 def test_another_networks_tunnels_stay(attached: Attached) -> None:
     """An OVS bridge that another ADD uses by now stays, though it was made by one that fails."""
     host = attached.host
+    failing, other = (attached.start_add(pod) for pod in "ab")
     host.signal("STOP", "ovs-vswitchd")
-    failing = started(attached, "a", attached.with_options(tunnelOptions=REFUSED))
+    feed(failing, attached.with_options(tunnelOptions=REFUSED))
     wait_until(lambda: host.vsctl("list-br") == "br0", "the failing ADD's rows")
-    blue = attached.with_options(vtepIPs=["10.245.2.9"]) | {"name": "blue"}
-    other = started(attached, "b", blue)
+    feed(other, attached.with_options(vtepIPs=["10.245.2.9"]) | {"name": "blue"})
     wait_until(lambda: "10.245.2.9" in tunnels(host), "the other ADD's rows")
     host.signal("CONT", "ovs-vswitchd")
 
@@ -69,10 +60,11 @@ def test_corrected_options_win(attached: Attached) -> None:
     So it is while a conflist is being corrected on a node that has just started.
     """
     host = attached.host
+    failing, other = (attached.start_add(pod) for pod in "ab")
     host.signal("STOP", "ovs-vswitchd")
-    failing = started(attached, "a", attached.with_options(tunnelOptions=REFUSED))
+    feed(failing, attached.with_options(tunnelOptions=REFUSED))
     wait_until(lambda: host.vsctl("list-br") == "br0", "the failing ADD's rows")
-    other = started(attached, "b", attached.conf())
+    feed(other, attached.conf())
     wait_until(
         lambda: all("local_ip" not in row["options"] for row in tunnels(host).values()),
         "the other ADD's corrections",
@@ -97,7 +89,8 @@ def test_an_error_of_before(attached: Attached) -> None:
     host.signal("STOP", "ovs-vswitchd")
     for name in names:
         host.vsctl("--no-wait", "remove", "interface", name, "options", "local_ip")
-    adding = started(attached, "a", attached.conf())
+    adding = attached.start_add("a")
+    feed(adding, attached.conf())
     wait_until(lambda: is_asked_to_look(host) or adding.poll() is not None, "the ADD to ask or end")
     host.signal("CONT", "ovs-vswitchd")
 
