@@ -62,7 +62,7 @@ def test_counters_grow(node: Node) -> None:
         (bridge,) = show(node)
         return min(int(tunnel["tx_packets"]) for tunnel in bridge["tunnels"])
 
-    wait_until(lambda: sent() > 0, "a tunnel's counter to grow", 15)
+    wait_until(lambda: sent() > 0, "a tunnel's counter to grow")
 
 
 def test_error_of_a_tunnel(node: Node) -> None:
@@ -102,7 +102,7 @@ def test_connected_controller(fresh: Node) -> None:
             (bridge,) = show(fresh)
             return bool(bridge["controllers"][0]["connected"])
 
-        wait_until(connected, "the controller to be connected", 15)
+        wait_until(connected, "the controller to be connected")
         assert fresh.faults() == []
         controller.kill()
 

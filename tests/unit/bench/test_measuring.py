@@ -4,10 +4,14 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 import pytest
 from bench.memory import peak_memory
 from bench.process import Invocation, ProgramFailed, Running
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 MEGABYTE = 1_000_000
 
@@ -30,9 +34,18 @@ def test_time_holds_waiting_and_computing() -> None:
     assert sample.user + sample.system < sample.wall - 0.1
 
 
-def test_programs_run_side_by_side() -> None:
+WAIT_FOR_THREE = """
+import os, time
+os.mkdir(f"{folder}/{{os.getpid()}}")
+while len(os.listdir("{folder}")) < 3:
+    time.sleep(0.01)
+"""
+
+
+def test_programs_run_side_by_side(tmp_path: Path) -> None:
     """What was started together overlaps."""
-    running = [Running(python("import time; time.sleep(0.2)")) for _ in range(3)]
+    code = WAIT_FOR_THREE.format(folder=tmp_path)
+    running = [Running(python(code)) for _ in range(3)]
     done = [program.wait() for program in running]
     assert max(program.begun for program in done) < min(program.ended for program in done)
 

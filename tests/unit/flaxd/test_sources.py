@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
-SECONDS = 10
+SECONDS = 30
 
 
 def make(folder: Path, *names: str) -> None:

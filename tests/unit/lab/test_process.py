@@ -29,7 +29,7 @@ def test_kill(sleeper: subprocess.Popen[bytes]) -> None:
     """A process that was identified is killed, and its end is waited for."""
     process = Process.of(sleeper.pid)
 
-    process.kill(deadline=5)
+    process.kill(deadline=30)
 
     assert not process.is_alive()
     assert sleeper.wait() == -9
