@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from linen.lab.node import Node
 
-SECONDS = 20
 OPTIONS = ("bfd:min_rx=200", "bfd:min_tx=200")
 
 
@@ -45,9 +44,7 @@ class Seen:
 
     def wait_for(self, bfd: str, state: str) -> None:
         """Return as soon as BFD and the peer have these states."""
-        wait_until(
-            lambda: (self.health().bfd, self.health().state) == (bfd, state), f"BFD {bfd}", SECONDS
-        )
+        wait_until(lambda: (self.health().bfd, self.health().state) == (bfd, state), f"BFD {bfd}")
 
     def _rows(self) -> list[dict[str, Any]]:
         """The rows of the tunnel in OVSDB's notation, which is how ovs-vsctl prints JSON."""

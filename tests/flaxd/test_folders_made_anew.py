@@ -64,7 +64,7 @@ def test_conflist_folder_behind_a_mount(node1: Host, settings: dict[str, Any]) -
         shutil.rmtree(conflist.parent)
         daemon.process.send_signal(signal.SIGCONT)
 
-        assert daemon.process.wait(timeout=10) == 1
+        assert daemon.process.wait(timeout=30) == 1
         assert f"flaxd: {MOUNT} was removed on the host" in daemon.log.splitlines()[-1]
         assert "Traceback" not in daemon.log
 
@@ -108,7 +108,7 @@ def test_sockets_folder_behind_a_mount(node1: Host, mounted: dict[str, Any]) -> 
         node1.run("rm", "-r", SOCKETS)
         node1.run("sh", "-c", START_OVS)
 
-        assert daemon.process.wait(timeout=10) == 1
+        assert daemon.process.wait(timeout=30) == 1
         assert daemon.log.splitlines()[-1] == (
             f"flaxd: {MOUNT} was removed on the host to be made anew;"
             " this mount shows the old one for ever: ending, to be started again"

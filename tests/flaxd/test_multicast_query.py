@@ -50,10 +50,12 @@ def send_query(node: Node, pod: str) -> None:
     source = next(one["local"] for one in link["addr_info"] if one["scope"] == "link")
     with node.open_pod_socket(pod, socket.AF_PACKET, socket.SOCK_RAW) as raw:
         raw.bind(("eth0", 0))
-        raw.send(query(bytes.fromhex(link["address"].replace(":", "")), source))
-    wait_until(
-        lambda: "veth" in router_ports(node), "the Linux bridge to take the pod's port for one"
-    )
+
+        def is_heard() -> bool:
+            raw.send(query(bytes.fromhex(link["address"].replace(":", "")), source))
+            return "veth" in router_ports(node)
+
+        wait_until(is_heard, "the Linux bridge to take the pod's port for one")
 
 
 def router_ports(node: Node) -> str:
@@ -74,4 +76,4 @@ def test_pods_find_each_other_all_the_same(tmp_path: Path, topology: str) -> Non
 
         for other in overlay.lab.pod("b"), overlay.lab.pod("c"):
             (address,) = (one for one in other.addresses if one.version == 6)
-            node1.run(["ping", "-c1", "-w10", str(address)], pod="a")
+            node1.run(["ping", "-c1", "-w30", str(address)], pod="a")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from support.host import wait_until
 from support.networks import (
     Network,
     Servers,
@@ -97,7 +98,7 @@ def pair(
 def introduce(pod: Pod, network: Network) -> None:
     """Let a pod and its node know each other's MACs, so that nothing waits for these later."""
     for address in pod.addresses:
-        ping = ["ping", "-c1", "-w10", f"-Ikbr{network.number}", str(address)]
+        ping = ["ping", "-c1", "-w30", f"-Ikbr{network.number}", str(address)]
         pod.node.run(ping)
 
 
@@ -218,7 +219,8 @@ def test_networks_with_addresses_of_their_own(tmp_path: Path) -> None:
             for target in "red1", "red2":
                 assert not answers(lab.pod("blue1"), lab.pod(target), version)
             for one, other in ("red1", "red2"), ("blue1", "blue2"):
-                assert answers(lab.pod(one), lab.pod(other), version)
+                way = lab.pod(one), lab.pod(other), version
+                wait_until(lambda: answers(*way), f"{other} to answer {one}")  # noqa: B023
 
 
 def answers(pod: Pod, target: Pod, version: int) -> bool:

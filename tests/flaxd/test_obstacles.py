@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def test_wrong_settings_are_refused_at_start(node1: Host, settings: dict[str, Any]) -> None:
     """Wrong settings end the daemon at once, with status 2 and every fault."""
     with running_flaxd(node1, **settings, vni=0, mtu="large") as daemon:
-        assert daemon.process.wait(timeout=10) == 2
+        assert daemon.process.wait(timeout=30) == 2
 
     assert "--vni" in daemon.log
     assert "--mtu" in daemon.log
@@ -32,7 +32,7 @@ def test_address_that_is_not_there(node1: Host, settings: dict[str, Any]) -> Non
     The address may come later, so it is to be started again: status 1.
     """
     with running_flaxd(node1, **settings, listen="192.0.2.1:9") as daemon:
-        assert daemon.process.wait(timeout=10) == 1
+        assert daemon.process.wait(timeout=30) == 1
 
     last = daemon.log.splitlines()[-1]
     assert last.startswith("flaxd: cannot listen on 192.0.2.1:9")
@@ -44,7 +44,7 @@ def test_conflist_that_cannot_be_read(node1: Host, settings: dict[str, Any]) -> 
     settings["conflist"].parent.mkdir(exist_ok=True)
     settings["conflist"].write_text('{"name": "linen-net')
     with running_flaxd(node1, **settings) as daemon:
-        assert daemon.process.wait(timeout=10) == 1
+        assert daemon.process.wait(timeout=30) == 1
 
     assert daemon.log.startswith(f"flaxd: {settings['conflist']} cannot be used")
 
@@ -59,7 +59,7 @@ def test_folder_that_cannot_be_made(node1: Host, settings: dict[str, Any]) -> No
     node1.run("mount", "-t", "tmpfs", "-o", "ro", "tmpfs", image)
     there = {"conflist": image / "net.d" / "linen.conflist"}
     with running_flaxd(node1, **settings | there) as daemon:
-        assert daemon.process.wait(timeout=10) == 1
+        assert daemon.process.wait(timeout=30) == 1
 
     assert "Traceback" not in daemon.log
     last = daemon.log.splitlines()[-1]

@@ -95,7 +95,7 @@ def test_the_confined_daemon_does_all_its_work(underlay: Host, flaxd: Flaxd) -> 
 
     add_pod_network(underlay)
     wait_until(lambda: underlay.links()["br0"].get("master") == "kbr0", "br0 on kbr0")
-    wait_until(lambda: flaxd.state()["peers"][0]["probe"] == "ok", "an answered probe", 20)
+    wait_until(lambda: flaxd.state()["peers"][0]["probe"] == "ok", "an answered probe")
 
     underlay.vsctl("del-port", TUNNEL)
     wait_until(lambda: TUNNEL in underlay.vsctl("list-ports", "br0"), "the tunnel again")

@@ -81,7 +81,7 @@ class Probing:
 
     def _wait(self, condition: Callable[[], bool], what: str) -> None:
         try:
-            wait_until(condition, what, seconds=20)
+            wait_until(condition, what)
         except AssertionError as error:
             raise AssertionError(f"{error}; it found {self.found}") from None
 
@@ -125,7 +125,7 @@ def test_unprivileged(node1: Host) -> None:
         results = program.found["results"]["node2"]
         assert {result["address"] for result in results} == set(NODE2)
         for result in results:
-            assert 0 < result["minimum"] <= result["average"] <= result["maximum"] < 1
+            assert 0 < result["minimum"] <= result["average"] <= result["maximum"]
 
 
 def test_raw(node1: Host) -> None:
@@ -168,7 +168,7 @@ def test_before_the_first_pod(node1: Host) -> None:
 
 
 def test_peer_is_lost_and_found(node1: Host) -> None:
-    """A peer that answers no more is unreachable, and ok again in time after it is back."""
+    """A peer that answers no more is unreachable, and is not any more once it is back."""
     with probing(node1) as program:
         program.wait_for("ok", "ok")
 
@@ -180,7 +180,8 @@ def test_peer_is_lost_and_found(node1: Host) -> None:
         # Up again, with its IPv6 address, which the kernel takes away with the link.
         node1.run("ip", "-n", "node2", "link", "set", "kbr0", "up")
         node1.run("ip", "-n", "node2", "address", "replace", f"{NODE2[1]}/48", "dev", "kbr0")
-        program.wait_for("loss", "loss")
+        # With losses, and ok in time: one address may be back so much later than the other.
+        wait_until(lambda: set(program.verdicts()) <= {"loss", "ok"}, "both addresses")
         assert program.found["changes"] > before
 
 

@@ -44,7 +44,7 @@ def give_ranges(overlay: Overlay) -> None:
     overlay.peers.write_text(json.dumps(document))
     node1 = overlay.lab.node("node1")
     path = node1.root / CONFLIST[1:]
-    wait_until(lambda: "10.244.9.2" in path.read_text() and is_whole(node1), "the second range", 20)
+    wait_until(lambda: "10.244.9.2" in path.read_text() and is_whole(node1), "the second range")
 
 
 def test_gateway_stays(lab: Lab) -> None:
@@ -79,4 +79,4 @@ def answers(pod: Pod, target: str) -> bool:
 
 def ping(target: str) -> list[str]:
     """The command, which waits for the first answer."""
-    return ["ping", "-c1", "-w5", target]
+    return ["ping", "-c1", "-w30", target]

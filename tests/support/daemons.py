@@ -24,7 +24,7 @@ CLUSTER_RANGE = "10.244.0.0/16"
 _GET = """
 import sys, urllib.request, urllib.error
 try:
-    answer = urllib.request.urlopen(sys.argv[1], timeout=5)
+    answer = urllib.request.urlopen(sys.argv[1], timeout=20)
 except urllib.error.HTTPError as error:
     answer = error
 print(answer.status, answer.read().decode())
@@ -32,12 +32,16 @@ print(answer.status, answer.read().decode())
 
 
 class Flaxd:
-    """One daemon. `log` is what it has said."""
+    """One daemon. `log` is what it has said, after what others with the same log said before.
 
-    def __init__(self, host: Host, process: subprocess.Popen[bytes], log: Path) -> None:
+    `begin`: the number of bytes that these had written when it was started.
+    """
+
+    def __init__(self, host: Host, process: subprocess.Popen[bytes], log: Path, begin: int) -> None:
         self.host = host
         self.process = process
         self._log = log
+        self._begin = begin
 
     @property
     def log(self) -> str:
@@ -52,11 +56,21 @@ class Flaxd:
             raise AssertionError(f"{error}; it said:\n{self.log}") from None
 
     def get(self, path: str) -> tuple[int, str]:
-        """The status and the text of one of its pages."""
-        address = self.log.split("serving http://")[-1].split()[0]
-        url = f"http://{address}{path}"
+        """The status and the text of one of its pages, as soon as it serves them."""
+        url = f"http://{self._address()}{path}"
         status, _, text = self.host.run(sys.executable, "-I", "-c", _GET, url).stdout.partition(" ")
         return int(status), text
+
+    def _address(self) -> str:
+        word = b"serving http://"
+        said = [b""]
+
+        def serves() -> bool:
+            said[:] = self._log.read_bytes()[self._begin :].split(word)
+            return len(said) > 1
+
+        wait_until(serves, "flaxd to serve its pages")
+        return said[1].split()[0].decode()
 
     def state(self) -> dict[str, Any]:
         """What its page /state says."""
@@ -66,7 +80,7 @@ class Flaxd:
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Stop it; its exit status."""
         self.process.send_signal(number)
-        return self.process.wait(timeout=10)
+        return self.process.wait(timeout=PATIENCE)
 
 
 class Nodes:
@@ -127,13 +141,14 @@ def running_flaxd(
     # Without a PID namespace of its own nsenter becomes the daemon, so that signals reach it.
     inside = ["nsenter", f"--target={host.pid}", "--net", "--mount", "--"]
     with log.open("ab") as stream:
+        begin = stream.tell()
         process = subprocess.Popen(
             [*inside, *program, *arguments],
             stdin=stdin,
             stdout=stream,
             stderr=stream,
         )
-    daemon = Flaxd(host, process, log)
+    daemon = Flaxd(host, process, log, begin)
     try:
         yield daemon
     finally:

@@ -104,17 +104,10 @@ class Host:
         pid = self.daemon(daemon)
         self.run("kill", f"-{signal}", pid)
         if signal in {"KILL", "TERM"}:
-            wait_until(lambda: self._is_dead(pid), f"{daemon} to end")
-
-    def _is_dead(self, pid: str) -> bool:
-        """Whether a process has ended, and let go of its files and locks.
-
-        The host's process 1 reaps nothing: a zombie is as dead as it gets. As long as it has
-        threads besides, they have the files (proc(5): state, and 17 fields on num_threads).
-        """
-        stat = self.run("cat", f"/proc/{pid}/stat", check=False).stdout
-        fields = stat.rpartition(")")[2].split()
-        return not fields or (fields[0] == "Z" and fields[17] == "1")
+            stat = f"/proc/{pid}/stat"
+            wait_until(
+                lambda: is_dead(self.run("cat", stat, check=False).stdout), f"{daemon} to end"
+            )
 
     # --- network ---
 
@@ -175,6 +168,16 @@ def wait_until(condition: Callable[[], object], what: str, seconds: float = PATI
     while not condition():
         assert time.monotonic() < deadline, f"waited {seconds} s in vain for {what}"
         time.sleep(0.01)
+
+
+def is_dead(stat: str) -> bool:
+    """Whether a process has ended, and let go of its files and locks, by its /proc/PID/stat.
+
+    Where process 1 reaps nothing, a zombie is as dead as it gets. As long as it has threads
+    besides, they have the files (proc(5): state, and 17 fields on num_threads).
+    """
+    fields = stat.rpartition(")")[2].split()
+    return not fields or (fields[0] == "Z" and fields[17] == "1")
 
 
 def _plain(value: Any) -> Any:

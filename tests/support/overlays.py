@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from linen.lab.cluster import Lab
 from linen.lab.description import describe
 from support.daemons import FLAXD
-from support.host import wait_until
+from support.host import PATIENCE, is_dead, wait_until
 from support.labs import fresh_name
 
 if TYPE_CHECKING:
@@ -49,13 +49,13 @@ class Overlay:
         quiet = subprocess.DEVNULL
         daemon = node.popen([str(FLAXD), *arguments], stdin=quiet, stdout=quiet, stderr=quiet)
         self.daemons[node.name] = daemon
-        wait_until(lambda: is_whole(node), f"{node.name}'s overlay", 20)
+        wait_until(lambda: is_whole(node), f"{node.name}'s overlay")
 
     def stop_flaxd(self, node: Node) -> None:
         """Stop the node's daemon."""
         daemon = self.daemons.pop(node.name)
         daemon.terminate()
-        assert daemon.wait(timeout=10) == 0
+        assert daemon.wait(timeout=PATIENCE) == 0
 
     def change_pods(self, family: PodFamily) -> None:
         """Give the nodes pod ranges of other IP versions, and pods that have such addresses."""
@@ -139,7 +139,7 @@ def page(node: Node, path: str, listen: tuple[str, int] = LISTEN) -> tuple[int, 
     """The status and text of one of a daemon's pages; None while it does not listen."""
 
     def get() -> tuple[int, str] | None:
-        connection = http.client.HTTPConnection(*listen, timeout=5)
+        connection = http.client.HTTPConnection(*listen, timeout=20)
         try:
             connection.request("GET", path)
             answer = connection.getresponse()
@@ -174,7 +174,7 @@ def wait_for_gateways(node: Node, wanted: list[str]) -> None:
         sets = conflist["plugins"][0]["ipam"]["ranges"]
         return wanted == [one["gateway"] for (one,) in sets]
 
-    wait_until(lambda: are_given() and is_whole(node), f"{node.name}'s gateways {wanted}", 20)
+    wait_until(lambda: are_given() and is_whole(node), f"{node.name}'s gateways {wanted}")
 
 
 # --- the switch ---
@@ -184,19 +184,14 @@ def kill_switch(node: Node) -> None:
     """Kill the node's ovs-vswitchd; return when it is dead."""
     pid = node.run(["cat", SWITCH_PIDFILE]).stdout.strip()
     node.run(["kill", "-KILL", pid])
-    wait_until(lambda: _is_dead(node, pid), "ovs-vswitchd to end")
+    stat = ["cat", f"/proc/{pid}/stat"]
+    wait_until(lambda: is_dead(node.run(stat, check=False).stdout), "ovs-vswitchd to end")
 
 
 def restart_switch(node: Node) -> None:
     """Kill it and start it again; return when it has carried out what OVSDB says."""
     kill_switch(node)
     node.run(["ovs-vswitchd", "unix:/var/run/openvswitch/db.sock", "--pidfile", "--detach"])
-
-
-def _is_dead(node: Node, pid: str) -> bool:
-    """Whether a process has ended; nobody may have waited for it yet."""
-    stat = node.run(["cat", f"/proc/{pid}/stat"], check=False).stdout
-    return not stat or stat.rpartition(")")[2].split()[0] == "Z"
 
 
 # --- packets ---
@@ -222,7 +217,7 @@ class Ping:
 
     def result(self) -> Pinged:
         """What became of the packets, once all have been sent."""
-        output, _ = self._process.communicate(timeout=60)
+        output, _ = self._process.communicate(timeout=100)
         found = re.search(r"(\d+) packets transmitted, (\d+) received", output)
         assert found, output
         times = re.findall(r"^\[([0-9.]+)\] \d+ bytes from", output, re.MULTILINE)
