@@ -51,9 +51,11 @@ def outside(installed: Linen) -> Iterator[str]:
     command = [*cluster.fabric.inside, str(KUBERNETES / "agnhost"), *serve]
     call = f"curl -sS -m2 http://{fabric.OUTSIDE}:{HTTP_PORT}/ 2>/dev/null || true"
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
-        wait_until(lambda: run(cluster, OUTSIDE, call), "the server outside", 30)
-        yield fabric.OUTSIDE
-        server.kill()
+        try:
+            wait_until(lambda: run(cluster, OUTSIDE, call), "the server outside", 30)
+            yield fabric.OUTSIDE
+        finally:
+            server.kill()
 
 
 def callers(cluster: Cluster, place: str, addresses: dict[str, str]) -> dict[str, str]:
@@ -70,7 +72,7 @@ def test_pods_reach_nodes(cluster: Cluster, pods: Pods, hosts: Pods, place: str)
     for name, address in hosts.addresses.items():
         assert seen[name] == (pods.addresses[place] if address == own else own)
         assert ask_udp(cluster, place, address, UDP_PORT, 4) == [name.partition("-")[0]] * 4
-        pods.exec(place, "ping", "-c1", "-W5", address)
+        pods.exec(place, "ping", "-c1", "-w30", address)
 
 
 @pytest.mark.parametrize("place", HOSTS)
@@ -81,7 +83,7 @@ def test_nodes_reach_pods(cluster: Cluster, pods: Pods, hosts: Pods, place: str)
     assert set(callers(cluster, place, pods.addresses).values()) == {gateway}
     for name, address in pods.addresses.items():
         assert ask_udp(cluster, place, address, UDP_PORT, 4) == [name] * 4
-        hosts.exec(place, "ping", "-c1", "-W5", address)
+        hosts.exec(place, "ping", "-c1", "-w30", address)
 
 
 @pytest.mark.parametrize("place", PODS)
@@ -90,4 +92,4 @@ def test_pods_reach_the_outside(cluster: Cluster, pods: Pods, outside: str, plac
     node = cluster.nodes[pods.nodes[place]]
     assert callers(cluster, place, {OUTSIDE: outside}) == {OUTSIDE: node.address}
     ask_udp(cluster, place, outside, UDP_PORT, 4)
-    pods.exec(place, "ping", "-c1", "-W5", outside)
+    pods.exec(place, "ping", "-c1", "-w30", outside)

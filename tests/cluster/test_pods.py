@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support.cluster.pods import FILES_PORT, HTTP_PORT, UDP_PORT, running_pods
+from support.cluster.services import ask, ask_udp
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,13 +40,13 @@ def test_ping(pods: Pods, source: str) -> None:
     """Every pod pings every other, with packets that just fit, and with some that do not."""
     for size in (56, MTU - HEADERS, 4000):
         for target in pods.addresses.values():
-            pods.exec(source, "ping", "-c1", "-W2", f"-s{size}", "-Mdont", target)
+            pods.exec(source, "ping", "-c1", "-w30", f"-s{size}", "-Mdont", target)
 
 
 def test_mtu_is_what_tunnels_carry(pods: Pods) -> None:
     """A packet that may not be split passes up to the MTU, and is refused in the pod beyond it."""
     target = pods.addresses["node2-a"]
-    ping = ("ping", "-c1", "-W2", "-Mdo")
+    ping = ("ping", "-c1", "-w30", "-Mdo")
     pods.exec("node1-a", *ping, f"-s{MTU - HEADERS}", target)
     with pytest.raises(AssertionError, match=f"mtu={MTU}"):
         pods.exec("node1-a", *ping, f"-s{MTU - HEADERS + 1}", target)
@@ -57,7 +58,7 @@ def test_tcp_carries_a_megabyte(pods: Pods, source: str) -> None:
     wanted = pods.exec(source, "sh", "-c", "head -c1000000 /agnhost | sha256sum")
     for target in pods.addresses.values():
         url = f"http://{target}:{FILES_PORT}/agnhost"
-        got = pods.exec(source, "sh", "-c", f"curl -fsSr0-999999 -m10 {url} | sha256sum")
+        got = pods.exec(source, "sh", "-c", f"curl -fsSr0-999999 -m60 {url} | sha256sum")
         assert got == wanted
 
 
@@ -65,14 +66,12 @@ def test_tcp_carries_a_megabyte(pods: Pods, source: str) -> None:
 def test_udp(pods: Pods, source: str) -> None:
     """Every pod gets every other's name by a packet of UDP."""
     for target, address in pods.addresses.items():
-        ask = f"echo hostname | nc -u -w2 -W1 {address} {UDP_PORT}"
-        assert pods.exec(source, "sh", "-c", ask).strip() == target
+        assert ask_udp(pods.cluster, source, address, UDP_PORT) == [target]
 
 
 @pytest.mark.parametrize("source", NAMES)
 def test_pods_see_each_others_addresses(pods: Pods, source: str) -> None:
     """A pod that is called by another sees the caller's own address, without translation."""
     for target in pods.addresses.values():
-        url = f"http://{target}:{HTTP_PORT}/clientip"
-        answer = pods.exec(source, "curl", "-fsS", "-m5", url)
+        (answer,) = ask(pods.cluster, source, f"http://{target}:{HTTP_PORT}/clientip")
         assert answer.rpartition(":")[0] == pods.addresses[source]
