@@ -35,9 +35,11 @@ def alone(installed: Linen) -> Iterator[Service]:
     """A service of node3's pod alone, with bridged packets hidden from the firewall."""
     cluster = installed.cluster
     with running_pods(cluster, "netfilter", *PODS) as pods:
-        set_all(cluster, 0)
-        yield Service(pods, "alone", "node3-a")
-        set_all(cluster, 1)
+        try:
+            set_all(cluster, 0)
+            yield Service(pods, "alone", "node3-a")
+        finally:
+            set_all(cluster, 1)
 
 
 @pytest.mark.parametrize("place", [*PODS, "node1", OUTSIDE])

@@ -24,12 +24,14 @@ PLACES = ("node1-a", "node3-a", "node1", "node3", OUTSIDE)
 def alone(installed: Linen) -> Iterator[Service]:
     """A service of node3's pod alone, after all kube-proxies have changed their mode."""
     nodes = installed.cluster.nodes.values()
-    for node in nodes:
-        node.restart_proxy("iptables")
-    with running_pods(installed.cluster, "iptables", *PODS) as pods:
-        yield Service(pods, "alone", "node3-a")
-    for node in nodes:
-        node.restart_proxy("nftables")
+    try:
+        for node in nodes:
+            node.restart_proxy("iptables")
+        with running_pods(installed.cluster, "iptables", *PODS) as pods:
+            yield Service(pods, "alone", "node3-a")
+    finally:
+        for node in nodes:
+            node.restart_proxy("nftables")
 
 
 def test_rules_are_iptables(cluster: Cluster, alone: Service) -> None:
