@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from linen import __version__
-from support.host import environment
+from support.host import PATIENCE, environment, wait_until
 from support.paths import CHECKOUT
 
 if TYPE_CHECKING:
@@ -156,10 +156,20 @@ def end(container: subprocess.Popen[bytes], how: signal.Signals = signal.SIGKILL
 
     That process is below nsenter and unshare, and all others of its namespace end with it.
     """
-    if container.poll() is None:
-        os.kill(_child(_child(container.pid)), how)
-    _, log = container.communicate(timeout=20)
+    wait_until(lambda: _is_signalled(container, how), "process 1 of a container")
+    _, log = container.communicate(timeout=PATIENCE)
     return log.decode()
+
+
+def _is_signalled(container: subprocess.Popen[bytes], how: signal.Signals) -> bool:
+    """Signal it, unless it is not there yet, or any more; whether there is nothing left to do."""
+    if container.poll() is not None:
+        return True
+    try:
+        os.kill(_child(_child(container.pid)), how)
+    except (FileNotFoundError, ProcessLookupError, IndexError):
+        return False
+    return True
 
 
 def _child(pid: int) -> int:
