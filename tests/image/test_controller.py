@@ -54,12 +54,13 @@ def bridge(host: Host, controller: subprocess.Popen[bytes]) -> Host:
     host.vsctl("set-controller", "br0", "tcp:127.0.0.1:6653")
     connected = ("--bare", "--columns=is_connected", "list", "controller")
     wait_until(lambda: host.vsctl(*connected) == "true", "the bridge to connect", 30)
+    wait_until(lambda: "CONTROLLER" in rules(host), "the rule of a bridge that has connected")
     return host
 
 
 def ping(host: Host, source: str, target: str) -> bool:
-    """Whether one packet there comes back."""
-    command = ("ip", "netns", "exec", source, "ping", "-c1", "-W2", target)
+    """Whether a packet there comes back; a busy machine loses one now and then."""
+    command = ("ip", "netns", "exec", source, "ping", "-c1", "-w10", target)
     return host.run(*command, check=False).returncode == 0
 
 
@@ -140,7 +141,7 @@ def test_a_dead_connection_is_forgotten(bridge: Host) -> None:
 
 def test_container_stops_at_once(bridge: Host, controller: subprocess.Popen[bytes]) -> None:
     """SIGTERM ends the controller, process 1 of its container, while bridges are connected."""
-    assert rules(bridge)
+    assert "CONTROLLER" in rules(bridge)
     end(controller, signal.SIGTERM)
     assert controller.returncode == 0
 
