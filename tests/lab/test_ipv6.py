@@ -121,7 +121,7 @@ def test_command_line(lab_name: str) -> None:
         assert json.loads(done.stdout)["complete"] is True
         blocked = ("ip", "-6", "route", "add", "blackhole", "fd00:10:244:2::a/128")
         linenctl("lab", "exec", "--name", lab_name, "pod1", "--", *blocked)
-        half = linenctl("lab", "ping-matrix", "--name", lab_name, "--json", "--deadline", "1")
+        half = linenctl("lab", "ping-matrix", "--name", lab_name, "--json", "--deadline", "5")
         assert half.returncode == 1
         assert json.loads(half.stdout)["silent"] == [
             {"from": "pod1", "to": "pod2", "addresses": ["fd00:10:244:2::a"]},

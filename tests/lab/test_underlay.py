@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import socket
 import struct
+import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from linen.lab.cluster import Lab
@@ -12,11 +14,13 @@ from linen.lab.description import describe
 from linen.lab.switch import UNDERLAY_BRIDGE
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from linen.lab.node import Node
 
 ARP = 0x0806
 BROADCAST = b"\xff" * 6
-DEADLINE = 20  # seconds
+DEADLINE, PAUSE = 20.0, 0.5  # seconds to wait for an answer, and until the question is repeated
 _HEAD = struct.Struct("!HHBBH")  # Ethernet, IPv4, lengths of their addresses, operation: RFC 826
 
 
@@ -28,14 +32,25 @@ def first_answer(asker: Node, target: Node) -> str:
     )
     with link:
         asker.call_in_network(lambda: link.bind((UNDERLAY_BRIDGE, ARP)))
-        link.settimeout(DEADLINE)
+        link.settimeout(PAUSE)
         mac: bytes = link.getsockname()[4]
         asked = _HEAD.pack(1, 0x0800, 6, 4, 1) + mac + own + bytes(6) + wanted
-        link.send(BROADCAST + mac + ARP.to_bytes(2, "big") + asked)
+        deadline = time.monotonic() + DEADLINE
+        while time.monotonic() < deadline:
+            link.send(BROADCAST + mac + ARP.to_bytes(2, "big") + asked)
+            answers = (
+                one for one in frames(link) if one[20:22] == b"\0\2" and one[28:32] == wanted
+            )
+            if first := next(answers, b""):
+                return first[22:28].hex(":")
+    raise AssertionError(f"{target.name} does not answer")
+
+
+def frames(link: socket.socket) -> Iterator[bytes]:
+    """What comes, until nothing has for a while."""
+    with suppress(TimeoutError):
         while True:
-            frame = link.recv(2048)
-            if frame[20:22] == b"\0\2" and frame[28:32] == wanted:
-                return frame[22:28].hex(":")
+            yield link.recv(2048)
 
 
 def mac_of(node: Node, link: str) -> str:

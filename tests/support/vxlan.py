@@ -5,13 +5,15 @@ from __future__ import annotations
 
 import ipaddress
 import itertools
+import select
 import socket
 import struct
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from linen.lab.node import Node
     from linen.lab.pods import Pod
@@ -23,6 +25,7 @@ ETHERTYPE = 0x88B5
 EVERYBODY = b"\xff" * 6
 SENDER = bytes.fromhex("0250f0f0f0f0")
 DEADLINE, PAUSE = 20.0, 0.5  # seconds to wait for the last frame, and until it is sent again
+ATTEMPTS = 5  # to get one frame through, on a machine that loses one now and then
 
 _numbers = itertools.count(1)
 
@@ -106,6 +109,15 @@ class Tap:
             return found
         raise AssertionError(f"not even {wanted!r} has come")
 
+    def count(self, seconds: float) -> int:
+        """How many come in a given time."""
+        end = time.monotonic() + seconds
+        count = 0
+        while select.select([self._raw], [], [], max(0.0, end - time.monotonic()))[0]:
+            self._raw.recv(2048)
+            count += 1
+        return count
+
     def close(self) -> None:
         """Listen no longer."""
         self._raw.close()
@@ -120,6 +132,22 @@ class Listener(Tap):
     def send(self, data: bytes) -> None:
         """Send a frame from the pod."""
         self._raw.send(data)
+
+    def copies(self, listeners: Sequence[Listener]) -> list[int]:
+        """How many copies of a frame from the pod each of the others gets.
+
+        A busy machine loses a frame now and then, so one that somebody has missed is followed by
+        others: an overlay that loses all, or brings one twice, does so with each of these.
+        """
+        heard: list[Counter[bytes]] = [Counter() for _ in listeners]
+        for _ in range(ATTEMPTS):
+            payload = b"frame %d." % next(_numbers)
+            self.send(frame(payload))
+            for listener, counter in zip(listeners, heard, strict=True):
+                counter.update(listener.until_end(lambda end: self.send(frame(end))))
+            if all(counter[payload] for counter in heard):
+                return [max(counter.values()) for counter in heard]
+        return [counter[payload] for counter in heard]
 
     def until_end(self, send: Callable[[bytes], object]) -> list[bytes]:
         """What has come by the time that a last frame does, which `send` is called to send."""
