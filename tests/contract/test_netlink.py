@@ -116,6 +116,35 @@ print("null")
     assert host.run("cat", "/sys/class/net/br0/brport/multicast_router").stdout == "2\n"
 
 
+def test_enslaving_keeps_a_mac_that_has_just_changed(host: Host) -> None:
+    """A Linux bridge that got its first port since it was looked at keeps the MAC that it has now.
+
+    That port is a pod's, and the plugin `bridge` has told that MAC as its result: flaxd attaches
+    its OVS bridge to one that it has just heard of.
+    """
+    prepared(host)
+    host.run("ip", "link", "add", "veth1", "type", "veth", "peer", "name", "eth1")
+
+    looked_at, joined, kept = python(
+        host,
+        OURS
+        + """
+import subprocess
+def mac():
+    return netlink.find_link("kbr1").mac.hex(":")
+subprocess.run(["ip", "link", "add", "kbr1", "type", "bridge"], check=True)
+bridge = netlink.find_link("kbr1")
+subprocess.run(["ip", "link", "set", "veth1", "master", "kbr1"], check=True)
+joined = mac()
+netlink.enslave(netlink.find_link("br0"), bridge)
+print(json.dumps([bridge.mac.hex(":"), joined, mac()]))
+""",
+    )
+
+    assert looked_at != joined == host.links()["veth1"]["address"]
+    assert kept == joined
+
+
 def test_routes(host: Host) -> None:
     """A peer's route names its device, an own address is local, and no route is None."""
     prepared(host)

@@ -77,8 +77,9 @@ class Netlink:
 
         A Linux bridge takes the lowest MAC of its ports until somebody sets one. Then every pod
         has a stale neighbour entry for its gateway, half a minute long. So the MAC is set first,
-        to what it is. Likewise the bridge takes the smallest MTU of its ports, so `link` is given
-        the bridge's before it joins.
+        to what it is now: since `master` was looked at, a first pod may have changed it, whose
+        ADD has told the new one. Likewise the bridge takes the smallest MTU of its ports, so
+        `link` is given the bridge's before it joins.
 
         Of multicast packets `link` gets all. A Linux bridge forwards them to who has asked for them
         as soon as one pod has sent a query for members (RFC 3810), and behind `link` are all other
@@ -90,6 +91,7 @@ class Netlink:
         """
         if link.up:
             self._ask(codec.set_down(link.index))
+        master = self.find_link_at(master.index) or master
         self._ask(codec.set_mac(master.index, master.mac))
         self._ask(codec.enslave(link.index, master.index, master.mtu))
         self._ask(codec.set_multicast_router(link.index))
