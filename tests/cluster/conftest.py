@@ -59,9 +59,7 @@ def running() -> Iterator[Cluster]:
 def installed(running: Cluster) -> Linen:
     """The same with Linen."""
     linen = Linen(running)
-    linen.apply()
-    linen.wait_until_rolled_out()
-    running.wait_until_ready()
+    linen.install()
     return linen
 
 
@@ -71,6 +69,7 @@ def linen(installed: Linen) -> Iterator[Linen]:
     yield installed
     installed.wait_until_rolled_out()
     installed.cluster.wait_until_ready()
+    installed.wait_for_tunnels(installed.cluster.nodes)
 
 
 @pytest.fixture

@@ -43,9 +43,7 @@ def bundled() -> Iterator[Linen]:
         cluster.add_nodes(*NODES, images=images, has_ovs=False)
         linen = Linen(cluster, "bundled-ovs")
         assert not any(daemons(node) for node in cluster.nodes.values())
-        linen.apply()
-        cluster.wait_until_ready()
-        linen.wait_until_rolled_out()
+        linen.install()
         yield linen
 
 

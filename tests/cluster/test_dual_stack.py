@@ -35,8 +35,7 @@ def cluster() -> Iterator[Cluster]:
     """Two nodes with both IP versions, and Linen with a range of each."""
     with running_cluster(dual_stack=True) as cluster:
         cluster.add_nodes(*NODES, images=[image("linen")])
-        Linen(cluster, cluster_range=settings.BOTH_POD_NETWORKS).apply()
-        cluster.wait_until_ready()
+        Linen(cluster, cluster_range=settings.BOTH_POD_NETWORKS).install()
         yield cluster
 
 
@@ -55,9 +54,10 @@ def service(pods: Pods) -> Service:
 
 @pytest.fixture(scope="module")
 def service_address(cluster: Cluster, service: Service) -> str:
-    """The service's address of IPv6."""
+    """The service's address of IPv6, when all nodes serve that, too."""
     path = f"/api/v1/namespaces/default/services/{service.name}"
     _, address = cluster.plane.request("GET", path)["spec"]["clusterIPs"]
+    service.wait_until_served(f"[{address}]")
     return str(address)
 
 
@@ -105,6 +105,7 @@ def test_cluster_ip_of_ipv6(cluster: Cluster, service_address: str, place: str) 
     assert set(ask(cluster, place, url, ENOUGH)) == set(PODS)
 
 
+@pytest.mark.usefixtures("service_address")
 @pytest.mark.parametrize("place", [*PODS, *NODES, OUTSIDE])
 def test_node_port_over_ipv6(cluster: Cluster, service: Service, place: str) -> None:
     """Pods, nodes and the outside reach every pod by the port of any node's IPv6 address."""

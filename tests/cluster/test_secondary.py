@@ -43,9 +43,7 @@ def first() -> Iterator[Linen]:
     with running_cluster() as cluster:
         cluster.add_nodes(*NODES, images=[image("linen")])
         linen = Linen(cluster, vni="1")
-        linen.apply()
-        linen.wait_until_rolled_out()
-        cluster.wait_until_ready()
+        linen.install()
         yield linen
 
 
@@ -82,11 +80,9 @@ def attach(pods: Pods, name: str, command: str) -> dict[str, Any]:
     """What cnitool says to a command for a pod's second interface."""
     node = pods.cluster.nodes[pods.nodes[name]]
     found = pods.exec(name, "stat", "-L", "-c%i", "/proc/self/ns/net").strip()
-    (namespace,) = (
-        path
-        for path in node.run("find", "/run/netns", "-type", "f").stdout.split()
-        if node.run("stat", "-c%i", path).stdout.strip() == found
-    )
+    # Of pods that have just ended a file may vanish meanwhile, which `stat` says and goes on.
+    listed = node.run("sh", "-c", "stat -c '%i %n' /run/netns/*", check=False).stdout
+    (namespace,) = (path for inode, path in map(str.split, listed.splitlines()) if inode == found)
     variables = {
         "CNI_PATH": "/opt/cni/bin",
         "NETCONFPATH": SECONDARY_CONF_DIR,

@@ -79,6 +79,13 @@ class Linen:
         """Install, or change what is installed; returns at once."""
         self.cluster.kubectl("apply", f"--kustomize={self.folder}")
 
+    def install(self) -> None:
+        """Install; return when every node is Ready, and has its tunnels to all others."""
+        self.apply()
+        self.wait_until_rolled_out()
+        self.cluster.wait_until_ready()
+        self.wait_for_tunnels(self.cluster.nodes)
+
     def wait_until_rolled_out(self, seconds: int = PATIENCE) -> None:
         """Return when every node has a flaxd of the last version whose overlay works."""
         self.kubectl(
@@ -89,12 +96,13 @@ class Linen:
         """Return when every flaxd has the API server again, which was away."""
 
         def connected() -> bool:
-            for pod in self.pods().values():
-                log = self.kubectl("logs", pod["metadata"]["name"], "--container=flaxd")
-                said = [line for line in log.splitlines() if "API server: " in line]
-                if said and "connected again" not in said[-1]:
-                    return False
-            return True
+            try:
+                names = [pod["metadata"]["name"] for pod in self.pods().values()]
+                logs = [self.kubectl("logs", name, "--container=flaxd") for name in names]
+            except AssertionError:
+                return False  # a kubelet may still have to hear of the API server itself
+            said = [[line for line in log.splitlines() if "API server: " in line] for log in logs]
+            return all("connected again" in lines[-1] for lines in said if lines)
 
         wait_until(connected, "flaxd to hear of the API server again", PATIENCE)
 
@@ -107,11 +115,13 @@ class Linen:
         return self.cluster.kubectl(f"--namespace={NAMESPACE}", *argv, timeout=timeout)
 
     def pods(self, name: str = "linen") -> dict[str, dict[str, Any]]:
-        """The pods of one of Linen's DaemonSets, by node."""
+        """The pods of one of Linen's DaemonSets that have been given a node, by it."""
         path = f"/api/v1/namespaces/{NAMESPACE}/pods"
         params = {"labelSelector": f"app.kubernetes.io/name={name}"}
         answer = self.cluster.plane.request("GET", path, params=params)
-        return {pod["spec"]["nodeName"]: pod for pod in answer["items"]}
+        return {
+            pod["spec"]["nodeName"]: pod for pod in answer["items"] if "nodeName" in pod["spec"]
+        }
 
     def flaxd(self, node: str) -> str:
         """The pid, on that node, of its flaxd; empty while it does not run."""
@@ -175,7 +185,9 @@ def running_linen(
         if {overlay, settings.get("topology")} & {_STAR, _CONTROLLER}:
             cluster.kubectl("label", "node", _NODES[0], "linen-cni/master=true")
         if overlay != "none":
-            Linen(cluster, overlay, **settings).apply()
+            linen = Linen(cluster, overlay, **settings)
+            linen.apply()
+            linen.wait_until_rolled_out()
             cluster.wait_until_ready()
             cluster.add_dns()
         yield cluster
