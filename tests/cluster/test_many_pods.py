@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 
-from support.cluster.inventory import ADDRESS, inventory
+from support.cluster.inventory import ADDRESS, OF_ONE_POD, inventory
 from support.cluster.many import PATIENCE, ManyPods
 from support.host import wait_until
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from support.cluster.cluster import Cluster
 
 PODS = 100
-SETTLING = 60  # seconds from the last pod's end to the end of its traces
+SETTLING = 180  # seconds from the last pod's end to the end of its traces
 
 
 @pytest.fixture
@@ -44,6 +45,8 @@ def test_pods_leave_nothing(cluster: Cluster, many: ManyPods, rounds: int) -> No
     """
     many.scale(2 * len(cluster.nodes))
     many.scale(0)
+    no_traces = partial(are_without_pods, cluster)
+    wait_until(no_traces, "what the first pods leave behind for a while to go", SETTLING)
     before = inventories(cluster)
 
     def changes() -> dict[str, list[str]]:
@@ -75,6 +78,14 @@ def missing(found: set[str], addresses: list[str]) -> set[str]:
     """Which of these have no lease in an inventory: one that sees nothing would prove nothing."""
     leases = {line.rpartition("/")[2] for line in found if line.startswith(ADDRESS)}
     return set(addresses) - leases
+
+
+def are_without_pods(cluster: Cluster) -> bool:
+    """Whether there is nothing on any node that belongs to one pod alone."""
+    kinds = tuple(f"{kind}: " for kind in OF_ONE_POD)
+    return not any(
+        line.startswith(kinds) for node in inventories(cluster).values() for line in node
+    )
 
 
 def inventories(cluster: Cluster) -> dict[str, set[str]]:

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from support.cluster.node import Node
 
 ADDRESS = "address"  # the kind whose lines end in one
+ATTACHMENT, NAMESPACE = "attachment", "network namespace"
+OF_ONE_POD = (ADDRESS, ATTACHMENT, NAMESPACE)
 
 _SET_NEIGHBOURS = ("ip", "neighbour", "show", "nud", "permanent")
 # host-local remembers in these which address it gave last, and locks.
@@ -26,7 +28,7 @@ def inventory(node: Node) -> set[str]:
     found = {f"link: {name}" for name in node.links()}
     found |= {f"port of {row['type'] or 'the system'}: {row['name']}" for row in _ports(node)}
     found |= {f"{_kind(path)}: {path}" for path in _files(node, "/var/lib/cni", *_NO_LEASES)}
-    found |= {f"network namespace: {path}" for path in _files(node, "/run/netns")}
+    found |= {f"{NAMESPACE}: {path}" for path in _files(node, "/run/netns")}
     found |= {f"neighbour: {name}" for name in _lines(node, *_SET_NEIGHBOURS)}
     found |= {f"route: {line}" for line in _lines(node, "ip", "route", "show", "table", "all")}
     found |= {f"rule: {rule}" for rule in _rules(node)}
@@ -39,11 +41,12 @@ def _ports(node: Node) -> list[dict[str, str]]:
 
 def _kind(path: str) -> str:
     """host-local has a file for each address, libcni one for each attachment."""
-    return ADDRESS if "/networks/" in path else "attachment"
+    return ADDRESS if "/networks/" in path else ATTACHMENT
 
 
 def _files(node: Node, folder: str, *condition: str) -> list[str]:
-    return _lines(node, "find", folder, "-type", "f", *condition)
+    # The option comes first: a file that goes while `find` looks at it is no error.
+    return _lines(node, "find", folder, "-ignore_readdir_race", "-type", "f", *condition)
 
 
 def _rules(node: Node) -> Iterator[str]:
