@@ -156,7 +156,8 @@ def test_controller(controller: Linen, pods: Pods) -> None:
     assert "dl_dst=" in flows
 
     controller.kubectl("scale", "deployment/linen-controller", "--replicas=0")
-    controller.kubectl("wait", "pods", f"--selector={CONTROLLER}", "--for=delete")
+    limit = f"--timeout={PATIENCE - 5}s"
+    controller.kubectl("wait", "pods", f"--selector={CONTROLLER}", "--for=delete", limit)
     wait_until(lambda: connected(cluster) == {False}, "the controller's end", PATIENCE)
     ping_all(pods)
 

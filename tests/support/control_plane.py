@@ -130,7 +130,7 @@ class ControlPlane:
 
     def _new_admin(self) -> httpx2.Client:
         return httpx2.Client(
-            base_url=self.url, verify=self.pki.admin_context(), trust_env=False, timeout=10
+            base_url=self.url, verify=self.pki.admin_context(), trust_env=False, timeout=60
         )
 
     def _start_etcd(self) -> None:

@@ -26,6 +26,7 @@ _QUESTIONS = (
     "ip neighbour",
     "ip route",
     "nft --stateless list tables",
+    "nft --stateless list map ip kube-proxy service-ips",
     "curl -sS http://127.0.0.1:9474/state",
     "cat /etc/cni/net.d/linen.conflist",
     "find /var/lib/cni/networks -type f",

@@ -13,7 +13,7 @@ import hashlib
 import shutil
 import subprocess
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,7 +38,8 @@ def cluster_folder() -> Iterator[Path]:
         yield folder
     finally:
         for big in (*folder.glob("*/disk"), folder / "etcd"):
-            shutil.rmtree(big)
+            # What failed early has none, and hides its own error behind no other one.
+            shutil.rmtree(big, ignore_errors=True)
         (folder / "finished").touch()
         _keep_newest([path.parent for path in CLUSTERS.glob("*/finished")])
 
@@ -67,9 +68,12 @@ def _make(template: Path, unpack: Callable[[Path], None]) -> None:
 
 
 def _keep_newest(folders: list[Path]) -> None:
-    by_age = sorted(folders, key=lambda path: path.stat().st_mtime)
-    for old in by_age[:-_KEPT]:
-        shutil.rmtree(old)
+    ages = {}
+    for path in folders:
+        with suppress(FileNotFoundError):  # another run of the tests tidies up, too
+            ages[path] = path.stat().st_mtime
+    for old in sorted(ages, key=ages.__getitem__)[:-_KEPT]:
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -154,8 +154,7 @@ class Network:
 @contextmanager
 def network(pods: Pods, name: str) -> Iterator[Network]:
     """A pod's network, which can be used without the API server, too."""
-    wanted = pods.exec(name, "readlink", "/proc/self/ns/net").strip()
-    fd = os.open(_file_of(wanted), os.O_RDONLY)
+    fd = _open(pods.exec(name, "readlink", "/proc/self/ns/net").strip())
     try:
         yield Network(fd)
     finally:
@@ -186,13 +185,13 @@ def _thread(traffic: Traffic, name: str, body: Callable[[], object]) -> threadin
     return thread
 
 
-def _file_of(namespace: str) -> Path:
-    """The file of a network namespace, by way of some process in it."""
+def _open(namespace: str) -> int:
+    """A file descriptor of a network namespace, by way of some process in it."""
     for process in Path("/proc").glob("[0-9]*"):
         link = process / "ns" / "net"
         try:
             if str(link.readlink()) == namespace:
-                return link
+                return os.open(link, os.O_RDONLY)
         except OSError:
             continue  # it has just ended
     raise AssertionError(f"no process is in {namespace}")
