@@ -5,8 +5,11 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import re
+import signal
 import subprocess
+import tempfile
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -49,7 +52,7 @@ class Overlay:
         quiet = subprocess.DEVNULL
         daemon = node.popen([str(FLAXD), *arguments], stdin=quiet, stdout=quiet, stderr=quiet)
         self.daemons[node.name] = daemon
-        wait_until(lambda: is_whole(node), f"{node.name}'s overlay")
+        wait_until(lambda: is_whole(node), f"{node.name}'s overlay", 60)
 
     def stop_flaxd(self, node: Node) -> None:
         """Stop the node's daemon."""
@@ -174,7 +177,7 @@ def wait_for_gateways(node: Node, wanted: list[str]) -> None:
         sets = conflist["plugins"][0]["ipam"]["ranges"]
         return wanted == [one["gateway"] for (one,) in sets]
 
-    wait_until(lambda: are_given() and is_whole(node), f"{node.name}'s gateways {wanted}")
+    wait_until(lambda: are_given() and is_whole(node), f"{node.name}'s gateways {wanted}", 60)
 
 
 # --- the switch ---
@@ -197,17 +200,21 @@ def restart_switch(node: Node) -> None:
 # --- packets ---
 
 
+# Its time, by time.time, and the packet's number: 1, 2, 3…
+_ANSWER = re.compile(r"^\[([0-9.]+)\] \d+ bytes from .* icmp_seq=(\d+) ", re.MULTILINE)
+_A_WHILE = 500  # answers
+
+
 class Ping:
     """A running ping from pod a, a thousand times a second, to the pod of another node."""
 
     def __init__(self, lab: Lab, target: Node, count: int) -> None:
         # The first address of a node's range is its gateway, the second its first pod's.
         address = f"10.244.{target.description.index}.2"
+        # A pipe would be full after a thousand answers, and ping would wait.
+        self._output = tempfile.TemporaryFile()  # noqa: SIM115 (closed by `_end`)
         self._process = lab.node("node1").popen(
-            ["ping", "-D", "-i", "0.001", "-c", str(count), address],
-            pod="a",
-            stdout=subprocess.PIPE,
-            text=True,
+            ["ping", "-D", "-i", "0.001", "-c", str(count), address], pod="a", stdout=self._output
         )
 
     @property
@@ -217,11 +224,33 @@ class Ping:
 
     def result(self) -> Pinged:
         """What became of the packets, once all have been sent."""
-        output, _ = self._process.communicate(timeout=100)
-        found = re.search(r"(\d+) packets transmitted, (\d+) received", output)
-        assert found, output
-        times = re.findall(r"^\[([0-9.]+)\] \d+ bytes from", output, re.MULTILINE)
-        return Pinged(int(found[1]) - int(found[2]), [float(time) for time in times])
+        said = self._end()
+        found = re.search(r"(\d+) packets transmitted, (\d+) received", said)
+        assert found, said
+        times = [float(moment) for moment, _ in _ANSWER.findall(said)]
+        return Pinged(int(found[1]) - int(found[2]), times)
+
+    def stop(self) -> Pinged:
+        """What became of the packets until now and a while on: a busy machine sends few a second.
+
+        Those after the last one that was answered do not count: their answers may be under way.
+        """
+        enough = len(_ANSWER.findall(self._said())) + _A_WHILE
+        wait_until(lambda: len(_ANSWER.findall(self._said())) >= enough, "answers to pings", 60)
+        self._process.send_signal(signal.SIGINT)
+        answers = _ANSWER.findall(self._end())
+        numbers = {int(number) for _, number in answers}
+        return Pinged(max(numbers) - len(numbers), [float(moment) for moment, _ in answers])
+
+    def _said(self) -> str:
+        return os.pread(self._output.fileno(), 1 << 24, 0).decode()
+
+    def _end(self) -> str:
+        """Wait for its end; all that it has said."""
+        self._process.wait(timeout=300)
+        said = self._said()
+        self._output.close()
+        return said
 
 
 class Pinged(NamedTuple):
