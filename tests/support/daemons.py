@@ -24,7 +24,7 @@ CLUSTER_RANGE = "10.244.0.0/16"
 _GET = """
 import sys, urllib.request, urllib.error
 try:
-    answer = urllib.request.urlopen(sys.argv[1], timeout=20)
+    answer = urllib.request.urlopen(sys.argv[1], timeout=25)
 except urllib.error.HTTPError as error:
     answer = error
 print(answer.status, answer.read().decode())

@@ -142,7 +142,7 @@ def page(node: Node, path: str, listen: tuple[str, int] = LISTEN) -> tuple[int, 
     """The status and text of one of a daemon's pages; None while it does not listen."""
 
     def get() -> tuple[int, str] | None:
-        connection = http.client.HTTPConnection(*listen, timeout=20)
+        connection = http.client.HTTPConnection(*listen, timeout=30)
         try:
             connection.request("GET", path)
             answer = connection.getresponse()
