@@ -95,11 +95,14 @@ def test_drain_delete_and_add_again(linen: Linen, cluster: Cluster, pods_of_test
     cluster.kubectl("drain", "node3", "--ignore-daemonsets")
     wait_until_rolled_out(cluster)
     node.kill_service("kubelet")  # it would add its Node again by itself
+    # It would end with its Node, and then elsewhere its DaemonSet would start it again.
+    node.kill_service("kube-proxy")
     cluster.kubectl("delete", "node", "node3")
     linen.wait_for_tunnels(others)
 
     node.start_service("kubelet")
     cluster.wait_for_pod_range(node)
+    node.start_service("kube-proxy")
     cluster.wait_until_ready("node3")
     linen.wait_for_tunnels(cluster.nodes)
     given = ipaddress.IPv4Network(pod_range(cluster, "node3"))
