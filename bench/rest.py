@@ -18,7 +18,7 @@ from bench import usage
 from bench.cluster import add_node, add_worker, pod_range, running_cluster
 from bench.fleet import paced
 from bench.results import Goal, Outcome, exactly, mean
-from bench.site import answer_probes, require_answers
+from bench.site import answer_probes, wait_for_answers
 from bench.witness import Witness
 from support import workers
 from support.daemons import CLUSTER_RANGE, Flaxd, Nodes, running_flaxd
@@ -105,8 +105,8 @@ def _wait_until_settled(daemon: Flaxd) -> None:
         witness.wait_for([address_of(f"node{number}") for number in numbers], PATIENCE)
     answer_probes(daemon.host, pod_range(1).replace(".0/24", ".1/16"), CLUSTER_RANGE)
     daemon.wait_for("put device br0 on Linux bridge kbr0")
-    time.sleep(2 * WINDOW)  # two rounds of probes
-    require_answers(daemon, NODES)
+    wait_for_answers(daemon, NODES)
+    time.sleep(WINDOW)  # to note each peer's first answer is more work than later
 
 
 def _under_heartbeats(node: KubernetesNode, daemon: Flaxd) -> tuple[list[float], float]:

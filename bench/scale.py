@@ -21,7 +21,7 @@ from bench.costs import Costs
 from bench.fleet import ListedFleet, RegisteredFleet, name_of, paced
 from bench.results import Goal, Outcome, exactly, mean, median
 from bench.rules import RuleWitness
-from bench.site import FLOW, MESH, PATIENCE, VNI, listed_site, registered_site, require_answers
+from bench.site import FLOW, MESH, PATIENCE, VNI, listed_site, registered_site, wait_for_answers
 from support.control_plane import temporary_control_plane
 from support.host import running_host
 from support.kubernetes_nodes import address_of
@@ -168,8 +168,8 @@ class _Bench:
             self._note_restart(site)
         if isinstance(self._fleet, RegisteredFleet) and self._nodes <= MOST_PROBED:
             site.restart_with_probes()
-            time.sleep(2 * PROBES)  # to note each peer's first answer is more work than later
-            require_answers(site.daemon, len(self._fleet.members) + 1)
+            wait_for_answers(site.daemon, len(self._fleet.members) + 1)
+            time.sleep(PROBES)  # to note each peer's first answer is more work than later
             self._add("CPU of flaxd with probes", "%", *site.shares(self._windows, WINDOW))
 
     def _note_start(self, site: Site) -> None:

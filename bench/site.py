@@ -18,10 +18,10 @@ from bench import usage
 from bench.fleet import CLUSTER_RANGE, OWN, name_of, pod_range
 from bench.memory import high_water_mark
 from bench.rules import RuleWitness
-from bench.witness import NotSeen, Witness
+from bench.witness import Witness
 from linen.flaxd import probe
 from support.daemons import running_flaxd
-from support.host import running_host
+from support.host import running_host, wait_until
 from support.kubernetes_nodes import KubernetesNodes, address_of, plugin_folder
 
 if TYPE_CHECKING:
@@ -156,12 +156,13 @@ def _running(site: Site) -> Iterator[Site]:
         site.close()
 
 
-def require_answers(daemon: Flaxd, nodes: int) -> None:
-    """Raise `NotSeen` unless the gateways of all other nodes have answered a daemon's probes."""
-    verdicts = [peer["probe"] for peer in daemon.state()["peers"]]
-    answered = sum(verdict in {probe.OK, probe.LOSS} for verdict in verdicts)
-    if answered != nodes - 1:
-        raise NotSeen(f"{answered} of {nodes - 1} peers have answered a probe")
+def wait_for_answers(daemon: Flaxd, nodes: int) -> None:
+    """Return when the gateways of all other nodes have answered a daemon's probes."""
+
+    def answered() -> int:
+        return sum(peer["probe"] == probe.OK for peer in daemon.state()["peers"])
+
+    wait_until(lambda: answered() == nodes - 1, "an answer of each peer to a probe", PATIENCE)
 
 
 def answer_probes(host: Host, gateway: str, pods: str) -> None:
