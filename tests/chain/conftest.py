@@ -51,8 +51,11 @@ class Attached:
 
     def start_add(self, pod: str) -> subprocess.Popen[bytes]:
         """An ADD that waits for its configuration, to be given by `feed`."""
-        env = cni_environment("ADD") | {"CNI_CONTAINERID": pod}
-        return self.host.start(self.plugin, env=env)
+        return self.start("ADD", CNI_CONTAINERID=pod)
+
+    def start(self, command: str, **variables: str) -> subprocess.Popen[bytes]:
+        """A call that waits for its configuration, to be given by `feed`."""
+        return self.host.start(self.plugin, env=cni_environment(command) | variables)
 
 
 def feed(process: subprocess.Popen[bytes], conf: Json) -> None:

@@ -74,7 +74,8 @@ def test_status_of_the_runtime(chain: Chain) -> None:
         ("STOP", "ovsdb-server"),
         ("KILL", "ovs-vswitchd"),
         ("TERM", "ovs-vswitchd"),
-        # A frozen ovs-vswitchd shows only in what it does not do, and STATUS asks it for nothing.
+        # A frozen ovs-vswitchd shows only in what it does not do, and without errors in OVSDB
+        # STATUS asks it for nothing.
     ],
 )
 def test_status_without_open_vswitch(attached: Attached, signal: str, daemon: str) -> None:

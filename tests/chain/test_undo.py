@@ -75,31 +75,3 @@ def test_corrected_options_win(attached: Attached) -> None:
     Answer.of(failing)
 
     attached.call("CHECK").assert_empty_success()
-
-
-def test_an_error_of_before(attached: Attached) -> None:
-    """An error that Open vSwitch reports of options that are right by now fails no ADD."""
-    attached.call("ADD").result()
-    host = attached.host
-    names = [
-        row["name"] for row in host.records("Interface", "name", "type") if row["type"] == "vxlan"
-    ]
-    for name in names:
-        host.vsctl("set", "interface", name, "options:local_ip=flow")
-    host.signal("STOP", "ovs-vswitchd")
-    for name in names:
-        host.vsctl("--no-wait", "remove", "interface", name, "options", "local_ip")
-    adding = attached.start_add("a")
-    feed(adding, attached.conf())
-    wait_until(lambda: is_asked_to_look(host) or adding.poll() is not None, "the ADD to ask or end")
-    host.signal("CONT", "ovs-vswitchd")
-
-    Answer.of(adding).result()
-
-    attached.call("CHECK").assert_empty_success()
-
-
-def is_asked_to_look(host: Host) -> bool:
-    """Whether ovs-vswitchd has been told of more than it has looked at."""
-    (numbers,) = host.records("Open_vSwitch", "next_cfg", "cur_cfg")
-    return bool(numbers["next_cfg"] > numbers["cur_cfg"])

@@ -144,6 +144,12 @@ class Plan(Value):
         found += [(t.name, t.interface) for t in self.seen.tunnels if t.interface is not None]
         return found
 
+    def passing_interfaces(self) -> set[str]:
+        """The UUIDs of the tunnels' interfaces that the steps change or remove."""
+        kinds = (ChangeTunnel, RemoveTunnel)
+        tunnels = [step.observed for step in self.steps if isinstance(step, kinds)]
+        return {tunnel.interface.uuid for tunnel in tunnels if tunnel.interface is not None}
+
 
 def stp_settings(stp: str) -> dict[str, str | bool]:
     """The two columns of Bridge that choose the spanning tree protocol."""

@@ -40,7 +40,7 @@ def check(request: Request, config: Config) -> str:
     """Raises `OverlayDiffers` that names all that is not as ADD left it."""
     netlink = Netlink()
     bridge = links.linux_bridge(netlink, config, request.netns)
-    plan = Overlay(config, netlink, bridge.mtu).look()
+    plan = Overlay(config, netlink, bridge.mtu).examine()
     faults = explain.faults(config.options.ovs_bridge, plan.steps) + refusals(plan)
     faults += links.faults(netlink, config, bridge)
     if faults:
@@ -53,7 +53,7 @@ def check(request: Request, config: Config) -> str:
 def status(_request: Request, config: Config) -> str:
     """Raises `NotReady` where an ADD could not succeed."""
     try:
-        plan = Overlay(config, Netlink()).look()
+        plan = Overlay(config, Netlink()).examine()
         bridge = plan.seen.bridge
         if not (bridge.datapath_type if bridge else config.options.datapath_type):
             refuse_absent_kernel_datapath()

@@ -65,6 +65,20 @@ class Overlay:
             missing = planner.missing_tunnels(spec, seen)
         return self._connection.converse(planner.find_plan(spec, seen, missing))
 
+    def examine(self) -> Plan:
+        """`look`, and again where Open vSwitch reports errors, which may be of options of before.
+
+        Where ovs-vswitchd does not look anew in time, what it has said stands.
+        """
+        plan = self.look()
+        if refusals(plan):
+            try:
+                self._have_all_looked_at()
+            except errors.Unavailable:
+                return plan
+            plan = self.look()
+        return plan
+
     def ensure(self) -> tuple[Plan, bool]:
         """Make the overlay as it should be: the empty plan in the end, and whether it was changed.
 
@@ -203,8 +217,13 @@ class Overlay:
 
 
 def refusals(plan: Plan) -> list[str]:
-    """What Open vSwitch says about interfaces of ours that it could not make."""
-    return [_fault(name, row.refusal) for name, row in plan.interfaces() if row.refusal]
+    """What Open vSwitch says about interfaces of ours that it could not make.
+
+    Of those that the plan is about to change or remove it says nothing that lasts.
+    """
+    passing = plan.passing_interfaces()
+    refused_rows = [(name, row) for name, row in plan.interfaces() if row.refusal]
+    return [_fault(name, row.refusal) for name, row in refused_rows if row.uuid not in passing]
 
 
 def refused(said: Sequence[str]) -> errors.OvsRefused:
