@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from linen.core import desired, model, observed, planner, transaction
+from linen.core import desired, model, observed, obstacles, planner, transaction
 from linen.light.sock import Deadline
-from linen.ovsdb.blocking import Connection
+from linen.ovsdb.blocking import Connection, TransactionError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -59,10 +59,14 @@ class Node:
         self.connection = connection
         self.network = network
 
-    def plan(self, options: model.OverlayOptions) -> Plan:
-        """What is wanted, what is there, and what is to be done."""
+    def look(self, options: model.OverlayOptions) -> model.Observed:
+        """What is there."""
         questions = observed.questions(options.ovs_bridge, self.network, "plugin")
-        seen = observed.answers(self.connection.transact(questions), self.network)
+        return observed.answers(self.connection.transact(questions), self.network)
+
+    def plan(self, options: model.OverlayOptions, seen: model.Observed | None = None) -> Plan:
+        """What is wanted, what is there (or was), and what is to be done."""
+        seen = seen or self.look(options)
         spec = desired.overlay_spec(options, network=self.network, maker="plugin", mtu=1400)
         missing = planner.missing_tunnels(spec, seen)
         return self.connection.converse(planner.find_plan(spec, seen, missing))
@@ -167,6 +171,30 @@ def test_two_networks_with_the_same_peers(connection: Connection) -> None:
 
     assert blue.plan(for_blue).steps == []
     assert len(blue.rows("Port", "name")) == 2 * len(PEERS) + 2
+
+
+@pytest.mark.parametrize("new_tunnels", [1, obstacles.SEARCH_LIMIT + 1])
+def test_the_same_tunnels_made_by_another_meanwhile(
+    connection: Connection, new_tunnels: int
+) -> None:
+    """What another ADD of the network makes between two questions is not taken for somebody else's.
+
+    Whoever plans the same then loses the race and looks again, so it sees whether that works.
+    """
+    node = Node(connection)
+    before = model.OverlayOptions(vteps=PEERS, vni=7)
+    grown = model.OverlayOptions(
+        vteps=[*PEERS, *(f"10.1.1.{number}" for number in range(new_tunnels))], vni=7
+    )
+    node.reach(before)
+    seen = node.look(grown)
+    node.reach(grown)
+
+    late = node.plan(grown, seen)
+
+    with pytest.raises(TransactionError) as lost:
+        connection.transact(transaction.operations(late))
+    assert lost.value.kind in transaction.RACE_LOST
 
 
 def test_answer_does_not_grow_with_others_tunnels(connection: Connection) -> None:

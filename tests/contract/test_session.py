@@ -95,21 +95,21 @@ def test_core_finds_obstacles_in_the_replica(ovsdb: str, new_tunnels: int) -> No
     foreign += ["add-port", "other", "theirs", "--", "set", "Interface", "theirs", "type=vxlan"]
     foreign += ["options={key=7,remote_ip=10.0.0.1}"]
     subprocess.run(foreign, check=True)
-    tunnels = overlay(*(f"10.0.0.{number}" for number in range(1, 1 + new_tunnels))).tunnels
+    spec = overlay(*(f"10.0.0.{number}" for number in range(1, 1 + new_tunnels)))
     columns = {
         "Interface": {"name", "type", "options"},
-        "Port": {"name"},
+        "Port": {"name", "external_ids"},
         "Bridge": {"name", "ports"},
     }
 
     async def look() -> model.Obstacles:
         async with connected(ovsdb, columns) as (watching, _):
-            return watching.replica.converse(obstacles.find(tunnels, ()))
+            return watching.replica.converse(obstacles.find(spec, spec.tunnels, ()))
 
     found = asyncio.run(look())
 
     with Connection(ovsdb, Deadline(10)) as connection:
-        assert found == connection.converse(obstacles.find(tunnels, ()))
+        assert found == connection.converse(obstacles.find(spec, spec.tunnels, ()))
     assert found.present == {"10.0.0.1": ("theirs", "other")}
 
 

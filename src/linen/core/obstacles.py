@@ -10,7 +10,7 @@ to the original of 2017.
 
 from __future__ import annotations
 
-from linen.core import model
+from linen.core import model, observed
 from linen.core.notation import includes, is_, pairs, select, to_map, to_uuid, uuids
 
 TYPE_CHECKING = False
@@ -27,7 +27,7 @@ HOSTS_DEVICES = ("", "system")
 # What all conversations here read, for who has them with a copy of OVSDB.
 READS = (
     select("Interface", [], COLUMNS),
-    select("Port", [], ("name", "interfaces")),
+    select("Port", [], ("name", "interfaces", "external_ids")),
     select("Bridge", [], ("name", "ports")),
 )
 
@@ -37,11 +37,13 @@ SEARCH_LIMIT = 24
 
 
 def find(
-    tunnels: Sequence[model.TunnelSpec], own_names: Container[str]
+    spec: model.OverlaySpec, tunnels: Sequence[model.TunnelSpec], own_names: Container[str]
 ) -> Generator[list[Json], list[Json], model.Obstacles]:
     """A conversation with OVSDB: yields operations, is sent their results, returns what it learned.
 
-    Ports of `own_names` are ours, so they are in nobody's way.
+    Ports of `own_names` are ours, so they are in nobody's way. Nor are ports with our marks that
+    were made since those names were read: the same tunnel has the same name, so adding it once more
+    is a race lost, after which all is read again, and whether it works is seen.
     """
     results = yield _searches(tunnels)
     wanted = {identity(tunnel.options): tunnel.remote for tunnel in tunnels}
@@ -56,8 +58,10 @@ def find(
         remote = wanted.get(identity(pairs(row["options"])))
         if row["type"] == "vxlan" and remote is not None:
             clashes[remote] = row["name"]
-    present = (yield from _locate(clashes)) if clashes else {}
-    return model.Obstacles(taken, present)
+    if not clashes:
+        return model.Obstacles(taken, {})
+    own, present = yield from _locate(clashes, observed.ownership(spec.network, spec.maker))
+    return model.Obstacles(taken - own, present)
 
 
 def _searches(tunnels: Sequence[model.TunnelSpec]) -> list[Json]:
@@ -72,21 +76,25 @@ def _searches(tunnels: Sequence[model.TunnelSpec]) -> list[Json]:
 
 
 def _locate(
-    clashes: dict[str, str],
-) -> Generator[list[Json], list[Json], dict[str, tuple[str, str]]]:
-    """For each peer, the port of the tunnel that leads there, and that port's OVS bridge."""
-    found = yield [select("Port", is_("name", port), ("_uuid",)) for port in clashes.values()]
-    ports = {
-        remote: (clashes[remote], result["rows"][0]["_uuid"][1])
-        for remote, result in zip(clashes, found, strict=True)
-        if result["rows"]
-    }
+    clashes: dict[str, str], marks: dict[str, str]
+) -> Generator[list[Json], list[Json], tuple[set[str], dict[str, tuple[str, str]]]]:
+    """The ports that have `marks`; of each other peer, that tunnel's port and its OVS bridge."""
+    columns = ("_uuid", "external_ids")
+    found = yield [select("Port", is_("name", port), columns) for port in clashes.values()]
+    own: set[str] = set()
+    ports: dict[str, tuple[str, str]] = {}
+    for (remote, port), result in zip(clashes.items(), found, strict=True):
+        for row in result["rows"]:
+            if marks.items() <= pairs(row["external_ids"]).items():
+                own.add(port)
+            else:
+                ports[remote] = port, row["_uuid"][1]
     if not ports:
-        return {}
+        return own, {}
     holders = yield [
         select("Bridge", includes("ports", to_uuid(uuid)), ("name",)) for _, uuid in ports.values()
     ]
-    return {
+    return own, {
         remote: (port, result["rows"][0]["name"])
         for (remote, (port, _)), result in zip(ports.items(), holders, strict=True)
         if result["rows"]

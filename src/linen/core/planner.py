@@ -69,7 +69,7 @@ def find_plan(
     found = NO_OBSTACLES
     if missing:
         own_names = {tunnel.name for tunnel in observed.tunnels}
-        found = yield from obstacles.find(missing, own_names)
+        found = yield from obstacles.find(spec, missing, own_names)
     bridge = observed.bridge
     if bridge is None:
         (roots,) = yield [ROOT]
