@@ -27,10 +27,12 @@ def add(request: Request, config: Config) -> str:
     netlink = Netlink()
     seen = sysfs.find_pods_bridge(config.prev_result, config.options.ovs_bridge)
     mtu = (seen or links.linux_bridge(netlink, config, request.netns)).mtu
-    plan, changed = Overlay(config, netlink, mtu).ensure()
+    overlay = Overlay(config, netlink, mtu)
+    plan, changed = overlay.ensure()
     if changed or seen is None or not seen.has_overlay:
+        port = links.internal_port(netlink, config, overlay)
         bridge = links.linux_bridge(netlink, config, request.netns)
-        links.attach(netlink, config, plan.seen, bridge)
+        links.attach(netlink, config, plan.seen, port, bridge)
         if changed:
             config.warnings += underlay.mtu_warnings(netlink, plan.spec.tunnels, bridge)
     return result.passed_on(config.prev_result or {}, config.version)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from linen.core.model import Observed
     from linen.netlink.blocking import Netlink
     from linen.netlink.codec import Link
+    from linen.plugin.overlay import Overlay
 
 
 def linux_bridge(netlink: Netlink, config: Config, netns: str) -> Link:
@@ -64,13 +65,12 @@ def _bridge_of_pod(netlink: Netlink, netns: str) -> Link | None:
     return bridges[0] if bridges else None
 
 
-def attach(netlink: Netlink, config: Config, observed: Observed, bridge: Link) -> None:
+def attach(netlink: Netlink, config: Config, observed: Observed, port: Link, bridge: Link) -> None:
     """Put the OVS bridge's internal port on the Linux bridge, and set it up.
 
     Raises `Unavailable` where one of the devices is gone, or the kernel lets us not, and `Conflict`
     where the port is on another bridge that is not ours to leave, or the kernel refuses the pair.
     """
-    port = internal_port(netlink, config)
     if port.master == bridge.index and port.up:
         return
     if port.master not in (0, bridge.index):
@@ -92,13 +92,17 @@ def _refusal(port: Link, bridge: Link, number: int) -> errors.LinenError:
     return errors.Conflict(why, f"they have MTUs of {port.mtu} and {bridge.mtu} bytes")
 
 
-def internal_port(netlink: Netlink, config: Config) -> Link:
+def internal_port(netlink: Netlink, config: Config, overlay: Overlay) -> Link:
     """The device of the OVS bridge.
 
-    Raises `Unavailable` where ovs-vswitchd hasn't made it (again) yet.
+    Raises `Unavailable` where ovs-vswitchd does not make it.
     """
     name = config.options.ovs_bridge
     link = netlink.find_link(name)
+    if link is None:
+        # Port numbers outlast the ovs-vswitchd that gave them: this one may have just started.
+        overlay.ensure_anew()
+        link = netlink.find_link(name)
     if link is None:
         raise errors.Unavailable(
             f"device {name} does not exist although OVSDB at {config.options.ovsdb} lists its port",

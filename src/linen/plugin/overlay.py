@@ -106,6 +106,11 @@ class Overlay:
             f" {'; '.join(explain.faults(plan.spec.bridge, plan.steps))}",
         )
 
+    def ensure_anew(self) -> None:
+        """`ensure`, once an ovs-vswitchd that has just started has made what OVSDB lists."""
+        self._have_all_looked_at()
+        self.ensure()
+
     def _spec(self, own: set[str] | tuple[()]) -> model.OverlaySpec:
         return desired.overlay_spec(
             self._config.options,
