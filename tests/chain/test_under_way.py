@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What becomes of Open vSwitch while an ADD is under way: it starts."""
+"""What others do to Open vSwitch while an ADD is under way: they start it, or take Linen off it."""
 
 from __future__ import annotations
 
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
+
+import pytest
 
 from chain.conftest import feed
 from chain.test_errors_of_before import is_asked_to_look
@@ -25,6 +27,9 @@ fcntl.lockf(pidfile, fcntl.LOCK_EX)
 print(flush=True)
 sys.stdin.read()
 """
+
+
+PEER = "10.245.2.9"  # that an ADD under way is the first to want a tunnel to
 
 
 @contextmanager
@@ -56,3 +61,41 @@ def test_a_switch_that_has_just_started(attached: Attached) -> None:
     Answer.of(adding).result()
 
     attached.call("CHECK").assert_empty_success()
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+def test_taken_off(attached: Attached, *, is_there: bool) -> None:
+    """An OVS bridge that is removed while an ADD waits for it is not made anew by that ADD.
+
+    `linenctl uninstall` and flaxd remove it for good.
+    """
+    host = attached.host
+    if is_there:
+        attached.call("ADD").result()
+    host.signal("STOP", "ovs-vswitchd")
+    adding = attached.start_add("a")
+    feed(adding, attached.with_options(vtepIPs=[PEER]))
+    wait_until(lambda: PEER in str(host.records("Interface", "options")), "the ADD's rows")
+    host.vsctl("--no-wait", "del-br", "br0")
+
+    text = Answer.of(adding).error(11)
+
+    assert "br0 was removed while an ADD was under way" in text
+    assert host.vsctl("list-br") == ""
+
+
+def test_taken_off_after_it_was_made(attached: Attached) -> None:
+    """So it is where the ADD has just seen all as it should be, but the device is not there yet."""
+    attached.call("ADD").result()
+    host = attached.host
+    host.signal("KILL", "ovs-vswitchd")
+    host.run("ip", "link", "delete", "br0")
+
+    with starting_switch(host):
+        adding = attached.start_add("a")
+        feed(adding, attached.conf())
+        wait_until(lambda: is_asked_to_look(host), "the ADD to wait")
+        host.vsctl("--no-wait", "del-br", "br0")
+
+    assert "br0 was removed" in Answer.of(adding).error(11)
+    assert host.vsctl("list-br") == ""

@@ -39,6 +39,7 @@ class Overlay:
         self._config = config
         self._netlink = netlink
         self._mtu = mtu
+        self._has_bridge = False  # whether the OVS bridge was seen, or made
         self._connection = Connection(config.options.ovsdb, sock.Deadline(PATIENCE))
 
     def look(self) -> Plan:
@@ -82,16 +83,19 @@ class Overlay:
     def ensure(self) -> tuple[Plan, bool]:
         """Make the overlay as it should be: the empty plan in the end, and whether it was changed.
 
-        Raises `Unavailable`, `Conflict`, or `OvsRefused` after what Open vSwitch refused has been
-        taken back, as far as this call had brought it about.
+        Raises `Unavailable`, also where the OVS bridge was there and is gone, `Conflict`, or
+        `OvsRefused` after what Open vSwitch refused has been taken back, as far as this call had
+        brought it about.
         """
         done: list[Step] = []
         are_errors_current = False
         for attempt in range(ATTEMPTS):
             plan = self.look()
+            self._refuse_removed(plan)
             if plan.steps:
                 self._refuse_absent_datapath(plan)
                 done += self._commit(plan)
+                self._has_bridge = self._has_bridge or bool(done)
                 are_errors_current = False
             elif self._is_served(plan):
                 if are_errors_current or not refusals(plan):
@@ -178,6 +182,17 @@ class Overlay:
             self._take_back(plan, done)
             self._refuse_foreign_device()
             raise refused(said)
+
+    def _refuse_removed(self, plan: Plan) -> None:
+        """Who has taken the OVS bridge away meanwhile may be taking Linen off this node."""
+        if plan.seen.bridge is not None:
+            self._has_bridge = True
+        elif self._has_bridge:
+            raise errors.Unavailable(
+                f"OVS bridge {plan.spec.bridge} was removed while an ADD was under way;"
+                f" OVSDB is at {self._connection.path}",
+                "a retry makes it anew, which is wrong only while Linen is taken off this node",
+            )
 
     def _refuse_foreign_device(self) -> None:
         """Where another device has its name, Open vSwitch cannot make the OVS bridge's."""
