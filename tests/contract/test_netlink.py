@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import sys
 import textwrap
@@ -116,33 +117,78 @@ print("null")
     assert host.run("cat", "/sys/class/net/br0/brport/multicast_router").stdout == "2\n"
 
 
-def test_enslaving_keeps_a_mac_that_has_just_changed(host: Host) -> None:
-    """A Linux bridge that got its first port since it was looked at keeps the MAC that it has now.
+LOW, LOWER = "02:00:00:00:00:50", "02:00:00:00:00:10"
 
-    That port is a pod's, and the plugin `bridge` has told that MAC as its result: flaxd attaches
-    its OVS bridge to one that it has just heard of.
-    """
+LATE = """
+import subprocess
+def ip(line):
+    subprocess.run(["ip", *line.split()], check=True)
+port, bridge = netlink.find_link("br0"), netlink.find_link("kbr0")
+ip("link set dev veth1 master kbr0")
+"""
+
+
+def with_a_lower_mac_to_come(host: Host) -> Host:
+    """The host, whose Linux bridge has the MAC of its only port, and a second one with a lower."""
     prepared(host)
-    host.run("ip", "link", "add", "veth1", "type", "veth", "peer", "name", "eth1")
+    host.run("ip", "link", "set", "veth0", "address", LOW)
+    host.run("ip", "link", "add", "veth1", "address", LOWER, "type", "veth", "peer", "name", "end1")
+    assert host.links()["kbr0"]["address"] == LOW
+    return host
 
-    looked_at, joined, kept = python(
+
+def test_enslaving_with_an_old_look(host: Host) -> None:
+    """The Linux bridge keeps the MAC that it has, not the one that it had when it was looked at."""
+    with_a_lower_mac_to_come(host)
+
+    python(host, OURS + LATE + "netlink.enslave(port, bridge)\nprint('null')")
+
+    links = host.links()
+    assert links["kbr0"]["address"] == LOWER
+    assert links["br0"]["master"] == "kbr0"
+
+
+def test_enslaving_twice(host: Host) -> None:
+    """A port that another has put on the Linux bridge meanwhile stays as it is."""
+    with_a_lower_mac_to_come(host)
+
+    python(
+        host,
+        OURS
+        + LATE
+        + """
+netlink.enslave(port, netlink.find_link("kbr0"))
+ip("link set dev kbr0 mtu 1300")
+netlink.enslave(port, bridge)
+print("null")
+""",
+    )
+
+    links = host.links()
+    assert links["kbr0"]["address"] == LOWER
+    assert [links[name]["mtu"] for name in ("kbr0", "br0")] == [1300, 1500]
+
+
+def test_enslaving_what_is_gone(host: Host) -> None:
+    """A link that is gone is the kernel's error for that."""
+    prepared(host)
+
+    number = python(
         host,
         OURS
         + """
 import subprocess
-def mac():
-    return netlink.find_link("kbr1").mac.hex(":")
-subprocess.run(["ip", "link", "add", "kbr1", "type", "bridge"], check=True)
-bridge = netlink.find_link("kbr1")
-subprocess.run(["ip", "link", "set", "veth1", "master", "kbr1"], check=True)
-joined = mac()
-netlink.enslave(netlink.find_link("br0"), bridge)
-print(json.dumps([bridge.mac.hex(":"), joined, mac()]))
+from linen.netlink.codec import NetlinkError
+port, bridge = netlink.find_link("br0"), netlink.find_link("kbr0")
+subprocess.run(["ip", "link", "delete", "br0"], check=True)
+try:
+    netlink.enslave(port, bridge)
+except NetlinkError as error:
+    print(error.errno)
 """,
     )
 
-    assert looked_at != joined == host.links()["veth1"]["address"]
-    assert kept == joined
+    assert number == errno.ENODEV
 
 
 def test_routes(host: Host) -> None:

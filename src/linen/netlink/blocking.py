@@ -77,9 +77,8 @@ class Netlink:
 
         A Linux bridge takes the lowest MAC of its ports until somebody sets one. Then every pod
         has a stale neighbour entry for its gateway, half a minute long. So the MAC is set first,
-        to what it is now: since `master` was looked at, a first pod may have changed it, whose
-        ADD has told the new one. Likewise the bridge takes the smallest MTU of its ports, so
-        `link` is given the bridge's before it joins.
+        to what it is. Likewise the bridge takes the smallest MTU of its ports, so `link` is given
+        the bridge's before it joins.
 
         Of multicast packets `link` gets all. A Linux bridge forwards them to who has asked for them
         as soon as one pod has sent a query for members (RFC 3810), and behind `link` are all other
@@ -88,14 +87,25 @@ class Netlink:
 
         A link that is up has all of this: that comes last, so that who is killed before leaves one
         that is visibly not ready.
+
+        Both are read anew first. Another may have put `link` there by now, and since then running
+        pods know the MAC; and a pod that has joined the Linux bridge may have changed it, and its
+        ADD have told the new one.
         """
+        link = self._known_link(link.index)
+        if link.master == master.index and link.up:
+            return
         if link.up:
             self._ask(codec.set_down(link.index))
-        master = self.find_link_at(master.index) or master
+        master = self._known_link(master.index)
         self._ask(codec.set_mac(master.index, master.mac))
         self._ask(codec.enslave(link.index, master.index, master.mtu))
         self._ask(codec.set_multicast_router(link.index))
         self._ask(codec.set_up(link.index))
+
+    def _known_link(self, index: int) -> Link:
+        """The link with this index. Raises `NetlinkError` where it is gone."""
+        return codec.Link(self._ask(codec.get_link_at(index)))
 
     def set_mtu(self, link: Link, mtu: int) -> None:
         """Give `link` an MTU, in bytes. A Linux bridge no longer takes its ports' smallest then."""
