@@ -13,13 +13,25 @@ from linen.netlink import codec
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
+    from typing import Protocol
 
     from linen.netlink.codec import Link, Route
+
+    class Socket(Protocol):
+        """What is used of a socket."""
+
+        def send(self, data: bytes, /) -> int:
+            """Send a datagram."""
+
+        def recv(self, size: int, /) -> bytes:
+            """The next datagram."""
+
 
 ROUTING, GENERIC = 0, 16  # NETLINK_ROUTE, NETLINK_GENERIC
 OVS_DATAPATH_FAMILY = "ovs_datapath"  # linux/openvswitch.h
 DATAGRAM = 1 << 16  # bytes: above the 32 KiB that the kernel puts into one piece of a dump
+DUMP_ATTEMPTS = 50  # where hundreds of pods start, every other dump of links may be interrupted
 ABSENT = (errno.ENODEV, errno.ENOENT)
 # No route, or one that says no; EOPNOTSUPP: the kernel knows none of this IP version, as of IPv6
 # with ipv6.disable=1 (rtnetlink_rcv_msg, net/core/rtnetlink.c).
@@ -63,14 +75,9 @@ class Netlink:
         answers = self.dump(codec.get_links())
         return [codec.Link(message) for kind, message in answers if kind == codec.RTM_NEWLINK]
 
-    def dump(self, request: bytes) -> Iterator[tuple[int, bytes]]:
-        """Type and bytes of each message of the long answer to `request`."""
-        self._socket.send(request)
-        while True:
-            for kind, message in codec.messages(self._socket.recv(DATAGRAM)):
-                if kind == codec.DONE:
-                    return
-                yield kind, message
+    def dump(self, request: bytes) -> list[tuple[int, bytes]]:
+        """Type and bytes of each message of the long answer to `request`, which is whole."""
+        return whole_dump(self._socket, request)
 
     def enslave(self, link: Link, master: Link) -> None:
         """Hang `link` on the Linux bridge `master`, which keeps its MAC and MTU, and set it up.
@@ -139,6 +146,32 @@ class Netlink:
         for _, message in codec.messages(reply):
             return message
         raise codec.NetlinkError(errno.EBADMSG)
+
+
+def whole_dump(socket: Socket, request: bytes) -> list[tuple[int, bytes]]:
+    """Type and bytes of each message of the long answer to `request`.
+
+    The kernel makes it in pieces. Where its list has changed in between, it is asked again.
+    Raises `NetlinkError`, with EINTR where it does not come to rest.
+    """
+    for _ in range(DUMP_ATTEMPTS):
+        found, is_whole = _dump(socket, request)
+        if is_whole:
+            return found
+    raise codec.NetlinkError(errno.EINTR)
+
+
+def _dump(socket: Socket, request: bytes) -> tuple[list[tuple[int, bytes]], bool]:
+    """A long answer, and whether nothing changed meanwhile; read to its end in any case."""
+    socket.send(request)
+    found: list[tuple[int, bytes]] = []
+    is_whole = True
+    while True:
+        for kind, message in codec.messages(socket.recv(DATAGRAM)):
+            is_whole = is_whole and not codec.is_interrupted(message)
+            if kind == codec.DONE:
+                return found, is_whole
+            found.append((kind, message))
 
 
 def has_generic_family(name: str) -> bool:

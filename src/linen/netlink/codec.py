@@ -27,6 +27,7 @@ ROUTE_SIZE = calcsize(ROUTE)
 GENERIC = "=BBH"  # struct genlmsghdr: command, version, reserved
 
 REQUEST, ACK, DUMP = 0x1, 0x4, 0x300
+DUMP_INTERRUPTED = 0x10  # NLM_F_DUMP_INTR
 ERROR, DONE = 2, 3
 RTM_NEWLINK, RTM_GETLINK, RTM_SETLINK = 16, 18, 19
 RTM_GETROUTE = 26
@@ -136,6 +137,15 @@ def messages(datagram: bytes) -> Iterator[tuple[int, bytes]]:
                 raise NetlinkError(failure)
         yield kind, datagram[offset : offset + length]
         offset += (length + 3) & ~3
+
+
+def is_interrupted(message: bytes) -> bool:
+    """Whether the kernel's list, which this is a part of, has changed while it was read.
+
+    Then what was there all the time may be missing. Any part may say so, also the last, `DONE`
+    (nl_dump_check_consistent, include/net/netlink.h).
+    """
+    return bool(unpack_from("=IHH", message)[2] & DUMP_INTERRUPTED)
 
 
 def get_link(name: str) -> bytes:

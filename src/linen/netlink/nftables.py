@@ -13,6 +13,7 @@ from _struct import pack
 
 from linen.light import sock
 from linen.netlink import codec
+from linen.netlink.blocking import whole_dump
 from linen.netlink.codec import attribute
 
 TYPE_CHECKING = False
@@ -188,13 +189,7 @@ class Nftables:
             return
 
     def _dump(self, request: bytes) -> list[bytes]:
-        self._socket.send(request)
-        found: list[bytes] = []
-        while True:
-            for kind, message in codec.messages(self._socket.recv(DATAGRAM)):
-                if kind == codec.DONE:
-                    return found
-                found.append(message)
+        return [message for _, message in whole_dump(self._socket, request)]
 
 
 _BODY = codec.HEADER_SIZE + 4  # where the attributes of an answer begin, behind struct nfgenmsg
