@@ -48,9 +48,14 @@ _PASSING = (errors.Unavailable, errors.OvsRefused, TransactionError, HostError, 
 
 
 class Daemon:
-    """One node's daemon. The tunnels stay when it ends."""
+    """One node's daemon. The tunnels stay when it ends.
 
-    def __init__(self, settings: Settings, make_source: Callable[[Monitor], Source]) -> None:
+    `given`: the settings without what an administrator's conflist says.
+    """
+
+    def __init__(
+        self, settings: Settings, given: Settings, make_source: Callable[[Monitor], Source]
+    ) -> None:
         self.settings = settings
         self.roster = cluster.Roster(cache.load(settings))
         self.decision = reconcile.Decision()
@@ -74,7 +79,7 @@ class Daemon:
         self._waiting: tuple[str, ...] = ("starting",)
         self.faults: tuple[str, ...] = ()  # what is wrong without keeping it from working
         self.telemetry = Telemetry(self)
-        self._publisher = publisher.Publisher(settings)
+        self._publisher = publisher.Publisher(settings, given)
         self._keeper = cache.Keeper(settings)
         self._is_kept = True  # whether the view is what is kept for the next start
         self._wake = asyncio.Event()
@@ -98,7 +103,10 @@ class Daemon:
         return (*self._waiting, f"the nodes are not known yet: {self.source.problem}")
 
     async def run(self) -> None:
-        """Work until cancelled. An unexpected error in one part of the daemon ends all of it."""
+        """Work until cancelled. An unexpected error in one part of the daemon ends all of it.
+
+        Raises `ConflistChanged`, in a group.
+        """
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.session.run(), name="ovsdb")
             tasks.create_task(self.monitor.run(), name="links")
@@ -180,6 +188,9 @@ class Daemon:
             self._tell((f"OVSDB at {self.session.path}: {self.session.problem}",), ())
             return metrics.WAITING
         self.decision = decision = self._decide()
+        if self._publisher.objections:
+            self._tell(self._publisher.objections, decision.faults)
+            return metrics.WAITING
         if decision.attachment is not None:
             devices.attach(decision.attachment)
         if not self.session.may_write:

@@ -17,13 +17,14 @@ import linen
 from linen.core.errors import LinenError
 from linen.flaxd import conflist, http, logs, privileges, removal
 from linen.flaxd.daemon import Daemon
+from linen.flaxd.publisher import ConflistChanged
 from linen.flaxd.sources import FileSource
 from linen.host.conflists import is_managed
 from linen.host.errors import HostError
 from linen.settings.table import SETTINGS, Settings, SettingsInvalid, load, log_level
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from linen.flaxd.sources import Source
     from linen.light.json import Json
@@ -60,14 +61,15 @@ def _shown(default: Json) -> str:
 @click.option("--config", type=click.Path(path_type=Path), help="YAML file with settings.")
 @_with_settings
 @click.version_option(linen.__version__, prog_name="flaxd")
-def main(config: Path | None, **given: str | None) -> None:
+def main(config: Path | None, **texts: str | None) -> None:
     """Keep this node's tunnels in line with the cluster's nodes.
 
     Each setting is also a key of the YAML file of --config, and LINEN_… in the environment.
     """
-    arguments = {name.replace("_", "-"): text for name, text in given.items() if text is not None}
+    arguments = {name.replace("_", "-"): text for name, text in texts.items() if text is not None}
     try:
-        chosen = effective(load(arguments, os.environ, config))
+        given = load(arguments, os.environ, config)
+        chosen = effective(given)
     except SettingsInvalid as error:
         _give_up(error.faults, WRONG_SETTINGS)
     except HostError as error:
@@ -76,7 +78,7 @@ def main(config: Path | None, **given: str | None) -> None:
     for fault in privileges.faults(chosen):
         log.warning("%s", fault)
     try:
-        asyncio.run(_run_until_stopped(chosen))
+        asyncio.run(_run_until_stopped(given, chosen))
     except LinenError as error:
         _give_up([error.sentence], START_AGAIN)
 
@@ -88,15 +90,15 @@ def _give_up(faults: Iterable[str], status: int) -> NoReturn:
     sys.exit(status)
 
 
-def effective(chosen: Settings) -> Settings:
-    """The settings, in line with an administrator's conflist.
+def effective(given: Settings) -> Settings:
+    """The settings that were given, in line with an administrator's conflist.
 
     Raises `SettingsInvalid`, and `HostError` for a conflist that cannot be read (yet).
     """
-    document = conflist.read(chosen.conflist)
+    document = conflist.read(given.conflist)
     if document is None or is_managed(document):
-        return chosen
-    adopted, faults = conflist.adopt(chosen, document)
+        return given
+    adopted, faults = conflist.adopt(given, document)
     if faults:
         raise SettingsInvalid(faults)
     return adopted
@@ -106,37 +108,55 @@ class _Told(Exception):
     """The daemon was told to end."""
 
 
-async def _run_until_stopped(chosen: Settings) -> None:
-    """Work until a signal, or until Linen is taken off the cluster, and then wait for a signal."""
+async def _run_until_stopped(given: Settings, chosen: Settings) -> None:
+    """Work until a signal, or until Linen is taken off the cluster, and then wait for a signal.
+
+    `chosen`: the settings that were given, in line with an administrator's conflist. When that says
+    something else, the daemon begins anew with it.
+    """
     told = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, told.set)
-    daemon = Daemon(chosen, lambda monitor: _source(chosen, monitor))
-    is_removed = False
-    trouble: LinenError | None = None
+    while True:
+        try:
+            await _run(given, chosen, told)
+        except ConflistChanged as change:
+            log.warning("%s: starting again with that", change)
+            chosen = change.settings
+        except removal.Removed:
+            break
+        else:
+            return
+    log.warning("Linen was taken off the cluster, so it goes from this node")
+    await removal.take_off(chosen)
+    log.info("nothing is left to do but to be ended")
+    await told.wait()
+
+
+async def _run(given: Settings, chosen: Settings, told: asyncio.Event) -> None:
+    """One daemon until it is told to end. Raises `ConflistChanged`, `Removed` and `LinenError`."""
+    daemon = Daemon(chosen, given, lambda monitor: _source(chosen, monitor))
+    reason: Exception | None = None
     try:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(daemon.run(), name="daemon")
             tasks.create_task(_end(told, daemon.source), name="end")
     except* _Told:
         pass
-    except* removal.Removed:
-        is_removed = True
-    except* LinenError as group:
-        trouble = _first(group)
-    if trouble is not None:
-        raise trouble
-    if is_removed:
-        log.warning("Linen was taken off the cluster, so it goes from this node")
-        await removal.take_off(chosen)
-        log.info("nothing is left to do but to be ended")
-        await told.wait()
+    except* (removal.Removed, ConflistChanged, LinenError) as group:
+        # Nothing else matters once Linen is gone.
+        reason = min(_errors(group), key=lambda error: not isinstance(error, removal.Removed))
+    if reason is not None:
+        raise reason
 
 
-def _first(group: BaseExceptionGroup[LinenError]) -> LinenError:
-    """The first error of a group of groups."""
-    first = group.exceptions[0]
-    return _first(first) if isinstance(first, BaseExceptionGroup) else first
+def _errors(group: BaseExceptionGroup[Exception]) -> Iterator[Exception]:
+    """The errors of a group of groups."""
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _errors(error)
+        else:
+            yield error
 
 
 async def _end(told: asyncio.Event, source: Source) -> None:

@@ -16,6 +16,7 @@ from linen.settings.table import GATEWAY_NONE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from linen.core import cluster
     from linen.netlink.codec import Link
@@ -25,17 +26,34 @@ if TYPE_CHECKING:
 log = logging.getLogger("flaxd")
 
 
-class Publisher:
-    """Writes the conflist when the overlay works, and again when somebody has changed it."""
+class ConflistChanged(Exception):
+    """An administrator's conflist wants another network by now: that of `settings`."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, path: Path, settings: Settings) -> None:
+        super().__init__(f"{path} wants another network than before")
+        self.settings = settings
+
+
+class Publisher:
+    """Writes the conflist when the overlay works, and again when somebody has changed it.
+
+    `given`: the settings without what an administrator's conflist says; `settings`: with that.
+    `objections`: what in such a conflist contradicts those given, so that nobody knows what to do.
+    """
+
+    def __init__(self, settings: Settings, given: Settings) -> None:
         self._settings = settings
+        self._given = given
+        self.objections: tuple[str, ...] = ()
         self._cni_versions: list[str] = []
         self._has_written = False
         self.rivals: tuple[str, ...] = ()  # that the runtime takes another file, and the cure
 
     async def watch(self, on_change: Callable[[], None]) -> None:
-        """Notice when the conflist is changed or removed, or another one comes or goes."""
+        """Notice when the conflist is changed or removed, or another one comes or goes.
+
+        Raises `ConflistChanged`.
+        """
         conflist_folder = self._settings.conflist.parent
         try:
             conflist_folder.mkdir(mode=0o755, parents=True, exist_ok=True)
@@ -46,8 +64,28 @@ class Publisher:
                 " that is mounted",
             ) from None
         async for _ in sources.changes_in(conflist_folder, *EXTENSIONS):
+            self._compare()
             self.rivals = self._find_rivals()
             on_change()
+
+    def _compare(self) -> None:
+        """Hold an administrator's conflist against the settings. Raises `ConflistChanged`.
+
+        The plugin does what the file says, so whoever wants something else would undo each ADD.
+        A file that cannot be read may be half written: `publish` tells of one that stays so.
+        """
+        path = self._settings.conflist
+        try:
+            present = conflist.read(path)
+        except HostError:
+            return
+        if present is None or is_managed(present):
+            self.objections = ()
+            return
+        adopted, faults = conflist.adopt(self._given, present)
+        self.objections = tuple(faults)
+        if not faults and adopted != self._settings:
+            raise ConflistChanged(path, adopted)
 
     def _find_rivals(self) -> tuple[str, ...]:
         if self._settings.gateway == GATEWAY_NONE:  # Multus finds a secondary network by its name

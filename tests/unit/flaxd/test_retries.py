@@ -40,7 +40,8 @@ def test_changes_while_attempts_fail(tmp_path: Path, monkeypatch: pytest.MonkeyP
     chosen = load(given, {}, None)
 
     async def body() -> None:
-        failing = InVain(chosen, lambda m: KubernetesSource(Access("https://[::1]:1"), chosen, m))
+        access = Access("https://[::1]:1")
+        failing = InVain(chosen, chosen, lambda m: KubernetesSource(access, chosen, m))
         failing.attempted = attempted = Notice()
         clock = asyncio.get_running_loop().time
         async with running(failing._reconcile_for_ever()):
