@@ -249,7 +249,7 @@ def test_room_for_the_macs_of_all_pods(node1: Host, flaxd: Flaxd) -> None:
     node1.vsctl("del-port", "vxif10_245_0_2")
     wait_until(lambda: "vxif10_245_0_2" in node1.vsctl("list-ports", "br0"), "the tunnel again")
     assert node1.vsctl(*table) == '"9000"'
-    assert flaxd.get("/readyz")[0] == 200
+    wait_until(lambda: flaxd.get("/readyz")[0] == 200, "the daemon to be ready")
 
 
 BLUE = {"network": "blue", "ovs_bridge": "br1", "linux_bridge": "kbr1", "vni": 8}
