@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from support.control_plane import ControlPlane
+    from support.daemons import Flaxd
     from support.kubernetes_nodes import KubernetesNode
 
 ACCOUNTS = "/api/v1/namespaces/linen-system/serviceaccounts"
@@ -54,6 +55,14 @@ def delete_account(plane: ControlPlane) -> None:
     plane.request("DELETE", f"{ACCOUNTS}/flaxd")
 
 
+def delete_manifests(plane: ControlPlane, *daemons: Flaxd) -> None:
+    """As `kubectl delete -k`: first the account goes, and soon all daemons are told to end."""
+    delete_account(plane)
+    for daemon in daemons:
+        daemon.wait_for("service account linen-system/flaxd is gone")
+        daemon.process.terminate()
+
+
 def may_see_its_namespace(plane: ControlPlane) -> bool:
     """Whether the daemon has that right, by the API server's own word."""
     wanted = {"verb": "get", "resource": "namespaces", "name": "linen-system"}
@@ -79,7 +88,7 @@ def is_clean(node: KubernetesNode) -> bool:
 
 
 def test_account_deleted(node: KubernetesNode) -> None:
-    """Deleting the daemon's service account takes conflist, plugin, bridges and tunnels away."""
+    """Deleting the manifests takes conflist, plugin, bridges and tunnels away."""
     with node.flaxd(service_account=ACCOUNT) as flaxd:
         node.wait_for_peers("node2")
         wait_until(lambda: node.condition().get("status") == "False", "the condition")
@@ -89,7 +98,7 @@ def test_account_deleted(node: KubernetesNode) -> None:
         foreign = node.settings["conflist"].with_name("99-other.conflist")
         foreign.write_text('{"name": "other", "cniVersion": "1.0.0", "plugins": []}')
 
-        delete_account(node.plane)
+        delete_manifests(node.plane, flaxd)
 
         wait_until(lambda: is_clean(node), "the node to be clean")
         flaxd.wait_for("nothing is left to do")
@@ -97,7 +106,45 @@ def test_account_deleted(node: KubernetesNode) -> None:
         assert (node.settings["bin_dir"] / "bridge").exists()
         assert [key for key in annotations_of(node) if key.startswith("linen-cni/")] == []
         assert node.condition() == {}
+        assert flaxd.process.wait(timeout=10) == 0
+
+
+def test_account_that_stays_away(node: KubernetesNode) -> None:
+    """Linen goes some seconds after its account also where nothing else of it is deleted."""
+    with node.flaxd(service_account=ACCOUNT) as flaxd:
+        node.wait_for_peers("node2")
+        wait_until(node.settings["conflist"].exists, "the conflist")
+
+        delete_account(node.plane)
+
+        flaxd.wait_for("nothing is left to do but to be ended; delete this pod", 60)
+        assert is_clean(node)
+
+
+def test_account_that_is_replaced(node: KubernetesNode) -> None:
+    """An account that is made anew at once, as by `kubectl replace --force`, takes nothing away."""
+    with node.flaxd(service_account=ACCOUNT) as flaxd:
+        node.wait_for_peers("node2")
+        wait_until(node.settings["conflist"].exists, "the conflist")
+        wait_until(lambda: "linen-cni/vtep" in annotations_of(node), "the annotations")
+
+        delete_account(node.plane)
+        node.plane.request("POST", ACCOUNTS, {"metadata": {"name": "flaxd"}})
+
+        flaxd.wait_for("service account linen-system/flaxd is back")
         assert flaxd.stop() == 0
+    assert node.settings["conflist"].exists()
+    assert (node.settings["bin_dir"] / "linen").exists()
+    assert node.peers() == {"10.245.0.2"}
+    assert "linen-cni/vtep" in annotations_of(node)
+
+
+def test_container_that_is_restarted_alone(node: KubernetesNode) -> None:
+    """Where Linen was taken off a node, a daemon without a new pod says that it needs one."""
+    (node.settings["bin_dir"] / "linen").unlink()
+    with node.flaxd(service_account=ACCOUNT) as flaxd:
+        flaxd.wait_for("delete this pod: the next one's init container installs it")
+        assert flaxd.get("/readyz")[0] == 503
 
 
 def test_account_deleted_with_a_conflist_of_another_name(node: KubernetesNode) -> None:
@@ -109,7 +156,7 @@ def test_account_deleted_with_a_conflist_of_another_name(node: KubernetesNode) -
     with node.flaxd(service_account=ACCOUNT) as flaxd:
         wait_until(node.settings["conflist"].exists, "the conflist")
 
-        delete_account(node.plane)
+        delete_manifests(node.plane, flaxd)
 
         flaxd.wait_for("nothing is left to do")
         assert not node.settings["conflist"].exists()
@@ -130,7 +177,7 @@ def test_network_of_a_daemon_that_stays(node: KubernetesNode) -> None:
         second.wait_for("the overlay works")
         tunnels = [row["_uuid"] for row in node.host.records("Interface") if row["type"] == "vxlan"]
 
-        delete_account(node.plane)
+        delete_manifests(node.plane, first)
 
         first.wait_for("nothing is left to do")
         assert not node.settings["conflist"].exists()
@@ -155,7 +202,7 @@ def test_account_deleted_with_two_networks(node: KubernetesNode) -> None:
         for conflist in node.settings["conflist"], secondary:
             wait_until(conflist.exists, "a conflist")
 
-        delete_account(node.plane)
+        delete_manifests(node.plane, first, second)
 
         for daemon in first, second:
             daemon.wait_for("nothing is left to do")

@@ -20,9 +20,9 @@ from linen import streams
 from linen.core import cluster, model
 from linen.flaxd import bridge_netfilter, secondary
 from linen.flaxd import vtep as vteps
+from linen.flaxd.installation import Installation
 from linen.flaxd.removal import Removed
 from linen.kube import errors, patches
-from linen.kube.account import is_ending, parse_account
 from linen.kube.client import MERGE_PATCH, STRATEGIC_PATCH, Client
 from linen.kube.events import Recorder
 from linen.kube.nodes import MASTER, parse_own, parse_record
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
     from linen.flaxd.sources import Learn
     from linen.kube.access import Access
-    from linen.kube.account import Account, AccountName
     from linen.kube.nodes import NodeRecord, OwnNode
     from linen.netlink.monitor import Monitor
     from linen.settings.table import Settings
@@ -43,9 +42,7 @@ log = logging.getLogger("flaxd.kubernetes")
 
 GRACE = 10.0  # seconds that a working overlay may fail before the scheduler is told
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds between attempts to write
-# Seconds for what an ending daemon still wants to know, and to tell. With `removal.PATIENCE` they
-# are less than the 30 s that Kubernetes gives a pod to end.
-PARTING, LAST_WORDS = 10.0, 5.0
+LAST_WORDS = 5.0  # seconds for what an ending daemon still wants to tell
 
 
 class KubernetesSource:
@@ -64,9 +61,11 @@ class KubernetesSource:
         self._peers: dict[str, cluster.Peer] = {}
         self._node_faults: dict[str, str] = {}
         self._vtep = vteps.Held(self._wake.set)
-        self._account = self._watch_account()
+        account = settings.service_account
+        self._installation = (
+            Installation(self._client, account, self._wake.set) if account is not None else None
+        )
         self._is_first = True  # the next view: it is another than the one kept on disk
-        self._was_installed = False
         self._complaint = ""
         self._events = Recorder(self._client, _tell_of_drought)
         self._waiting: Sequence[str] | None = None  # None until the daemon has said something
@@ -110,36 +109,18 @@ class KubernetesSource:
         async with self._client, asyncio.TaskGroup() as tasks:
             tasks.create_task(self._all.run(), name="nodes")
             tasks.create_task(self._own.run(), name="own node")
-            if self._account is not None:
-                tasks.create_task(self._account.run(), name="service account")
+            if self._installation is not None:
+                tasks.create_task(self._installation.run(), name="service account")
+                tasks.create_task(self._go_with(self._installation), name="removal")
             tasks.create_task(self._work(on_view), name="news")
             self._writer = tasks.create_task(self._write_for_ever(), name="publication")
             tasks.create_task(self._watch_kernel(), name="kernel's settings")
 
     async def part(self) -> None:
-        """Learn whether the daemon ends because its namespace does, with all that is in it.
-
-        Its service account may be deleted after its pod. Raises `Removed` if so.
-        """
-        name = self._settings.service_account
-        if name is not None and (self._is_removed() or await self._ends_with(name)):
+        """Learn whether the daemon ends because Linen is taken off; raises `Removed` if so."""
+        if self._installation is not None and await self._installation.ends():
             await self._withdraw()
             raise Removed
-
-    async def _ends_with(self, name: AccountName) -> bool:
-        """Whether the account's namespace is being deleted, or, while one waits, the account is.
-
-        With its rights gone already, only the watch of the account can still tell.
-        """
-        try:
-            async with asyncio.timeout(PARTING):
-                return is_ending(await self._client.get(name.home))
-        except errors.ApiRefused as error:
-            log.info("its rights are gone (%s); waiting whether its account goes too", error)
-            await asyncio.sleep(PARTING)
-        except (errors.KubernetesError, TimeoutError) as error:
-            log.info("whether Linen is taken off the cluster is not known: %s", error)
-        return self._is_removed()
 
     async def _withdraw(self) -> None:
         """Take back what the own Node says of us, at once: our rights are about to go, too.
@@ -176,37 +157,15 @@ class KubernetesSource:
             before = faults
             await asyncio.sleep(bridge_netfilter.PAUSE)
 
-    def _watch_account(self) -> Watch[Account] | None:
-        name = self._settings.service_account
-        if name is None:
-            return None
-        return Watch(
-            self._client,
-            parse_account,
-            self._wake.set,
-            collection=name.collection,
-            only=name.name,
-        )
-
-    def _is_removed(self) -> bool:
-        """Whether an account that was there is gone.
-
-        One that never was is a slip of whoever configured us.
-        """
-        if self._account is not None and self._account.synced:
-            is_installed = bool(self._account.records)
-            if self._was_installed and not is_installed:
-                return True
-            self._was_installed |= is_installed
-        return False
+    async def _go_with(self, installation: Installation) -> None:
+        await installation.wait_for_removal()
+        await self._withdraw()
+        raise Removed
 
     async def _work(self, on_view: Learn) -> None:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            if self._is_removed():
-                await self._withdraw()
-                raise Removed
             self._complain()
             if self._all.synced and self._own.synced:
                 self._tell(on_view)
@@ -214,7 +173,7 @@ class KubernetesSource:
 
     def _complain(self) -> None:
         """Log each new problem, also one of the account's: nodes are up to date without that."""
-        problem = self.problem or (self._account.problem if self._account is not None else "")
+        problem = self.problem or (self._installation.problem if self._installation else "")
         if problem not in {self._complaint, NOT_CONNECTED}:
             self._complaint = problem
             log.warning("API server: %s", problem or "connected again")

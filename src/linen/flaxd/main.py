@@ -129,7 +129,7 @@ async def _run_until_stopped(given: Settings, chosen: Settings) -> None:
             return
     log.warning("Linen was taken off the cluster, so it goes from this node")
     await removal.take_off(chosen)
-    log.info("nothing is left to do but to be ended")
+    log.info("nothing is left to do but to be ended; delete this pod to have Linen here again")
     await told.wait()
 
 

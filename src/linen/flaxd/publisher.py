@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import logging
+import os
 from typing import TYPE_CHECKING
 
 from linen import streams
 from linen.core import addresses
 from linen.flaxd import conflist, devices, sources
 from linen.host.checks import folder
-from linen.host.conflists import EXTENSIONS, is_managed
+from linen.host.conflists import EXTENSIONS, LINEN, is_managed
 from linen.host.errors import HostError
 from linen.settings.table import GATEWAY_NONE
 
@@ -119,6 +120,7 @@ class Publisher:
             faults += self._mtu_faults(view.own, mtu, monitor)
             if faults:
                 return tuple(faults)
+            self._refuse_bare()
             self._cni_versions = self._cni_versions or conflist.fit_versions(settings.bin_dir)
         except HostError as error:
             return (error.sentence,)
@@ -129,6 +131,15 @@ class Publisher:
         self._has_written = True
         self._give_mtu(view.own, mtu, monitor)
         return ()
+
+    def _refuse_bare(self) -> None:
+        """Raise `HostError` where Linen was taken off and only this container was restarted."""
+        plugin = self._settings.bin_dir / LINEN
+        if self._settings.service_account is not None and not os.path.lexists(plugin):
+            raise HostError(
+                f"{plugin} is not there, as where Linen was taken off this node",
+                "delete this pod: the next one's init container installs it",
+            )
 
     def _write(self, document: conflist.Document) -> None:
         path = self._settings.conflist

@@ -28,6 +28,9 @@ class AccountName:
     namespace: str
     name: str
 
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
     @property
     def collection(self) -> str:
         """The path of the service accounts of its namespace."""
