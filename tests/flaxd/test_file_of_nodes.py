@@ -165,6 +165,22 @@ def test_puts_the_ovs_bridge_on_the_linux_bridge(node1: Host) -> None:
     wait_until(lambda: attached(node1), "br0 up again")
 
 
+def test_daemon_that_waits_for_another(node1: Host, settings: dict[str, Any]) -> None:
+    """Of two daemons of one network, the one that looks on changes no device either."""
+    for name in ("kbr0", "kbr1"):
+        node1.run("ip", "link", "add", name, "mtu", "1450", "type", "bridge")
+    with running_flaxd(node1, **settings) as first:
+        first.wait_for("the overlay works")
+        wait_until(lambda: attached(node1), "br0 on kbr0")
+        other = {"linux_bridge": "kbr1", "conflist": node1.folder / "other" / "linen.conflist"}
+
+        with running_flaxd(node1, **settings | other) as second:
+            second.wait_for("another flaxd of network linen-network runs on this node")
+
+            assert "put device br0 on Linux bridge kbr1" not in second.log
+            assert attached(node1)
+
+
 def attached(host: Host) -> bool:
     """Whether br0 is up and on kbr0."""
     br0 = host.links()["br0"]

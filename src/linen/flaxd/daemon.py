@@ -191,10 +191,10 @@ class Daemon:
         if self._publisher.objections:
             self._tell(self._publisher.objections, decision.faults)
             return metrics.WAITING
-        if decision.attachment is not None:
-            devices.attach(decision.attachment)
         if not self.session.may_write:
             return self._look_on(decision)
+        if decision.attachment is not None:
+            devices.attach(decision.attachment)
         plan = decision.plan
         if plan is not None and plan.steps:
             await self._carry_out(plan)  # the replica's news bring us back here
