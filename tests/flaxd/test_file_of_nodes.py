@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from support.daemons import FLAXD, running_flaxd
+from support.daemons import running_flaxd
 from support.host import OVSDB_SERVER, VSWITCHD, wait_until
 
 if TYPE_CHECKING:
@@ -314,39 +314,6 @@ def test_silent_at_rest(node1: Host, nodes: Nodes, flaxd: Flaxd) -> None:
     wait_until(lambda: flaxd.log != before, "a line about node4")
     wait_until(lambda: flaxd.get("/readyz")[0] == 200, "ready")
     assert all("10.245.0.4" in line for line in flaxd.log.removeprefix(before).splitlines())
-
-
-def test_uninstall_leaves_nothing(node1: Host, settings: dict[str, Any]) -> None:
-    """After the daemon `linenctl uninstall` leaves no row, no file and no table of nftables.
-
-    While that runs, and would make all of it anew, nothing is removed.
-    """
-    folders = {
-        "--bin-dir": settings["bin_dir"],
-        "--conf-dir": settings["conflist"].parent,
-        "--state-dir": settings["state_dir"],
-    }
-    options = [f"{name}={folder}" for name, folder in folders.items()]
-    uninstall: list[str | Path] = [FLAXD.with_name("linenctl"), "uninstall", *options]
-    with running_flaxd(node1, **settings) as daemon:
-        daemon.wait_for("the overlay works")
-        wait_until(settings["conflist"].exists, "the conflist")
-        daemon.wait_for("pods cannot send VXLAN")
-        refused = node1.run(*uninstall, check=False)
-        assert refused.returncode == 1
-        assert "flaxd of network linen-network runs on this node" in refused.stderr
-        assert settings["conflist"].exists()
-        assert (settings["bin_dir"] / "linen").exists()
-        assert tunnels(node1) == {"10.245.0.2", "10.245.0.3"}
-    assert "linen-linen-network" in node1.run("nft", "list", "tables").stdout
-
-    node1.run(*uninstall)
-
-    assert node1.records("Bridge", "name") == []
-    assert node1.records("Interface", "name") == []
-    assert not settings["conflist"].exists()
-    assert list(settings["state_dir"].rglob("*")) == []
-    assert not node1.run("nft", "list", "tables").stdout
 
 
 def start_again(host: Host, command: str) -> None:

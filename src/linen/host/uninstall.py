@@ -29,7 +29,7 @@ from linen.host.errors import HostError
 from linen.host.files import remove_file
 from linen.host.inventory import read_inventory
 from linen.host.linux_bridges import gateways, remove_idle
-from linen.host.node import DEFAULT_OVSDB
+from linen.host.node import DEFAULT_OVSDB, FLAXD_LOCK
 from linen.host.ovs_removal import PATIENCE, remove_from
 from linen.host.programs import is_linen
 from linen.host.record import KNOWN_NODES, Record
@@ -126,27 +126,34 @@ def _other_daemons(databases: Iterable[str], share: Share | None) -> set[str]:
     Raises `HostError` where all of a host's is to go and a daemon would make it anew.
     """
     networks: set[str] = set()
+    is_any = False
     for path in databases:
         # An OVSDB that is away is told of when its rows are to be removed.
         with contextlib.suppress(errors.LinenError):
-            networks |= _find_daemons(path)
-    if share is None and networks:
+            is_there, found = _find_daemons(path)
+            is_any |= is_there
+            networks |= found
+    if share is None and is_any:
+        of_networks = f" of network {', '.join(sorted(networks))}" if networks else ""
         raise HostError(
-            f"flaxd of network {', '.join(sorted(networks))} runs on this node, and would make anew"
-            " what is removed",
+            f"flaxd{of_networks} runs on this node, and would make anew what is removed",
             "stop it first: `systemctl stop flaxd`, or in a cluster delete its DaemonSet",
         )
     return networks - {share.network} if share is not None else networks
 
 
-def _find_daemons(path: str) -> set[str]:
-    """The networks in the OVSDB at a socket that a flaxd keeps. Raises `Unavailable`."""
+def _find_daemons(path: str) -> tuple[bool, set[str]]:
+    """Whether a flaxd uses the OVSDB at a socket, and the networks there that one keeps.
+
+    One that does not know its nodes yet has nothing there. Raises `Unavailable`.
+    """
     with contextlib.closing(Connection(path, Deadline(PATIENCE))) as connection:
         bridges = read_inventory(connection).bridges
         ports = [port for bridge in bridges for port in bridge.ports]
         marked: list[Bridge | Port] = [*bridges, *ports]
         networks = {each.network for each in marked if each.network is not None}
-        return {one for one in networks if connection.is_held(naming.writers_lock(one))}
+        kept = {one for one in networks if connection.is_held(naming.writers_lock(one))}
+        return connection.is_held(FLAXD_LOCK), kept
 
 
 def _elsewhere(conf_dir: Path) -> list[Conflist]:

@@ -52,6 +52,7 @@ class Session:
     no more than set an event.
     `lock`: a lock of the server that is held, or waited for, while there is a connection (RFC 7047,
     section 4.1.8). Of several programs that ask for the same one writes, until it ends.
+    `presence`: another one, by which others see that at least one such program is there.
     `silence`: seconds without a message before the server is asked for an echo, and as many again
     before it is given up.
     """
@@ -63,6 +64,7 @@ class Session:
         on_change: Callable[[], None],
         *,
         lock: str = "",
+        presence: str = "",
         silence: float = SILENCE,
     ) -> None:
         self.path = path
@@ -71,6 +73,7 @@ class Session:
         self.problem = "not connected yet"  # why there is no connection, or why the last one ended
         self._on_change = on_change
         self._lock = lock
+        self._presence = presence
         self._silence = silence
         self._connection: _Connection | None = None
 
@@ -143,7 +146,7 @@ class Session:
             streams.refuse_removed(self.path.rpartition("/")[0])
             return False, str(lost)
         connection = self._connection = _Connection(
-            writer, self.replica, self._on_change, self._lock
+            writer, self.replica, self._on_change, self._lock, self._presence
         )
         reason = "the session was ended"
         try:
@@ -188,6 +191,7 @@ class _Connection:
         replica: Replica,
         on_change: Callable[[], None],
         lock: str,
+        presence: str,
     ) -> None:
         self.synchronized = False
         self.has_lock = False
@@ -195,6 +199,7 @@ class _Connection:
         self._replica = replica
         self._on_change = on_change
         self._lock = lock
+        self._presence = presence
         self._inbox = wire.Inbox()
         self._sent = 0
         self._steps: dict[int, Callable[[Json], None]] = {}
@@ -240,6 +245,8 @@ class _Connection:
         self._replica.learn(_result(reply))
         if self._lock:  # before the rows, so that these have all that an earlier owner wrote
             self._step("lock", [self._lock], self._take_lock)
+        if self._presence:
+            self._step("lock", [self._presence], lambda _: None)
         self._monitor(*MONITORS)
 
     def _take_lock(self, reply: Json) -> None:
