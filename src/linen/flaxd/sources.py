@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import stat
 import time
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
@@ -26,6 +27,7 @@ WRITTEN = Mask.CLOSE_WRITE | Mask.MOVED_TO | Mask.DELETE | Mask.MOVED_FROM
 # What ends a folder, or its name; and what the kernel says by itself when it watches no more.
 GONE = Mask.DELETE_SELF | Mask.MOVE_SELF
 UNWATCHED = Mask.UNMOUNT | Mask.IGNORED
+LOST = Mask.Q_OVERFLOW  # so much happened at once that the kernel has left out the rest
 ABSENCE = 0.5  # seconds between two looks for a folder that is not there
 BLIND = 3.0  # seconds between two looks at files that the kernel does not watch for us
 # What the kernel lacks that lets this user watch no more (inotify_init(2), inotify_add_watch(2)).
@@ -157,7 +159,7 @@ async def _looks_at(folder: Path, endings: tuple[str, ...]) -> AsyncGenerator[No
 def _watch(inotify: Inotify, folder: Path) -> bool:
     """Watch a folder; whether there is one."""
     try:
-        inotify.add_watch(folder, WRITTEN | GONE | Mask.ONLYDIR)
+        inotify.add_watch(folder, WRITTEN | Mask.CREATE | GONE | Mask.ONLYDIR)
     except (FileNotFoundError, NotADirectoryError):
         return False
     return True
@@ -180,5 +182,19 @@ async def _has_change(inotify: Inotify, endings: tuple[str, ...]) -> bool:
         event = await inotify.get()
         if event.mask & (GONE | UNWATCHED):
             return False
-        if event.name is not None and event.name.name.endswith(endings):
+        if event.mask & LOST:
             return True
+        if event.name is None or not event.name.name.endswith(endings):
+            continue
+        if event.path is not None and event.mask & Mask.CREATE and not _is_link(event.path):
+            continue  # a new file is empty; that it has been written is told later
+        return True
+
+
+def _is_link(path: Path) -> bool:
+    """Whether it is a link, symbolic or hard, which is whole from the beginning."""
+    try:
+        status = path.lstat()
+    except OSError:
+        return False  # it is gone already, which is told next
+    return stat.S_ISLNK(status.st_mode) or status.st_nlink > 1

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 from contextlib import aclosing
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,7 +15,6 @@ from linen.flaxd import sources
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
-    from pathlib import Path
 
 SECONDS = 30
 
@@ -104,5 +104,69 @@ def test_folder_that_comes_late(tmp_path: Path) -> None:
 
             make(folder, "a.conf")
             await look(looks, (folder / "a.conf").exists)
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("link", ["symlink_to", "hardlink_to"])
+def test_file_that_is_a_link(folder: Path, link: str) -> None:
+    """A file that appears as a link to another is noticed, though nobody writes it there."""
+    source = folder.parent / "prepared"
+    source.touch()
+
+    async def scenario() -> None:
+        async with aclosing(sources.changes_in(folder, ".conf")) as looks:
+            await look(looks, (folder / "a.conf").exists)
+
+            getattr(folder / "b.conf", link)(source)
+            await look(looks, (folder / "b.conf").exists)
+
+    asyncio.run(scenario())
+
+
+def test_file_that_is_being_written(folder: Path) -> None:
+    """A new file is looked at once it has been written, not while it is empty."""
+
+    async def scenario() -> None:
+        async with aclosing(sources.changes_in(folder, ".conf")) as looks:
+            await look(looks, (folder / "a.conf").exists)
+
+            with (folder / "b.conf").open("w") as stream:
+                following = asyncio.ensure_future(anext(looks))
+                for _ in range(2):  # once for the kernel, once for who waits
+                    await inotify_has_been_read(folder)
+                assert not following.done()
+                stream.write("{}")
+            async with asyncio.timeout(SECONDS):
+                await following
+            assert (folder / "b.conf").read_text() == "{}"
+
+    asyncio.run(scenario())
+
+
+async def inotify_has_been_read(folder: Path) -> None:
+    """Return when another watch, made before, has heard of the last change in a folder."""
+    async with aclosing(sources.changes_in(folder, "last")) as looks:
+        await anext(looks)
+        (folder / "last").write_text("")
+        async with asyncio.timeout(SECONDS):
+            await anext(looks)
+
+
+def test_more_changes_than_the_kernel_keeps(folder: Path) -> None:
+    """Where it leaves out the rest, among that may be a file of ours: there is a look."""
+    most = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
+    here, there = folder / "here", folder / "there"
+    make(folder, "here")
+
+    async def scenario() -> None:
+        async with aclosing(sources.changes_in(folder, ".conf")) as looks:
+            await look(looks, (folder / "a.conf").exists)
+
+            for _ in range(most // 4 + 1):  # two changes each, from here and there
+                here.rename(there)
+                there.rename(here)
+            make(folder, "b.conf")
+            await look(looks, (folder / "b.conf").exists)
 
     asyncio.run(scenario())
