@@ -15,7 +15,7 @@ import click
 
 import linen
 from linen.core.errors import LinenError
-from linen.flaxd import conflist, http, logs, privileges, removal
+from linen.flaxd import cache, conflist, http, logs, privileges, removal
 from linen.flaxd.daemon import Daemon
 from linen.flaxd.publisher import ConflistChanged
 from linen.flaxd.sources import FileSource
@@ -169,7 +169,7 @@ async def _end(told: asyncio.Event, source: Source) -> None:
 def _source(chosen: Settings, monitor: Monitor) -> Source:
     """Where the nodes come from. Kubernetes' client is loaded only where it is needed."""
     if chosen.peers is not None:
-        return FileSource(chosen.peers, chosen.node)
+        return FileSource(chosen.peers, chosen.node, lambda: cache.load(chosen))
     from linen.flaxd.kubernetes import KubernetesSource  # noqa: PLC0415
     from linen.kube import access  # noqa: PLC0415
 

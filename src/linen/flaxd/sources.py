@@ -29,6 +29,7 @@ GONE = Mask.DELETE_SELF | Mask.MOVE_SELF
 UNWATCHED = Mask.UNMOUNT | Mask.IGNORED
 LOST = Mask.Q_OVERFLOW  # so much happened at once that the kernel has left out the rest
 ABSENCE = 0.5  # seconds between two looks for a folder that is not there
+REST = 2.0  # seconds for which nobody pauses who is writing a file
 BLIND = 3.0  # seconds between two looks at files that the kernel does not watch for us
 # What the kernel lacks that lets this user watch no more (inotify_init(2), inotify_add_watch(2)).
 SCARCE = {
@@ -73,11 +74,21 @@ class Source(Protocol):
 
 
 class FileSource:
-    """The nodes from the file of `--peers`."""
+    """The nodes from the file of `--peers`.
 
-    def __init__(self, path: Path, own: str) -> None:
+    At the start somebody may just be writing it, and half a YAML file can be a sound one. So where
+    one that was written a moment ago lacks nodes of `kept`, the view from before, these are not
+    taken for gone yet.
+    """
+
+    def __init__(
+        self, path: Path, own: str, kept: Callable[[], cluster.View | None] = lambda: None
+    ) -> None:
         self._path = path
+        self._kept = kept
         self._own = own
+        self._wake = asyncio.Event()
+        self._is_told = False  # that somebody finished writing the file since the start
         self.problem = "not read yet"
         self.stale_since: float | None = time.monotonic()
 
@@ -86,16 +97,39 @@ class FileSource:
 
     async def run(self, on_view: Learn) -> None:
         """Read the file now and whenever it has been written or replaced."""
-        known: Mapping[str, cluster.Peer] = {}
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._watch(), name="watch")
+            tasks.create_task(self._read(on_view), name="read")
+
+    async def _watch(self) -> None:
+        """Know of each change: each look but the first is after a finished write, or much later."""
+        is_first = True
         async for _ in changes(self._path):
+            self._is_told = not is_first
+            is_first = False
+            self._wake.set()
+
+    async def _read(self, on_view: Learn) -> None:
+        known: Mapping[str, cluster.Peer] = {}
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            rest = 0.0 if self._is_told else _time_to_rest(self._path)
             try:
                 view = peers_file.read(self._path, self._own, known)
             except peers_file.PeersInvalid as error:
                 self._complain("; ".join(error.faults))
                 continue
+            if rest and self._lacks_nodes(view):
+                view.complete = False
+                asyncio.get_running_loop().call_later(rest, self._wake.set)
             self.problem, self.stale_since = "", None
             known = view.peers
             on_view(view, None)
+
+    def _lacks_nodes(self, view: cluster.View) -> bool:
+        kept = self._kept()
+        return kept is not None and not kept.peers.keys() <= view.peers.keys()
 
     def report(self, waiting: Sequence[str], faults: Sequence[str]) -> None:
         """Nobody is there to be told."""
@@ -107,6 +141,15 @@ class FileSource:
         if text != self.problem:
             log.warning("the nodes stay as they were known: %s", text)
         self.problem, self.stale_since = text, self.stale_since or time.monotonic()
+
+
+def _time_to_rest(path: Path) -> float:
+    """Seconds until a file was left alone for so long that nobody seems to be writing it."""
+    try:
+        age = time.time() - path.stat().st_mtime
+    except OSError:
+        return 0.0  # to read it tells why
+    return REST - age if 0 <= age < REST else 0.0
 
 
 async def changes(path: Path) -> AsyncIterator[None]:
