@@ -15,7 +15,7 @@ from asyncinotify import Inotify, Mask
 from linen.flaxd import peers_file
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from linen.core import cluster
@@ -27,6 +27,7 @@ WRITTEN = Mask.CLOSE_WRITE | Mask.MOVED_TO | Mask.DELETE | Mask.MOVED_FROM
 # What ends a folder, or its name; and what the kernel says by itself when it watches no more.
 GONE = Mask.DELETE_SELF | Mask.MOVE_SELF
 UNWATCHED = Mask.UNMOUNT | Mask.IGNORED
+MOUNTED = "..data"  # kubelet's link to all files of a ConfigMap (AtomicWriter, pkg/volume/util)
 LOST = Mask.Q_OVERFLOW  # so much happened at once that the kernel has left out the rest
 ABSENCE = 0.5  # seconds between two looks for a folder that is not there
 REST = 2.0  # seconds for which nobody pauses who is writing a file
@@ -152,13 +153,13 @@ def _time_to_rest(path: Path) -> float:
     return REST - age if 0 <= age < REST else 0.0
 
 
-async def changes(path: Path) -> AsyncIterator[None]:
+def changes(path: Path) -> AsyncGenerator[None, None]:
     """Once now, and once after each time that the file at `path` was written, replaced or removed.
 
-    Its folder is watched, since a replaced file is another file.
+    Its folder is watched, since a replaced file is another file. In a mounted ConfigMap or Secret
+    the file's name stays the same link, and leads through another one that is replaced.
     """
-    async for _ in changes_in(path.parent, path.name):
-        yield None
+    return changes_in(path.parent, path.name, MOUNTED)
 
 
 async def changes_in(folder: Path, *endings: str) -> AsyncGenerator[None, None]:

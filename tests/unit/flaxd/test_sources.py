@@ -94,6 +94,32 @@ def test_another_folder_in_its_place(folder: Path) -> None:
     asyncio.run(scenario())
 
 
+def test_file_of_a_config_map(tmp_path: Path) -> None:
+    """A file that kubelet mounts is looked at when the ConfigMap has changed.
+
+    Its name stays a link through another link, and that one is replaced (AtomicWriter.Write in
+    Kubernetes' pkg/volume/util).
+    """
+    nodes = tmp_path / "nodes.json"
+
+    def write(version: str) -> None:
+        make(tmp_path / version)
+        (tmp_path / version / nodes.name).write_text(version)
+        (tmp_path / "..data_tmp").symlink_to(version)
+        (tmp_path / "..data_tmp").rename(tmp_path / "..data")
+
+    async def scenario() -> None:
+        write("..1")
+        nodes.symlink_to(f"..data/{nodes.name}")
+        async with aclosing(sources.changes(nodes)) as looks:
+            await look(looks, lambda: nodes.read_text() == "..1")
+
+            write("..2")
+            await look(looks, lambda: nodes.read_text() == "..2")
+
+    asyncio.run(scenario())
+
+
 def test_folder_that_comes_late(tmp_path: Path) -> None:
     """A folder that is not there yet is waited for."""
 
