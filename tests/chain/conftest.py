@@ -66,6 +66,12 @@ def feed(process: subprocess.Popen[bytes], conf: Json) -> None:
     process.stdin = None
 
 
+def is_asked_to_look(host: Host) -> bool:
+    """Whether ovs-vswitchd has been told of more than it has looked at."""
+    (numbers,) = host.records("Open_vSwitch", "next_cfg", "cur_cfg")
+    return bool(numbers["next_cfg"] > numbers["cur_cfg"])
+
+
 @pytest.fixture
 def attached(host: Host, plugin: Path, chain: Chain) -> Attached:
     """A pod on the Linux bridge kbr0, with nothing in Open vSwitch yet."""

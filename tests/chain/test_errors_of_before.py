@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from chain.conftest import feed
+from chain.conftest import feed, is_asked_to_look
 from chain.test_trouble import LIMIT, STARTS_ALLOWED, seconds_to_start
 from support.cni import Answer
 from support.host import wait_until
@@ -45,12 +45,6 @@ def put_right_unseen(attached: Attached) -> None:
     attached.host.signal("STOP", "ovs-vswitchd")
     for name in tunnels(attached.host):
         attached.host.vsctl("--no-wait", "remove", "interface", name, "options", "local_ip")
-
-
-def is_asked_to_look(host: Host) -> bool:
-    """Whether ovs-vswitchd has been told of more than it has looked at."""
-    (numbers,) = host.records("Open_vSwitch", "next_cfg", "cur_cfg")
-    return bool(numbers["next_cfg"] > numbers["cur_cfg"])
 
 
 @pytest.mark.parametrize("command", ["ADD", "CHECK", "STATUS"])

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from chain.conftest import feed
-from chain.test_errors_of_before import is_asked_to_look
+from chain.conftest import feed, is_asked_to_look
 from support.cni import Answer
 from support.host import VSWITCHD, wait_until
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Iterator
 
     from chain.conftest import Attached
@@ -45,19 +45,29 @@ def starting_switch(host: Host) -> Iterator[None]:
     host.run("sh", "-c", f"cd /run/openvswitch && {VSWITCHD}")
 
 
-def test_a_switch_that_has_just_started(attached: Attached) -> None:
-    """After a reboot an ADD waits for the devices of what OVSDB has listed since before it."""
+@contextmanager
+def add_after_reboot(attached: Attached) -> Iterator[subprocess.Popen[bytes]]:
+    """An ADD that waits, or has ended, while OVSDB lists what ovs-vswitchd has not made yet.
+
+    That it does after the block.
+    """
     attached.call("ADD").result()
     host = attached.host
     host.signal("KILL", "ovs-vswitchd")
     host.run("ip", "link", "delete", "br0")
-
     with starting_switch(host):
         adding = attached.start_add("a")
         feed(adding, attached.conf())
         wait_until(
             lambda: is_asked_to_look(host) or adding.poll() is not None, "the ADD to wait or end"
         )
+        yield adding
+
+
+def test_a_switch_that_has_just_started(attached: Attached) -> None:
+    """After a reboot an ADD waits for the devices of what OVSDB has listed since before it."""
+    with add_after_reboot(attached) as adding:
+        pass
     Answer.of(adding).result()
 
     attached.call("CHECK").assert_empty_success()
@@ -86,16 +96,8 @@ def test_taken_off(attached: Attached, *, is_there: bool) -> None:
 
 def test_taken_off_after_it_was_made(attached: Attached) -> None:
     """So it is where the ADD has just seen all as it should be, but the device is not there yet."""
-    attached.call("ADD").result()
-    host = attached.host
-    host.signal("KILL", "ovs-vswitchd")
-    host.run("ip", "link", "delete", "br0")
-
-    with starting_switch(host):
-        adding = attached.start_add("a")
-        feed(adding, attached.conf())
-        wait_until(lambda: is_asked_to_look(host), "the ADD to wait")
-        host.vsctl("--no-wait", "del-br", "br0")
+    with add_after_reboot(attached) as adding:
+        attached.host.vsctl("--no-wait", "del-br", "br0")
 
     assert "br0 was removed" in Answer.of(adding).error(11)
-    assert host.vsctl("list-br") == ""
+    assert attached.host.vsctl("list-br") == ""

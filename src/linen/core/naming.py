@@ -39,6 +39,11 @@ def second_name(vtep: str, network: str, key: str) -> str:
     return PREFIX + _short_hash(f"{network}/{key}/{vtep}")
 
 
+# The lock of OVSDB that each flaxd asks for, whatever its network, so that one of them has it. No
+# network's is called so.
+FLAXD_LOCK = "linen"
+
+
 def writers_lock(network: str) -> str:
     """The lock of OVSDB that the one daemon has that may change this network's rows on a host.
 

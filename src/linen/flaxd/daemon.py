@@ -24,7 +24,6 @@ from linen.flaxd.rules import Rules
 from linen.flaxd.telemetry import Telemetry
 from linen.flaxd.vswitchd import Vswitchd
 from linen.host.errors import HostError
-from linen.host.node import FLAXD_LOCK
 from linen.netlink.monitor import Monitor
 from linen.ovsdb.blocking import TransactionError
 from linen.ovsdb.session import Session
@@ -65,7 +64,7 @@ class Daemon:
             reconcile.monitored(settings),
             self._changed,
             lock=naming.writers_lock(settings.network),
-            presence=FLAXD_LOCK,
+            presence=naming.FLAXD_LOCK,
         )
         self.monitor = Monitor(self._links_changed)
         self.source = make_source(self.monitor)

@@ -29,9 +29,6 @@ if TYPE_CHECKING:
 
 PATIENCE = 5.0  # seconds for one talk with OVSDB
 DEFAULT_OVSDB = OverlayOptions().ovsdb
-# The lock of OVSDB that each flaxd asks for, whatever its network, so that one of them has it. No
-# network's is called so (`naming.writers_lock`).
-FLAXD_LOCK = "linen"
 
 
 class Node:

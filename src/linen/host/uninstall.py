@@ -29,7 +29,7 @@ from linen.host.errors import HostError
 from linen.host.files import remove_file
 from linen.host.inventory import read_inventory
 from linen.host.linux_bridges import gateways, remove_idle
-from linen.host.node import DEFAULT_OVSDB, FLAXD_LOCK
+from linen.host.node import DEFAULT_OVSDB
 from linen.host.ovs_removal import PATIENCE, remove_from
 from linen.host.programs import is_linen
 from linen.host.record import KNOWN_NODES, Record
@@ -153,7 +153,7 @@ def _find_daemons(path: str) -> tuple[bool, set[str]]:
         marked: list[Bridge | Port] = [*bridges, *ports]
         networks = {each.network for each in marked if each.network is not None}
         kept = {one for one in networks if connection.is_held(naming.writers_lock(one))}
-        return connection.is_held(FLAXD_LOCK), kept
+        return connection.is_held(naming.FLAXD_LOCK), kept
 
 
 def _elsewhere(conf_dir: Path) -> list[Conflist]:

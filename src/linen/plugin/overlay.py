@@ -98,9 +98,13 @@ class Overlay:
                 self._has_bridge = self._has_bridge or bool(done)
                 are_errors_current = False
             elif self._is_served(plan):
-                if are_errors_current or not refusals(plan):
-                    self._refuse_errors(plan, done)
+                said = refusals(plan)
+                if not said:
                     return plan, attempt > 0
+                if are_errors_current:
+                    self._take_back(plan, done)
+                    self._refuse_foreign_device()
+                    raise refused(said)
                 # They may be of options that another ADD, or flaxd, has put right just now.
                 self._have_all_looked_at()
                 are_errors_current = True
@@ -133,19 +137,18 @@ class Overlay:
             if error.kind in transaction.RACE_LOST:
                 return ()
             raise self._misunderstood(error) from None
-        number = transaction.announced(results)
-        if number is not None:
-            self._await_look(number)
+        self._await_look(results)
         return plan.steps
 
     def _have_all_looked_at(self) -> None:
         """Have ovs-vswitchd look at its configuration once more, and wait until it has."""
-        number = transaction.announced(self._connection.transact(transaction.ANNOUNCEMENT))
-        if number is not None:
-            self._await_look(number)
+        self._await_look(self._connection.transact(transaction.ANNOUNCEMENT))
 
-    def _await_look(self, number: int) -> None:
-        """Wait until ovs-vswitchd has dealt with what it was told of by this number."""
+    def _await_look(self, results: list[Json]) -> None:
+        """Wait until ovs-vswitchd has dealt with what a transaction told it of, if it did."""
+        number = transaction.announced(results)
+        if number is None:
+            return
         seen = number - 1
         while seen < number:
             operations = transaction.until_looked(seen, self._milliseconds())
@@ -175,13 +178,6 @@ class Overlay:
     def _milliseconds(self) -> int:
         """For how long the server may wait, so that its answer comes before the deadline."""
         return int(self._connection.deadline.remaining() * 900)
-
-    def _refuse_errors(self, plan: Plan, done: Sequence[Step]) -> None:
-        said = refusals(plan)
-        if said:
-            self._take_back(plan, done)
-            self._refuse_foreign_device()
-            raise refused(said)
 
     def _refuse_removed(self, plan: Plan) -> None:
         """Who has taken the OVS bridge away meanwhile may be taking Linen off this node."""
