@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from linen.cni import options, versions
 from linen.core import model
 from linen.host import files, programs
-from linen.host.conflists import BRIDGE, LINEN, MANAGED, Conflist, Network
+from linen.host.conflists import BRIDGE, LINEN, MANAGED, Conflist, Network, is_managed
 from linen.host.errors import HostError
 from linen.settings.table import GATEWAY_DEFAULT, OVERLAY_KEYS
 
@@ -167,6 +167,15 @@ def read(path: Path) -> Document | None:
     if not isinstance(document, dict) or not isinstance(document.get("plugins"), list):
         raise HostError(f"{path} has no list of plugins", "mend it, or remove it")
     return document
+
+
+def read_administrators(path: Path) -> Document | None:
+    """The conflist at `path` if somebody else wrote it; None where that is ours, or none.
+
+    Raises `HostError` as `read` does.
+    """
+    document = read(path)
+    return None if document is None or is_managed(document) else document
 
 
 def adopt(settings: Settings, document: Document) -> tuple[Settings, list[str]]:

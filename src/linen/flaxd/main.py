@@ -19,7 +19,6 @@ from linen.flaxd import cache, conflist, http, logs, privileges, removal
 from linen.flaxd.daemon import Daemon
 from linen.flaxd.publisher import ConflistChanged
 from linen.flaxd.sources import FileSource
-from linen.host.conflists import is_managed
 from linen.host.errors import HostError
 from linen.settings.table import SETTINGS, Settings, SettingsInvalid, load, log_level
 
@@ -95,8 +94,8 @@ def effective(given: Settings) -> Settings:
 
     Raises `SettingsInvalid`, and `HostError` for a conflist that cannot be read (yet).
     """
-    document = conflist.read(given.conflist)
-    if document is None or is_managed(document):
+    document = conflist.read_administrators(given.conflist)
+    if document is None:
         return given
     adopted, faults = conflist.adopt(given, document)
     if faults:

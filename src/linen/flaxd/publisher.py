@@ -77,13 +77,13 @@ class Publisher:
         """
         path = self._settings.conflist
         try:
-            present = conflist.read(path)
+            theirs = conflist.read_administrators(path)
         except HostError:
             return
-        if present is None or is_managed(present):
+        if theirs is None:
             self.objections = ()
             return
-        adopted, faults = conflist.adopt(self._given, present)
+        adopted, faults = conflist.adopt(self._given, theirs)
         self.objections = tuple(faults)
         if not faults and adopted != self._settings:
             raise ConflistChanged(path, adopted)
