@@ -63,7 +63,7 @@ def test_options_that_are_right_by_now(attached: Attached, command: str) -> None
     attached.call("CHECK").assert_empty_success()
 
 
-@pytest.mark.parametrize(("command", "code"), [("CHECK", 100), ("STATUS", 51)])
+@pytest.mark.parametrize(("command", "code"), [("ADD", 101), ("CHECK", 100), ("STATUS", 51)])
 def test_a_switch_that_does_not_look(attached: Attached, command: str, code: int) -> None:
     """Where ovs-vswitchd does not look in time what it has said counts, within 5 s."""
     put_right_unseen(attached)

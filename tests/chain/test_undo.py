@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from chain.conftest import feed
+from chain.conftest import feed, is_asked_to_look
 from support.cni import Answer
 from support.host import wait_until
 
@@ -35,6 +35,24 @@ def test_working_tunnels_are_as_they_were(attached: Attached) -> None:
 
     attached.call("CHECK").assert_empty_success()
     wait_until(lambda: all_work(attached.host), "the tunnels to be made again")
+
+
+def test_a_switch_that_looks_once(attached: Attached) -> None:
+    """Options are taken back as well where ovs-vswitchd, asked once more, is too busy to answer."""
+    host = attached.host
+    attached.call("ADD").result()
+    host.signal("STOP", "ovs-vswitchd")  # from here on the test does what it would
+    failing = attached.start_add("a")
+    feed(failing, attached.with_options(tunnelOptions=REFUSED))
+    wait_until(lambda: is_asked_to_look(host), "the failing ADD's change")
+    for row in tunnels(host).values():
+        host.vsctl("--no-wait", "set", "interface", row["name"], "error=refused")
+    (root,) = host.records("Open_vSwitch", "next_cfg")
+    host.vsctl("--no-wait", "set", "open_vswitch", ".", f"cur_cfg={root['next_cfg']}")
+
+    assert "refused" in Answer.of(failing).error(101)
+
+    assert all("local_ip" not in row["options"] for row in tunnels(host).values())
 
 
 def test_another_networks_tunnels_stay(attached: Attached) -> None:

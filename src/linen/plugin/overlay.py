@@ -72,11 +72,7 @@ class Overlay:
         Where ovs-vswitchd does not look anew in time, what it has said stands.
         """
         plan = self.look()
-        if refusals(plan):
-            try:
-                self._have_all_looked_at()
-            except errors.Unavailable:
-                return plan
+        if refusals(plan) and self._have_errors_renewed():
             plan = self.look()
         return plan
 
@@ -101,12 +97,11 @@ class Overlay:
                 said = refusals(plan)
                 if not said:
                     return plan, attempt > 0
-                if are_errors_current:
+                # They may be of options that another ADD, or flaxd, has put right just now.
+                if are_errors_current or not self._have_errors_renewed():
                     self._take_back(plan, done)
                     self._refuse_foreign_device()
                     raise refused(said)
-                # They may be of options that another ADD, or flaxd, has put right just now.
-                self._have_all_looked_at()
                 are_errors_current = True
         raise errors.Unavailable(
             f"OVSDB at {self._connection.path} keeps being changed by somebody else",
@@ -139,6 +134,14 @@ class Overlay:
             raise self._misunderstood(error) from None
         self._await_look(results)
         return plan.steps
+
+    def _have_errors_renewed(self) -> bool:
+        """`_have_all_looked_at`; whether it has done so in time."""
+        try:
+            self._have_all_looked_at()
+        except (errors.Unavailable, TransactionError):
+            return False
+        return True
 
     def _have_all_looked_at(self) -> None:
         """Have ovs-vswitchd look at its configuration once more, and wait until it has."""
