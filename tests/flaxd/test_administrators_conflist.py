@@ -96,6 +96,35 @@ def test_in_place_of_the_daemons_own(flaxd: Flaxd, settings: dict[str, Any]) -> 
     assert json.loads(settings["conflist"].read_text()) == conflist("kbr9", 8)
 
 
+def test_removed(node1: Host, settings: dict[str, Any]) -> None:
+    """A daemon whose administrator takes the conflist away has its own settings again, at once.
+
+    As after a restart: else it would be another network on the day of the next upgrade.
+    """
+    write(settings["conflist"], json.dumps(conflist("kbr9", 8)))
+    with running_flaxd(node1, **settings, listen="127.0.0.1:9474") as daemon:
+        daemon.wait_for("the overlay works")
+
+        settings["conflist"].unlink()
+
+        daemon.wait_for("no longer is an administrator's: starting again with that")
+        wait_until(settings["conflist"].exists, "the daemon's own conflist")
+        written = json.loads(settings["conflist"].read_text())
+        assert written["managedBy"] == "flaxd"
+        assert written["plugins"][0]["bridge"] == "kbr0"
+        wait_until(lambda: keys(node1) == {"flow"}, "tunnels without a vni")
+
+
+def test_removed_and_written(adopted: Flaxd, settings: dict[str, Any]) -> None:
+    """A conflist that is removed before it is written anew changes nothing in between."""
+    settings["conflist"].unlink()
+    write(settings["conflist"], json.dumps(conflist("kbr9", 8)))
+
+    wait_until_followed(adopted)
+    assert adopted.log.count(AGAIN) == 1
+    assert json.loads(settings["conflist"].read_text()) == conflist("kbr9", 8)
+
+
 @pytest.mark.parametrize("text", ["", '{"name": "mine", "plugins": [', "[]"])
 def test_half_written(text: str, adopted: Flaxd, settings: dict[str, Any]) -> None:
     """A file that cannot be used ends nothing and changes nothing; the whole one is followed."""

@@ -147,6 +147,19 @@ def test_container_that_is_restarted_alone(node: KubernetesNode) -> None:
         assert flaxd.get("/readyz")[0] == 503
 
 
+def test_plugin_that_is_away_for_a_while(node: KubernetesNode) -> None:
+    """A plugin that is back where it was is found although nothing else changes on the node."""
+    plugin = node.settings["bin_dir"] / "linen"
+    away = plugin.with_name("away")
+    plugin.rename(away)
+    with node.flaxd(service_account=ACCOUNT) as flaxd:
+        flaxd.wait_for(f"{plugin} is not there")
+
+        away.rename(plugin)
+
+        wait_until(node.settings["conflist"].exists, "the conflist")
+
+
 def test_account_deleted_with_a_conflist_of_another_name(node: KubernetesNode) -> None:
     """Where the daemon writes another file than usual nothing stays either, but others' network."""
     usual = node.settings["conflist"]

@@ -19,7 +19,7 @@ from linen.core import model
 from linen.host import files, programs
 from linen.host.conflists import BRIDGE, LINEN, MANAGED, Conflist, Network, is_managed
 from linen.host.errors import HostError
-from linen.settings.table import GATEWAY_DEFAULT, OVERLAY_KEYS
+from linen.settings.table import GATEWAY_DEFAULT, NETWORK_KEYS, OVERLAY_KEYS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -198,8 +198,7 @@ def adopt(settings: Settings, document: Document) -> tuple[Settings, list[str]]:
     for name, key in OVERLAY_KEYS.items():
         field = options.OPTIONS[key][0]
         their, our = getattr(theirs, field), getattr(settings.overlay, field)
-        if name in settings.given and our != their:
-            faults.append(f"{name} is {our!r}, but {settings.conflist} says {key} {their!r}")
+        faults += _contradiction(settings, name, our, key, their)
         agreed[field] = their if key in block else our
     adopted = replace(
         settings,
@@ -207,7 +206,18 @@ def adopt(settings: Settings, document: Document) -> tuple[Settings, list[str]]:
         linux_bridge=Network(found.name, theirs, found, bridge).linux_bridge,
         overlay=model.OverlayOptions(**agreed),
     )
+    for name, key in NETWORK_KEYS.items():
+        field = name.replace("-", "_")
+        our, their = getattr(settings, field), getattr(adopted, field)
+        faults += _contradiction(settings, name, our, key, their)
     return adopted, faults
+
+
+def _contradiction(settings: Settings, name: str, our: Json, key: str, their: Json) -> list[str]:
+    """That somebody has set `name` for the daemon to something else than the conflist says."""
+    if name not in settings.given or our == their:
+        return []
+    return [f"{name} is {our!r}, but {settings.conflist} says {key} {their!r}"]
 
 
 def migrated(document: Document) -> Document | None:

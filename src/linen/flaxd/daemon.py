@@ -80,7 +80,7 @@ class Daemon:
         self._waiting: tuple[str, ...] = ("starting",)
         self.faults: tuple[str, ...] = ()  # what is wrong without keeping it from working
         self.telemetry = Telemetry(self)
-        self._publisher = publisher.Publisher(settings, given)
+        self._publisher = publisher.Publisher(settings, given, self._changed)
         self._keeper = cache.Keeper(settings)
         self._is_kept = True  # whether the view is what is kept for the next start
         self._wake = asyncio.Event()
@@ -112,7 +112,7 @@ class Daemon:
             tasks.create_task(self.session.run(), name="ovsdb")
             tasks.create_task(self.monitor.run(), name="links")
             tasks.create_task(self.source.run(self._learn), name="nodes")
-            tasks.create_task(self._publisher.watch(self._changed), name="conflist")
+            tasks.create_task(self._publisher.watch(), name="conflist")
             tasks.create_task(self.telemetry.run(), name="telemetry")
             tasks.create_task(self._reconcile_for_ever(), name="reconcile")
             tasks.create_task(self._keeper.run(), name="cache")

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 from typing import TYPE_CHECKING
@@ -26,12 +27,15 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("flaxd")
 
+REST = 2.0  # seconds for which a file is away at most while somebody replaces it
+SHORTEST_PAUSE, LONGEST_PAUSE = 1.0, 30.0  # seconds between looks for a plugin that is missing
+
 
 class ConflistChanged(Exception):
-    """An administrator's conflist wants another network by now: that of `settings`."""
+    """An administrator's conflist wants another network by now, or is gone: that of `settings`."""
 
-    def __init__(self, path: Path, settings: Settings) -> None:
-        super().__init__(f"{path} wants another network than before")
+    def __init__(self, said: str, settings: Settings) -> None:
+        super().__init__(said)
         self.settings = settings
 
 
@@ -40,17 +44,22 @@ class Publisher:
 
     `given`: the settings without what an administrator's conflist says; `settings`: with that.
     `objections`: what in such a conflist contradicts those given, so that nobody knows what to do.
+    `on_change`: called when there may be something to publish.
     """
 
-    def __init__(self, settings: Settings, given: Settings) -> None:
+    def __init__(
+        self, settings: Settings, given: Settings, on_change: Callable[[], None]
+    ) -> None:
         self._settings = settings
         self._given = given
+        self._on_change = on_change
+        self._retry = streams.Retry(on_change, SHORTEST_PAUSE, LONGEST_PAUSE)
         self.objections: tuple[str, ...] = ()
         self._cni_versions: list[str] = []
         self._has_written = False
         self.rivals: tuple[str, ...] = ()  # that the runtime takes another file, and the cure
 
-    async def watch(self, on_change: Callable[[], None]) -> None:
+    async def watch(self) -> None:
         """Notice when the conflist is changed or removed, or another one comes or goes.
 
         Raises `ConflistChanged`.
@@ -65,28 +74,35 @@ class Publisher:
                 " that is mounted",
             ) from None
         async for _ in sources.changes_in(conflist_folder, *EXTENSIONS):
-            self._compare()
+            is_gone = self._compare()
             self.rivals = self._find_rivals()
-            on_change()
+            self._on_change()
+            if is_gone:
+                await asyncio.sleep(REST)
+                if self._compare():
+                    raise ConflistChanged(self.objections[0], self._given)
 
-    def _compare(self) -> None:
-        """Hold an administrator's conflist against the settings. Raises `ConflistChanged`.
+    def _compare(self) -> bool:
+        """Hold an administrator's conflist against the settings; whether that was, and is gone.
 
         The plugin does what the file says, so whoever wants something else would undo each ADD.
         A file that cannot be read may be half written: `publish` tells of one that stays so.
+        Raises `ConflistChanged`.
         """
         path = self._settings.conflist
         try:
             theirs = conflist.read_administrators(path)
         except HostError:
-            return
+            return False
         if theirs is None:
-            self.objections = ()
-            return
+            is_gone = self._settings != self._given
+            self.objections = (f"{path} no longer is an administrator's",) if is_gone else ()
+            return is_gone
         adopted, faults = conflist.adopt(self._given, theirs)
         self.objections = tuple(faults)
         if not faults and adopted != self._settings:
-            raise ConflistChanged(path, adopted)
+            raise ConflistChanged(f"{path} wants another network than before", adopted)
+        return False
 
     def _find_rivals(self) -> tuple[str, ...]:
         if self._settings.gateway == GATEWAY_NONE:  # Multus finds a secondary network by its name
@@ -123,7 +139,9 @@ class Publisher:
             self._refuse_bare()
             self._cni_versions = self._cni_versions or conflist.fit_versions(settings.bin_dir)
         except HostError as error:
+            self._retry.failed()  # nobody tells of changes in the folder of the plugins
             return (error.sentence,)
+        self._retry.succeeded()
         document = conflist.render(
             settings, cluster_range, view.own.ranges, mtu, self._cni_versions
         )

@@ -69,7 +69,7 @@ class Settings:
 
     `peers`: the file with the cluster's nodes, or None for Kubernetes.
     `overlay`: what plugin and daemon agree on; its `vteps` are empty, for the daemon finds them.
-    `given`: the names of the settings of `overlay` that somebody set.
+    `given`: the names of those settings that a conflist has as well, and that somebody set.
     `gateway`: whether this node is its pods' way out, or has no address in the network at all.
     `service_account`: whose deletion takes Linen off this node, None for nobody's.
     `listen`: host and port of the HTTP server. `bfd_interval`: milliseconds, 0 for no BFD.
@@ -113,6 +113,9 @@ OVERLAY_KEYS = {
     "tunnel-options": "tunnelOptions",
     "ovsdb": "ovsdb",
 }
+
+# What a conflist says besides, by the daemon's name and the conflist's.
+NETWORK_KEYS = {"network": "name", "linux-bridge": "bridge"}
 
 # Settings that are no texts.
 YAML_VALUES = frozenset(
@@ -296,7 +299,7 @@ def _assembled(parsed: Mapping[str, Json]) -> Settings:
         own["probe_interval"] = parsed.get("probe-interval", 0)
     return Settings(
         overlay=model.OverlayOptions(**overlay),
-        given=frozenset(name for name in OVERLAY_KEYS if name in parsed),
+        given=frozenset(parsed.keys() & (OVERLAY_KEYS | NETWORK_KEYS).keys()),
         **own,
     )
 

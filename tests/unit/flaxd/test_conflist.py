@@ -158,6 +158,16 @@ def test_contradiction() -> None:
     assert faults == [f"vni is 8, but {CONFLIST} says vni 7"]
 
 
+def test_another_network() -> None:
+    """A conflist of another network than the daemon was told to keep is a fault, with its names."""
+    _, faults = conflist.adopt(chosen(network="red", linux_bridge="lb8"), administrators())
+
+    assert faults == [
+        f"network is 'red', but {CONFLIST} says name 'blue'",
+        f"linux-bridge is 'lb8', but {CONFLIST} says bridge 'lb7'",
+    ]
+
+
 @pytest.mark.parametrize(
     ("place", "value", "expected"),
     [
