@@ -13,15 +13,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from support.cluster import disks, settings
+from support.cluster import addressing, disks
 from support.cluster.fabric import Fabric, running_fabric
 from support.cluster.node import Node
-from support.control_plane import SERVICES, ControlPlane, running_control_plane
+from support.control_plane import ControlPlane, running_control_plane
 from support.host import wait_until
 from support.paths import KUBERNETES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from support.cluster.addressing import Addressing
 
 PATIENCE = 180  # seconds, for what takes some on a machine that has nothing else to do
 IMAGES = KUBERNETES.parent / "images"
@@ -33,16 +35,16 @@ class Cluster:
     """A running cluster; see `running_cluster`."""
 
     def __init__(
-        self, folder: Path, fabric: Fabric, plane: ControlPlane, *, dual_stack: bool
+        self, folder: Path, fabric: Fabric, plane: ControlPlane, addresses: Addressing
     ) -> None:
         self.folder = folder
         self.fabric = fabric
         self.plane = plane
         self.nodes: dict[str, Node] = {}
-        self._dual_stack = dual_stack
-        self.kubeconfig = plane.admin_kubeconfig(f"https://{fabric.address}:{plane.port}")
-        pods = settings.pod_network(dual_stack=dual_stack)
-        manager = {"allocate-node-cidrs": "true", "cluster-cidr": pods}
+        self.addresses = addresses
+        url = f"https://{addressing.in_url(fabric.address)}:{plane.port}"
+        self.kubeconfig = plane.admin_kubeconfig(url)
+        manager = {"allocate-node-cidrs": "true", "cluster-cidr": addresses.pods}
         plane.start_controllers(
             {
                 "kube-controller-manager": plane.controller_manager_flags() | manager,
@@ -68,9 +70,9 @@ class Cluster:
                 folder,
                 name,
                 number,
+                self.addresses,
                 has_ovs=has_ovs,
                 proxy_mode=proxy_mode,
-                dual_stack=self._dual_stack,
             )
             node.configure(self.plane)
             self.nodes[name] = node
@@ -86,7 +88,10 @@ class Cluster:
 
     def _unpack(self, folder: Path, archives: Sequence[Path]) -> None:
         """Be a node for as long as it takes containerd to unpack these."""
-        node = Node(folder, "template", _FIRST_NUMBER - 1, has_ovs=False, proxy_mode="nftables")
+        number = _FIRST_NUMBER - 1
+        node = Node(
+            folder, "template", number, self.addresses, has_ovs=False, proxy_mode="nftables"
+        )
         try:
             node.boot_containerd(self.fabric)
             for archive in archives:
@@ -153,7 +158,8 @@ class Cluster:
 
     def add_dns(self) -> None:
         """Start the cluster's DNS server; return when it serves."""
-        self.kubectl("apply", f"--filename={_DNS}")
+        manifest = _DNS.read_text(encoding="utf-8").replace("CLUSTER_IP", f'"{self.addresses.dns}"')
+        self.kubectl("apply", "--filename=-", stdin=manifest)
         self.kubectl("--namespace=kube-system", "rollout", "status", "deployment/coredns")
 
     def delete_dns(self) -> None:
@@ -162,19 +168,15 @@ class Cluster:
 
 
 @contextmanager
-def running_cluster(*, dual_stack: bool = False) -> Iterator[Cluster]:
-    """A cluster without nodes, that ends when the block does.
-
-    `dual_stack`: nodes, pods and services can have IPv6 addresses beside those of IPv4.
-    """
-    services = settings.BOTH_SERVICES if dual_stack else SERVICES
-    names = ["10.96.0.1", "kubernetes.default.svc"]
+def running_cluster(addresses: Addressing = addressing.IPV4) -> Iterator[Cluster]:
+    """A cluster without nodes, that ends when the block does."""
+    names = [addresses.api_server, "kubernetes.default.svc"]
     with (
         disks.cluster_folder() as folder,
-        running_fabric() as fabric,
-        running_control_plane(folder, names, fabric, services) as plane,
+        running_fabric(addresses) as fabric,
+        running_control_plane(folder, names, fabric, addresses.services) as plane,
     ):
-        cluster = Cluster(folder, fabric, plane, dual_stack=dual_stack)
+        cluster = Cluster(folder, fabric, plane, addresses)
         try:
             yield cluster
         finally:

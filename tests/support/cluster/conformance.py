@@ -11,7 +11,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from support.cluster import images
+from support.cluster import addressing, images
 from support.cluster.linen import running_linen
 from support.paths import CHECKOUT, KUBERNETES
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _TESTS = KUBERNETES / "e2e.test"
 _REPORT = CHECKOUT / ".cache" / "conformance"
+_ADDRESSES = {"4": addressing.IPV4, "6": addressing.IPV6, "both": addressing.BOTH}
 _AT_A_TIME = 4  # they wait most of the time
 # By the last part of an image's name. A test of DNS is meant to see the libraries musl and glibc;
 # ours see Debian's glibc twice, which says the same of the network. nginx only has to run.
@@ -33,9 +34,9 @@ _SUBSTITUTES = {
 
 def main() -> None:
     """Run what scripts/conformance says: the tests whose names match, on a cluster like that."""
-    overlay, topology, proxy_mode, focus = sys.argv[1:]
+    overlay, topology, proxy_mode, ip, focus = sys.argv[1:]
     settings = {"topology": topology} if topology else {}
-    with running_linen(overlay, proxy_mode, **settings) as cluster:
+    with running_linen(overlay, proxy_mode, _ADDRESSES[ip], **settings) as cluster:
         _rename_images(cluster)
         status = _run(cluster, focus)
     sys.exit(status)

@@ -6,7 +6,7 @@ Bridge `nodes` is where nodes have their own addresses, and where the control pl
 userspace, and then the link with the tunnels' address belongs to it alone. Two networks, so that a
 node whose Open vSwitch is away can still say so.
 The namespace also has `OUTSIDE`, an address that is no node's, where the rest of the world begins,
-and another of IPv6, as has bridge `nodes`.
+and another of IPv6.
 """
 
 from __future__ import annotations
@@ -18,22 +18,29 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from linen.lab import namespaces
+from support.cluster import addressing
 from support.control_plane import Place
 from support.relay import Relay
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from support.cluster.addressing import Addressing
+
 OUTSIDE, OUTSIDE_6 = "192.0.2.1", "2001:db8::1"
+_ROUTER = 1
 
 
 class Fabric(Place):
-    """A running fabric, where a control plane can run. `pid` is that of a process in it."""
+    """A running fabric, where a control plane can run. `pid` is that of a process in it.
 
-    address, address_6 = "10.245.2.1", "fd00:10:245:2::1"
+    `routers`: the nodes' way out, by version of IP.
+    """
 
-    def __init__(self, pid: int, relays: ExitStack) -> None:
+    def __init__(self, pid: int, relays: ExitStack, addresses: Addressing) -> None:
         self.pid = pid
+        self.routers = addresses.nodes(_ROUTER)
+        self.address = self.routers[addresses.versions[0]]
         self.inside = ("nsenter", f"--net=/proc/{pid}/ns/net", "--")
         self._relays = relays
         self.run("ip", "link", "set", "lo", "up")
@@ -42,8 +49,10 @@ class Fabric(Place):
         for bridge in ("nodes", "tunnels"):
             self.run("ip", "link", "add", bridge, "type", "bridge")
             self.run("ip", "link", "set", bridge, "up")
-        self.run("ip", "address", "add", f"{self.address}/24", "dev", "nodes")
-        self.run("ip", "address", "add", f"{self.address_6}/64", "dev", "nodes", "nodad")
+        # They can be used at once.
+        self.run("sh", "-c", "echo 0 >/proc/sys/net/ipv6/conf/nodes/accept_dad")
+        for router in self.routers.values():
+            self.run("ip", "address", "add", addressing.with_prefix(router), "dev", "nodes")
 
     def run(self, *argv: str) -> str:
         """What a command prints that runs in the fabric."""
@@ -68,7 +77,7 @@ class Fabric(Place):
 
 
 @contextmanager
-def running_fabric() -> Iterator[Fabric]:
+def running_fabric(addresses: Addressing) -> Iterator[Fabric]:
     """A fabric that ends when the block does, or the process that runs it."""
     pipe = subprocess.PIPE
     command = ["unshare", "--net", "--", "sh", "-c", "echo $$; exec cat"]
@@ -79,7 +88,7 @@ def running_fabric() -> Iterator[Fabric]:
         assert process.stdin is not None
         assert process.stdout is not None
         try:
-            yield Fabric(int(process.stdout.readline()), relays)
+            yield Fabric(int(process.stdout.readline()), relays, addresses)
         finally:
             relays.close()
             process.stdin.close()

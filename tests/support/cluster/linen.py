@@ -12,6 +12,7 @@ import yaml
 
 from linen import __version__
 from linen.rollout.manifests import NAMESPACE
+from support.cluster.addressing import IPV4
 from support.cluster.cluster import PATIENCE, running_cluster
 from support.host import wait_until
 from support.paths import CHECKOUT
@@ -19,6 +20,7 @@ from support.paths import CHECKOUT
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from support.cluster.addressing import Addressing
     from support.cluster.cluster import Cluster
 
 CONFLIST = "/etc/cni/net.d/linen.conflist"
@@ -57,6 +59,7 @@ class Linen:
 
     def configure(self, **settings: str) -> None:
         """Change settings, e.g. mtu="1400"; they count from the next `apply` on."""
+        common = _SETTINGS | {"LINEN_CLUSTER_RANGE": self.cluster.addresses.pods}
         given = {f"LINEN_{name.upper()}": value for name, value in settings.items()}
         self.folder.mkdir(exist_ok=True)
         kustomization = {
@@ -68,7 +71,7 @@ class Linen:
                     "name": "linen",
                     "namespace": NAMESPACE,
                     "behavior": "merge",
-                    "literals": [f"{name}={value}" for name, value in (_SETTINGS | given).items()],
+                    "literals": [f"{name}={value}" for name, value in (common | given).items()],
                 }
             ],
         }
@@ -169,7 +172,10 @@ class Linen:
 
 @contextmanager
 def running_linen(
-    overlay: str = "host-ovs", proxy_mode: str = "nftables", **settings: str
+    overlay: str = "host-ovs",
+    proxy_mode: str = "nftables",
+    addresses: Addressing = IPV4,
+    **settings: str,
 ) -> Iterator[Cluster]:
     """A cluster of three nodes with an overlay of deploy/ that works, and DNS.
 
@@ -178,7 +184,7 @@ def running_linen(
     """
     names = ["linen", *filter(None, [_NEEDED.get(overlay)])]
     archives = [image(name) for name in names]
-    with running_cluster() as cluster:
+    with running_cluster(addresses) as cluster:
         cluster.add_nodes(
             *_NODES, images=archives, has_ovs=overlay != _BUNDLED, proxy_mode=proxy_mode
         )

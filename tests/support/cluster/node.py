@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING
 import yaml
 
 from linen.lab import namespaces
-from support.cluster import settings
+from support.cluster import addressing, settings
 from support.host import Host, wait_until
 from support.paths import KUBERNETES, LINENCTL
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from support.cluster.addressing import Addressing
     from support.cluster.fabric import Fabric
     from support.control_plane import ControlPlane
 
@@ -31,25 +32,30 @@ _CTR = (str(KUBERNETES / "ctr"), f"--address={settings.CONTAINERD_SOCKET}")
 
 
 class Node(Host):
-    """A node; `run` and what else a host can do work while it is on."""
+    """A node; `run` and what else a host can do work while it is on.
+
+    `addresses`: its InternalIPs, by version; `tunnel_address`: that of br-phy, where its tunnels
+    end.
+    """
 
     def __init__(
         self,
         folder: Path,
         name: str,
         number: int,
+        addresses: Addressing,
         *,
         has_ovs: bool,
         proxy_mode: str,
-        dual_stack: bool = False,
     ) -> None:
         super().__init__(0, folder)
         self.name = name
-        self.number = number
+        self.addresses = addresses.nodes(number)
+        self.tunnel_address = addresses.tunnels(number)
         self.has_ovs = has_ovs
+        self._addressing = addresses
         self._group = f"{folder.parent.name}/{name}"
         self._proxy_mode = proxy_mode
-        self._dual_stack = dual_stack
         self._keeper: subprocess.Popen[bytes] | None = None
         self._services: dict[str, subprocess.Popen[bytes]] = {}
         self._commands = {"containerd": [f"--config={folder}/containerd.toml"]}
@@ -59,29 +65,19 @@ class Node(Host):
 
     @property
     def address(self) -> str:
-        """Its InternalIP."""
-        return f"10.245.2.{self.number}"
-
-    @property
-    def address_6(self) -> str:
-        """Its other InternalIP, if it has both IP versions."""
-        return f"fd00:10:245:2::{self.number}"
-
-    @property
-    def tunnel_address(self) -> str:
-        """The address of br-phy, where its tunnels end."""
-        return f"10.245.3.{self.number}"
+        """Its InternalIP, of two the first."""
+        return next(iter(self.addresses.values()))
 
     def configure(self, plane: ControlPlane) -> None:
         """Write the configuration of all that is to run on it."""
-        url = f"https://{plane.place.address}:{plane.port}"
+        url = f"https://{addressing.in_url(plane.place.address)}:{plane.port}"
         kubelet = plane.client_kubeconfig(
             plane.pki.client(f"system:node:{self.name}", "system:nodes"), url
         )
         proxy = plane.client_kubeconfig(plane.pki.client("system:kube-proxy"), url)
-        self._write("kubelet.yaml", yaml.safe_dump(settings.kubelet(self._group, str(plane.ca))))
-        pods = settings.pod_network(dual_stack=self._dual_stack)
-        addresses = f"{self.address},{self.address_6}" if self._dual_stack else self.address
+        dns, pods = self._addressing.dns, self._addressing.pods
+        working = settings.kubelet(self._group, str(plane.ca), dns)
+        self._write("kubelet.yaml", yaml.safe_dump(working))
         proxying = settings.kube_proxy(self.name, str(proxy), self._proxy_mode, pods)
         self._write("kube-proxy.yaml", yaml.safe_dump(proxying))
         self._commands |= {
@@ -89,7 +85,7 @@ class Node(Host):
                 f"--config={self.folder}/kubelet.yaml",
                 f"--kubeconfig={kubelet}",
                 f"--hostname-override={self.name}",
-                f"--node-ip={addresses}",
+                f"--node-ip={','.join(self.addresses.values())}",
             ],
             "kube-proxy": [f"--config={self.folder}/kube-proxy.yaml"],
         }
@@ -99,9 +95,6 @@ class Node(Host):
     def boot(self, fabric: Fabric) -> None:
         """Switch on; return when kubelet has been started."""
         self.boot_containerd(fabric)
-        if self._dual_stack:
-            self.run(*f"ip address add {self.address_6}/64 dev eth0 nodad".split())
-            self.run(*f"ip route add default via {fabric.address_6}".split())
         self.start_service("kubelet")
         self.start_service("kube-proxy")
 
@@ -126,7 +119,10 @@ class Node(Host):
         self._services.clear()
 
     def _start_keeper(self, fabric: Fabric) -> None:
-        words = [self.name, self.number, self._group, fabric.pid, "ovs" if self.has_ovs else "none"]
+        words = [self.name, self._group, fabric.pid, "ovs" if self.has_ovs else "none"]
+        words += [addressing.with_prefix(self.tunnel_address)]
+        for version, address in self.addresses.items():
+            words += [addressing.with_prefix(address), fabric.routers[version]]
         keeper = [_HERE / "keeper.sh", self._group, self.folder.parent]
         script = [*keeper, _HERE / "node.sh", self.folder, *words]
         log = self.folder / "boot.log"
@@ -183,7 +179,7 @@ class Node(Host):
         """Start what is not running of Open vSwitch, where it is installed on the node."""
         assert self.has_ovs
         self.run(_HERE / "ovs.sh")
-        self.run(_HERE / "tunnels.sh", str(self.number))
+        self.run(_HERE / "tunnels.sh", addressing.with_prefix(self.tunnel_address))
 
     def stop_ovs(self) -> None:
         """End Open vSwitch as its service does. Its database stays, its devices go."""

@@ -8,15 +8,18 @@
 # standard input, or standard input is closed, which is a failure.
 # All that runs in the node ends with it.
 #
-#   node.sh FOLDER NAME NUMBER GROUP FABRIC OVS
+#   node.sh FOLDER NAME GROUP FABRIC OVS TUNNELS {ADDRESS ROUTER}…
 #     FOLDER  holds the node's disk, which a reboot keeps, and logs
-#     NUMBER  the last byte of its addresses
 #     GROUP   its control group
 #     FABRIC  a pid in the network between the nodes
 #     OVS     `ovs`: Open vSwitch is installed on the node; `none`: it comes later, in a pod
+#     TUNNELS the address where its tunnels end, with the length of its prefix
+#     ADDRESS one of its own, likewise; of IPv4, of IPv6, or first one and then the other
+#     ROUTER  the address of the way to all others of that version
 
 set -eu
-folder=$1 name=$2 number=$3 group=$4 fabric=$5 ovs=$6
+folder=$1 name=$2 group=$3 fabric=$4 ovs=$5 tunnels=$6
+shift 6
 here=$(dirname "$0")
 
 read -r pid _ </proc/self/stat # still the outer /proc: the outer pid
@@ -56,13 +59,17 @@ cable() { # BRIDGE LINK
   in_fabric link delete "$name-$2" 2>/dev/null || true # of before a reboot
   in_fabric link add "$name-$2" type veth peer name "$2" netns 1
   in_fabric link set "$name-$2" master "$1" up
+  echo 0 >"/proc/sys/net/ipv6/conf/$2/accept_dad" # its addresses can be used at once
   ip link set "$2" up
 }
 cable nodes eth0
 cable tunnels eth1
 ip link set lo up
-ip address add "10.245.2.$number/24" dev eth0
-ip route add default via 10.245.2.1
+while [ $# -gt 0 ]; do
+  ip address add "$1" dev eth0
+  ip route add default via "$2"
+  shift 2
+done
 
 # --- file system: what a node changes is its own ---
 
@@ -106,9 +113,9 @@ echo 1 >/proc/sys/net/ipv4/ip_forward
 
 if [ "$ovs" = ovs ]; then
   "$here/ovs.sh"
-  "$here/tunnels.sh" "$number"
+  "$here/tunnels.sh" "$tunnels"
 else
-  "$here/tunnels.sh" "$number" for-ever >"$folder/tunnels.log" 2>&1 &
+  "$here/tunnels.sh" "$tunnels" for-ever >"$folder/tunnels.log" 2>&1 &
 fi
 
 echo "$pid"

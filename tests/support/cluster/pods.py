@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 FILES_PORT = 8000  # HTTP: the files of the pod itself
 HTTP_PORT = 8080  # /hostname, /clientip…: what netexec of agnhost can do
 UDP_PORT = 8081  # "hostname", "clientip"…: the same, a packet for each answer
-# UDP at the pod's address alone: on a node's network, with many, answers might come from another.
+# UDP at the pod's addresses alone: on a node's network, with many, answers might come from another.
 _SERVERS = (
     f"/agnhost test-webserver --port={FILES_PORT} & "
     f"exec /agnhost netexec --http-port={HTTP_PORT}"
-    f" --udp-port={UDP_PORT} --udp-listen-addresses=$ADDRESS"
+    f" --udp-port={UDP_PORT} --udp-listen-addresses=$ADDRESSES"
 )
 
 
@@ -35,7 +35,7 @@ def template(
         "image": images.AGNHOST,
         "command": ["sh", "-c", _SERVERS],
         "ports": list(ports),
-        "env": [{"name": "ADDRESS", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}],
+        "env": [{"name": "ADDRESSES", "valueFrom": {"fieldRef": {"fieldPath": "status.podIPs"}}}],
         "readinessProbe": {"httpGet": {"port": HTTP_PORT, "path": "/"}, "periodSeconds": 1},
     }
     # Not 0: the API server would forget a pod at once, and not when kubelet has ended it.

@@ -6,6 +6,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from support.cluster.addressing import in_url
 from support.cluster.cluster import PATIENCE
 from support.cluster.pods import HTTP_PORT, UDP_PORT, Pods
 from support.host import wait_until
@@ -55,7 +56,7 @@ class Service:
         is_told = http_target == HTTP_PORT and "sessionAffinity" not in spec
         self._names = ({pod} if pod else set(pods.addresses)) if is_told else set()
         self._nodes = pods.cluster.nodes
-        self.wait_until_served(self.address)
+        self.wait_until_served(in_url(self.address))
 
     def wait_until_served(self, host: str) -> None:
         """Return when all nodes serve this address of it, written as in a URL."""

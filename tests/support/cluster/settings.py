@@ -6,14 +6,8 @@ from __future__ import annotations
 from typing import Any
 
 from support.cluster import images
-from support.control_plane import SERVICES
 from support.paths import KUBERNETES
 
-POD_NETWORK = "10.244.0.0/16"
-# Where the cluster has both IP versions:
-BOTH_POD_NETWORKS = f"{POD_NETWORK},fd00:10:244::/48"
-BOTH_SERVICES = f"{SERVICES},fd00:10:96::/112"
-DNS = f"{SERVICES.rpartition('.')[0]}.10"
 CONTAINERD_SOCKET = "/run/containerd/containerd.sock"
 STATIC_PODS = "/etc/kubernetes/manifests"  # pods that kubelet runs without asking the API server
 
@@ -44,12 +38,7 @@ state = "/run/containerd"
 """
 
 
-def pod_network(*, dual_stack: bool) -> str:
-    """The ranges of all pods' addresses, as Kubernetes' programs take them."""
-    return BOTH_POD_NETWORKS if dual_stack else POD_NETWORK
-
-
-def kubelet(group: str, authority: str) -> dict[str, Any]:
+def kubelet(group: str, authority: str, dns: str) -> dict[str, Any]:
     """kubelet's configuration: the control group that it works in, who may talk to it."""
     return {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
@@ -66,7 +55,7 @@ def kubelet(group: str, authority: str) -> dict[str, Any]:
         "failSwapOn": False,
         "containerRuntimeEndpoint": f"unix://{CONTAINERD_SOCKET}",
         "clusterDomain": "cluster.local",
-        "clusterDNS": [DNS],
+        "clusterDNS": [dns],
         "resolvConf": "",
         "staticPodPath": STATIC_PODS,
         "maxPods": 250,

@@ -4,14 +4,16 @@
 # Puts a node's eth1 into Open vSwitch, which has to send what it encapsulates by itself (fabric.py),
 # as soon as there is one. The address has to be given again whenever ovs-vswitchd was away.
 #
-#   tunnels.sh NUMBER           the last byte of the node's addresses
-#   tunnels.sh NUMBER for-ever  gives it again, too, as a host's network management would
+#   tunnels.sh ADDRESS           where the tunnels end, with the length of its prefix
+#   tunnels.sh ADDRESS for-ever  gives it again, too, as a host's network management would
 
 set -eu
-number=$1 how_long=${2:-once}
+address=$1 how_long=${2:-once}
 
 give_address() {
-  ip link set br-phy up 2>/dev/null && ip address replace "10.245.3.$number/24" dev br-phy
+  ip link set br-phy up 2>/dev/null || return
+  echo 0 >/proc/sys/net/ipv6/conf/br-phy/accept_dad # it can be used at once
+  ip address replace "$address" dev br-phy
 }
 
 until [ -S /run/openvswitch/db.sock ]; do sleep 0.1; done
