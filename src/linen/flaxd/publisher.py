@@ -18,7 +18,6 @@ from linen.settings.table import GATEWAY_NONE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from linen.core import cluster
     from linen.netlink.codec import Link
@@ -47,9 +46,7 @@ class Publisher:
     `on_change`: called when there may be something to publish.
     """
 
-    def __init__(
-        self, settings: Settings, given: Settings, on_change: Callable[[], None]
-    ) -> None:
+    def __init__(self, settings: Settings, given: Settings, on_change: Callable[[], None]) -> None:
         self._settings = settings
         self._given = given
         self._on_change = on_change
