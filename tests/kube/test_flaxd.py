@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from linen.flaxd import kubernetes
+from linen.flaxd import node_writer
 from support.host import wait_until
 from support.kubernetes_nodes import KubernetesNodes, address_of
 
@@ -257,7 +257,7 @@ def test_overlay_that_fails_for_long_is_reported(node1: KubernetesNode) -> None:
         killed = time.monotonic()
         node1.host.signal("KILL", "ovsdb-server")
         wait_until(lambda: node1.condition().get("status") == "True", "the condition")
-        assert time.monotonic() - killed >= kubernetes.GRACE
+        assert time.monotonic() - killed >= node_writer.GRACE
         assert "OVSDB" in node1.condition()["message"]
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from linen.core.cluster import Peer, View
-from linen.flaxd import installation, kubernetes
+from linen.flaxd import installation, node_writer
 from linen.flaxd.kubernetes import KubernetesSource
 from linen.flaxd.removal import Removed
 from linen.kube import access
@@ -103,7 +103,7 @@ def test_removal_while_a_write_hangs(
 ) -> None:
     """That Linen is taken off the cluster is noticed while a write hangs."""
     monkeypatch.setattr(installation, "GRACE", 0.1)
-    monkeypatch.setattr(kubernetes, "LAST_WORDS", 1.0)  # which hang as well
+    monkeypatch.setattr(node_writer, "LAST_WORDS", 1.0)  # which hang as well
 
     async def body(listener: socket.socket) -> None:
         seen = Notice()
@@ -141,7 +141,7 @@ def test_nothing_is_told_after_it_was_taken_back(
             await seen.until(
                 lambda: views and source._own.records["node1"].annotations, "the annotations"
             )
-            await source._withdraw()
+            await source._writer.withdraw()
             assert not said()
             plane.add_node("node2", annotations={"linen-cni/vtep": "10.245.0.2"})
             await seen.until(lambda: "node2" in views[-1].peers, "node2")

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from linen.flaxd import kubernetes
+from linen.core.cluster import Peer
+from linen.flaxd import node_writer
+from linen.flaxd.kubernetes import KubernetesSource
 from linen.kube import access, client, events, nodes
 from linen.netlink.monitor import Monitor
 from linen.settings.table import load
 from support.host import wait_until
-from support.kube_watches import run
+from support.kube_watches import run, watching_any
 from support.kubernetes_nodes import ACCOUNT, address_of
 from support.notices import Notice, running
 from support.paths import CHECKOUT
@@ -231,8 +233,8 @@ def test_a_server_that_is_back_is_written_to(
     plane: ControlPlane, recorder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What could not be written while the API server was away is, once it is there again."""
-    monkeypatch.setattr(kubernetes, "SHORTEST_PAUSE", 1000.0)
-    monkeypatch.setattr(kubernetes, "LONGEST_PAUSE", 1000.0)
+    monkeypatch.setattr(node_writer, "SHORTEST_PAUSE", 1000.0)
+    monkeypatch.setattr(node_writer, "LONGEST_PAUSE", 1000.0)
     chosen = load({"node": "node1", "vtep-ip": "10.245.0.1"}, {}, None)
     fault = "a fault of which the API server could not be told"
 
@@ -241,16 +243,52 @@ def test_a_server_that_is_back_is_written_to(
 
     async def body(relay: Relay) -> None:
         way = replace(access.load(recorder), url=f"https://127.0.0.1:{relay.port}")
-        source = kubernetes.KubernetesSource(way, chosen, Monitor(lambda: None))
-        seen = Notice()
+        source = KubernetesSource(way, chosen, Monitor(lambda: None))
+        seen, retry = Notice(), source._writer._retry
         async with running(source.run(lambda *_: seen())):
             await seen.until(lambda: seen.calls, "the Nodes")
             await asyncio.to_thread(relay.refuse)
             source.report((), (fault,))
-            await asyncio.to_thread(wait_until, lambda: not source._retry.is_due, "a failure")
+            await asyncio.to_thread(wait_until, lambda: not retry.is_due, "a failure")
             assert not is_told()
             relay.accept()
             await asyncio.to_thread(wait_until, is_told, "the Event")
 
     with Relay(plane.port) as relay:
         run(body(relay))
+
+
+def test_nothing_is_taken_back_at_a_start(plane: ControlPlane, recorder: Path) -> None:
+    """What a Node says stays until its daemon knows what it should say, whatever else it reports.
+
+    Otherwise each start of a daemon would cost its node its tunnels on all others.
+    """
+    chosen = load({"node": "node1", "vtep-ip": "10.245.0.1"}, {}, None)
+    plane.annotate("node1", vtep="10.245.0.9")
+    own = nodes.parse_own(plane.node("node1"))
+    told: list[str | None] = []  # the addresses that the Node had, one after the other
+
+    def note(found: Any, before: nodes.NodeRecord | None) -> nodes.NodeRecord | None:
+        record = nodes.parse_record(found, before)
+        told.append(record.peer.vtep if record and record.peer else None)
+        return record
+
+    async def body() -> None:
+        api = client.Client(access.load(recorder), "linen-tests")
+        async with (
+            watching_any(plane.admin_kubeconfig(), note) as watched,
+            api,
+            asyncio.TaskGroup() as tasks,
+        ):
+            await watched.until_current()
+            writer = node_writer.NodeWriter(api, chosen, lambda: own)
+            writer.start(tasks)
+            writer.report(("OVSDB is away",), ("a fault",))
+            await api.get("/version")  # it could write meanwhile
+
+            writer.consider(Peer("node1", "10.245.0.1"))
+            await watched.until(lambda: told[-1] == "10.245.0.1", "the new address")
+            assert set(told) == {"10.245.0.9", "10.245.0.1"}
+            await writer.withdraw()
+
+    run(body())

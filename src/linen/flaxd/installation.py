@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("flaxd.kubernetes")
 
 GRACE = 15.0  # seconds that an account may be gone, while the API server answers
-# Seconds for what an ending daemon still wants to know; with `kubernetes.LAST_WORDS` and
+# Seconds for what an ending daemon still wants to know; with `node_writer.LAST_WORDS` and
 # `removal.PATIENCE` they are less than the 30 s that Kubernetes gives a pod to end.
 PARTING = 10.0
 

@@ -1,32 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The cluster's nodes from Kubernetes, and what this node tells there of itself.
+"""The cluster's nodes from Kubernetes.
 
 Three watches: of the metadata of all Nodes, where each daemon has published its tunnel address and
 pod ranges as annotations; of the own Node, whole, for its InternalIP and its podCIDRs; and of the
 daemon's own service account, whose deletion says that Linen is taken off the cluster.
-Written are the own annotations, the NetworkUnavailable condition, and Events for what an
-administrator must know.
+What this node tells there of itself is written by `node_writer`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import linen
-from linen import streams
 from linen.core import cluster, model
 from linen.flaxd import bridge_netfilter, secondary
 from linen.flaxd import vtep as vteps
 from linen.flaxd.installation import Installation
+from linen.flaxd.node_writer import NodeWriter
 from linen.flaxd.removal import Removed
-from linen.kube import errors, patches
-from linen.kube.client import MERGE_PATCH, STRATEGIC_PATCH, Client
-from linen.kube.events import Recorder
+from linen.kube.client import Client
 from linen.kube.nodes import MASTER, parse_own, parse_record
-from linen.kube.watch import NODES, NOT_CONNECTED, Watch
+from linen.kube.watch import NOT_CONNECTED, Watch
 from linen.settings.table import GATEWAY_NONE
 
 if TYPE_CHECKING:
@@ -40,13 +36,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("flaxd.kubernetes")
 
-GRACE = 10.0  # seconds that a working overlay may fail before the scheduler is told
-SHORTEST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds between attempts to write
-LAST_WORDS = 5.0  # seconds for what an ending daemon still wants to tell
-
 
 class KubernetesSource:
-    """The nodes from an API server. `monitor`: where this node's own addresses are seen."""
+    """The nodes from an API server. `monitor`: where this node's own addresses are seen.
+
+    Whatever may change a view sets one event, and each look that follows settles anew what this
+    node is, once, for all who are told of it.
+    """
 
     def __init__(self, access: Access, settings: Settings, monitor: Monitor) -> None:
         self._settings = settings
@@ -61,21 +57,16 @@ class KubernetesSource:
         self._peers: dict[str, cluster.Peer] = {}
         self._node_faults: dict[str, str] = {}
         self._vtep = vteps.Held(self._wake.set)
+        # What the last look has settled of this node.
+        self._own_peer: cluster.Peer | None = None
+        self._service_faults: list[str] = []
+        self._writer = NodeWriter(self._client, settings, self._own_node)
         account = settings.service_account
         self._installation = (
             Installation(self._client, account, self._wake.set) if account is not None else None
         )
         self._is_first = True  # the next view: it is another than the one kept on disk
         self._complaint = ""
-        self._events = Recorder(self._client, _tell_of_drought)
-        self._waiting: Sequence[str] | None = None  # None until the daemon has said something
-        self._waiting_since = 0.0
-        self._faults: tuple[str, ...] = ()
-        self._reported: frozenset[str] = frozenset()
-        self._writer: asyncio.Task[None] | None = None  # the only one that writes, but at the end
-        self._to_write = asyncio.Event()  # that there may be something
-        self._retry = streams.Retry(self._to_write.set, SHORTEST_PAUSE, LONGEST_PAUSE)
-        self._was_away = False  # whether the last attempt to write failed for want of an answer
 
     @property
     def problem(self) -> str:
@@ -94,12 +85,7 @@ class KubernetesSource:
 
     def report(self, waiting: Sequence[str], faults: Sequence[str]) -> None:
         """Take note why this node's overlay does not work (nothing: it does), and of its faults."""
-        loop = asyncio.get_running_loop()
-        if waiting and not self._waiting:
-            self._waiting_since = loop.time()
-            loop.call_later(GRACE, self._wake.set)
-        self._waiting, self._faults = waiting, tuple(faults)
-        self._wake.set()
+        self._writer.report(waiting, faults)
 
     async def run(self, on_view: Learn) -> None:
         """Call `on_view` with each new view of the cluster, until cancelled.
@@ -112,64 +98,43 @@ class KubernetesSource:
             if self._installation is not None:
                 tasks.create_task(self._installation.run(), name="service account")
                 tasks.create_task(self._go_with(self._installation), name="removal")
-            tasks.create_task(self._work(on_view), name="news")
-            self._writer = tasks.create_task(self._write_for_ever(), name="publication")
+            tasks.create_task(self._look_for_ever(on_view), name="news")
+            self._writer.start(tasks)
             tasks.create_task(self._watch_kernel(), name="kernel's settings")
 
     async def part(self) -> None:
         """Learn whether the daemon ends because Linen is taken off; raises `Removed` if so."""
         if self._installation is not None and await self._installation.ends():
-            await self._withdraw()
+            await self._writer.withdraw()
             raise Removed
 
-    async def _withdraw(self) -> None:
-        """Take back what the own Node says of us, at once: our rights are about to go, too.
-
-        Whatever is being written is given up, and nothing is written any more.
-        """
-        if self._writer is not None:
-            self._writer.cancel()
-            await asyncio.wait([self._writer])
-        node = self._own.records.get(self._settings.node)
-        if node is None:
-            return
-        path = f"{NODES}/{node.name}"
-        annotations = patches.publication(node, None)
-        condition = patches.without_condition(node)
-        try:
-            async with asyncio.timeout(LAST_WORDS), asyncio.TaskGroup() as tasks:
-                if annotations is not None:
-                    tasks.create_task(self._client.patch(path, annotations, MERGE_PATCH))
-                if condition is not None:
-                    status = f"{path}/status"
-                    tasks.create_task(self._client.patch(status, condition, STRATEGIC_PATCH))
-        except* (errors.KubernetesError, TimeoutError) as group:
-            for error in group.exceptions:
-                log.warning("own Node keeps what it says of Linen: %s", error)
-
     async def _watch_kernel(self) -> None:
-        """Look again at what this node has to tell when the kernel's settings change."""
-        before: list[str] = []
+        """Look again when the kernel's settings are no longer as the last look has told them."""
         while True:
-            faults = self._service_faults(self._own_peer())
-            if faults != before:
+            if self._find_service_faults() != self._service_faults:
                 self._wake.set()
-            before = faults
             await asyncio.sleep(bridge_netfilter.PAUSE)
 
     async def _go_with(self, installation: Installation) -> None:
         await installation.wait_for_removal()
-        await self._withdraw()
+        await self._writer.withdraw()
         raise Removed
 
-    async def _work(self, on_view: Learn) -> None:
+    async def _look_for_ever(self, on_view: Learn) -> None:
         while True:
             await self._wake.wait()
             self._wake.clear()
             self._complain()
             if self._all.synced and self._own.synced:
-                self._tell(on_view)
-                self._to_write.set()
+                self._look(on_view)
+
+    def _look(self, on_view: Learn) -> None:
+        """Settle what this node is, and tell it and the others: the daemon, and the API server."""
+        node = self._own_node()
+        self._own_peer = self._settle_own_peer(node)
+        self._service_faults = self._find_service_faults()
+        self._tell(on_view, node)
+        self._writer.consider(self._own_peer)
 
     def _complain(self) -> None:
         """Log each new problem, also one of the account's: nodes are up to date without that."""
@@ -178,17 +143,16 @@ class KubernetesSource:
             self._complaint = problem
             log.warning("API server: %s", problem or "connected again")
 
-    def _tell(self, on_view: Learn) -> None:
+    def _tell(self, on_view: Learn, node: OwnNode | None) -> None:
         """Tell the cluster's nodes, and which may be others than the last time."""
         names, self._all.news = self._all.news, set()
         for name in names:
             self._follow(name)
-        own, peers = self._own_peer(), dict(self._peers)
+        own, peers = self._own_peer, dict(self._peers)
         if own is not None:
             own = peers[own.name] = self._placed(own)
         faults = sorted(self._node_faults.values())
-        faults += self._vtep_faults() + self._master_faults()
-        faults += self._service_faults(own)
+        faults += self._vtep_faults(node) + self._master_faults(node) + self._service_faults
         view = cluster.View(own, peers, faults=faults)
         on_view(view, None if self._is_first else {*names, self._settings.node})
         self._is_first = False
@@ -211,14 +175,22 @@ class KubernetesSource:
             return peer
         return secondary.moved(peer, self._settings.cluster_range)
 
-    def _service_faults(self, own: cluster.Peer | None) -> list[str]:
+    def _own_node(self) -> OwnNode | None:
+        """The own Node as it was last read; None while there is none."""
+        return self._own.records.get(self._settings.node)
+
+    def _find_service_faults(self) -> list[str]:
         """What keeps services' answers from pods: none are expected where there is no gateway."""
+        own = self._own_peer
         if own is None or self._settings.gateway == GATEWAY_NONE:
             return []
         return bridge_netfilter.faults(own.ranges)
 
-    def _own_peer(self) -> cluster.Peer | None:
-        node = self._own.records.get(self._settings.node)
+    def _settle_own_peer(self, node: OwnNode | None) -> cluster.Peer | None:
+        """What this node is to others from now on; None while it has no tunnel address.
+
+        A change of state: an address that has gone is held from here on, and only for a while.
+        """
         if node is None:
             return None
         told = self._told_by_another()
@@ -252,86 +224,21 @@ class KubernetesSource:
     def _candidates(self, node: OwnNode) -> list[str]:
         return vteps.candidates(self._settings, self._monitor, node.vteps)
 
-    def _vtep_faults(self) -> list[str]:
-        node = self._own.records.get(self._settings.node)
-        if node is None or self._own_peer() is not None:
+    def _vtep_faults(self, node: OwnNode | None) -> list[str]:
+        if node is None or self._own_peer is not None:
             return []
         fault = vteps.fault(self._settings, self._candidates(node))
         return [fault] if fault else []
 
-    def _master_faults(self) -> list[str]:
+    def _master_faults(self, node: OwnNode | None) -> list[str]:
         """That an administrator's conflist alone takes this node for a star's master.
 
         Others believe a Node's label: its daemon's token can say much of the node, but not that.
         """
-        node, overlay = self._own.records.get(self._settings.node), self._settings.overlay
+        overlay = self._settings.overlay
         is_star = overlay.topology == model.TOPOLOGY_STAR
         if node is None or node.is_master or not (is_star and overlay.is_master):
             return []
         label = f"`kubectl label node {node.name} {MASTER}=true`"
         said = "is no master although its conflist says isMaster"
         return [f"node {node.name} {said}: in Kubernetes a label decides: {label}"]
-
-    async def _write_for_ever(self) -> None:
-        """Write whatever there is to write, apart from all else: it may take its time, or hang."""
-        while True:
-            await self._to_write.wait()
-            self._to_write.clear()
-            await self._write_or_retry()
-
-    async def _write_or_retry(self) -> None:
-        # As with watches, a server that was away and is back is not waited for.
-        is_back = self._was_away and self._client.works.is_set()
-        if not (self._retry.is_due or is_back):
-            return
-        try:
-            await self._write()
-            self._retry.succeeded()
-        except errors.KubernetesError as error:
-            self._was_away = not self._client.works.is_set()
-            pause = self._retry.failed(errors.pause_asked_for(error))
-            log.warning("own Node: %s; next attempt in %.1f s", error, pause)
-
-    async def _write(self) -> None:
-        """Write what differs; the watch of the own Node tells when it has arrived."""
-        node = self._own.records.get(self._settings.node)
-        if node is None:
-            return
-        path = f"{NODES}/{node.name}"
-        publication = patches.publication(node, self._own_peer())
-        if publication is not None:
-            await self._client.patch(path, publication, MERGE_PATCH)
-        problem = self._problem_to_tell(node)
-        # A network without a gateway is not what the scheduler means by the node's.
-        if problem is not None and self._settings.gateway != GATEWAY_NONE:
-            condition = patches.network_condition(node, problem, datetime.now(UTC))
-            if condition is not None:
-                await self._client.patch(f"{path}/status", condition, STRATEGIC_PATCH)
-        await self._write_events(node, problem or "")
-
-    def _problem_to_tell(self, node: OwnNode) -> str | None:
-        """Why the network is unavailable, "" if it is available; None while it's too early to say.
-
-        A node that is new is unavailable at once. One that worked gets some time: OVSDB may be
-        restarting.
-        """
-        if self._waiting is None:
-            return None
-        if not self._waiting:
-            return ""
-        waited = asyncio.get_running_loop().time() - self._waiting_since
-        is_known = node.condition is not None and node.condition.status == "False"
-        return None if is_known and waited < GRACE else "; ".join(self._waiting)
-
-    async def _write_events(self, node: OwnNode, problem: str) -> None:
-        """One Event for each fault when it appears, and one when the network stops working."""
-        present = frozenset((*self._faults, *node.faults, *([problem] if problem else [])))
-        self._reported &= present
-        for text in sorted(present - self._reported):
-            reason = "NetworkNotReady" if text == problem else "OverlayFault"
-            await self._events.emit(node, "Warning", reason, text)
-            self._reported |= {text}
-
-
-def _tell_of_drought(reason: str) -> None:
-    log.warning("Events of reason %s are left out for now: there were many; see /state", reason)

@@ -55,7 +55,7 @@ def test_views_follow_the_watch(steps: Sequence[Sequence[tuple[str, str, str | N
             if kind != "DELETED":
                 there[name] = node(name, vtep)
             source._all._apply({"type": kind, "object": node(name, vtep)})
-        source._tell(learn)
+        source._look(learn)
 
         records = [parse_record(found) for name, found in there.items() if name != "n0"]
         view = roster.view
