@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from linen import streams
 from linen.core import addresses
-from linen.flaxd import conflist, devices, sources
+from linen.flaxd import conflist, devices, file_changes
 from linen.host.checks import folder
 from linen.host.conflists import EXTENSIONS, LINEN, is_managed
 from linen.host.errors import HostError
@@ -70,7 +70,7 @@ class Publisher:
                 "choose another one with --conflist; in a pod LINEN_CONFLIST has to be in a folder"
                 " that is mounted",
             ) from None
-        async for _ in sources.changes_in(conflist_folder, *EXTENSIONS):
+        async for _ in file_changes.in_folder(conflist_folder, *EXTENSIONS):
             is_gone = self._compare()
             self.rivals = self._find_rivals()
             self._on_change()

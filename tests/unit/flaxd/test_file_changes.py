@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from linen.flaxd import sources
+from linen.flaxd import file_changes
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -47,7 +47,7 @@ def test_folder_made_anew(folder: Path, depth: int) -> None:
     """A folder that is removed, alone or with its parents, is watched again once it is back."""
 
     async def scenario() -> None:
-        async with aclosing(sources.changes_in(folder, ".conf")) as looks:
+        async with aclosing(file_changes.in_folder(folder, ".conf")) as looks:
             await look(looks, (folder / "a.conf").exists)
 
             shutil.rmtree([folder, *folder.parents][depth])
@@ -65,7 +65,7 @@ def test_folder_made_anew_at_once(folder: Path) -> None:
     """A folder that was replaced before anybody looked is looked at, and then watched."""
 
     async def scenario() -> None:
-        async with aclosing(sources.changes_in(folder, ".conf")) as looks:
+        async with aclosing(file_changes.in_folder(folder, ".conf")) as looks:
             await look(looks, (folder / "a.conf").exists)
 
             shutil.rmtree(folder)
@@ -81,7 +81,7 @@ def test_another_folder_in_its_place(folder: Path) -> None:
     """A folder that is renamed is left, and the one that gets its name is watched."""
 
     async def scenario() -> None:
-        async with aclosing(sources.changes_in(folder, ".conf")) as looks:
+        async with aclosing(file_changes.in_folder(folder, ".conf")) as looks:
             await look(looks, (folder / "a.conf").exists)
 
             shutil.move(folder, folder.with_name("old.d"))
@@ -111,7 +111,7 @@ def test_file_of_a_config_map(tmp_path: Path) -> None:
     async def scenario() -> None:
         write("..1")
         nodes.symlink_to(f"..data/{nodes.name}")
-        async with aclosing(sources.changes(nodes)) as looks:
+        async with aclosing(file_changes.of_file(nodes)) as looks:
             await look(looks, lambda: nodes.read_text() == "..1")
 
             write("..2")
@@ -125,7 +125,7 @@ def test_folder_that_comes_late(tmp_path: Path) -> None:
 
     async def scenario() -> None:
         folder = tmp_path / "late"
-        async with aclosing(sources.changes_in(folder, ".conf")) as looks:
+        async with aclosing(file_changes.in_folder(folder, ".conf")) as looks:
             await look(looks, lambda: not folder.exists())
 
             make(folder, "a.conf")
@@ -141,7 +141,7 @@ def test_file_that_is_a_link(folder: Path, link: str) -> None:
     source.touch()
 
     async def scenario() -> None:
-        async with aclosing(sources.changes_in(folder, ".conf")) as looks:
+        async with aclosing(file_changes.in_folder(folder, ".conf")) as looks:
             await look(looks, (folder / "a.conf").exists)
 
             getattr(folder / "b.conf", link)(source)
@@ -154,7 +154,7 @@ def test_file_that_is_being_written(folder: Path) -> None:
     """A new file is looked at once it has been written, not while it is empty."""
 
     async def scenario() -> None:
-        async with aclosing(sources.changes_in(folder, ".conf")) as looks:
+        async with aclosing(file_changes.in_folder(folder, ".conf")) as looks:
             await look(looks, (folder / "a.conf").exists)
 
             with (folder / "b.conf").open("w") as stream:
@@ -172,7 +172,7 @@ def test_file_that_is_being_written(folder: Path) -> None:
 
 async def inotify_has_been_read(folder: Path) -> None:
     """Return when another watch, made before, has heard of the last change in a folder."""
-    async with aclosing(sources.changes_in(folder, "last")) as looks:
+    async with aclosing(file_changes.in_folder(folder, "last")) as looks:
         await anext(looks)
         (folder / "last").write_text("")
         async with asyncio.timeout(SECONDS):
@@ -186,7 +186,7 @@ def test_more_changes_than_the_kernel_keeps(folder: Path) -> None:
     make(folder, "here")
 
     async def scenario() -> None:
-        async with aclosing(sources.changes_in(folder, ".conf")) as looks:
+        async with aclosing(file_changes.in_folder(folder, ".conf")) as looks:
             await look(looks, (folder / "a.conf").exists)
 
             for _ in range(most // 4 + 1):  # two changes each, from here and there
