@@ -41,7 +41,7 @@ def test_for_a_moment(node1: KubernetesNode, more: tuple[str, ...]) -> None:
         wait_until(lambda: AWAY in daemon.get("/readyz")[1], "the daemon to miss it")
         assert published(node1) == "10.245.0.1"
         assert daemon.state()["view"]["own"]["vtep"] == "10.245.0.1"
-        assert node1.peers() == {"10.245.0.2"}
+        assert node1.vteps() == {"10.245.0.2"}
 
         node1.host.run("ip", "address", "add", "10.245.0.1/16", "dev", "underlay")
         wait_until(lambda: daemon.get("/readyz")[0] == 200, "the daemon to be ready")

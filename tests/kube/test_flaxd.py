@@ -209,7 +209,7 @@ def test_two_daemons_for_one_node(node1: KubernetesNode) -> None:
             node1.wait_for_peers("node3")
             before = port_of(node1, "vxif10_245_0_3")
             # One that has not heard of node3 yet would take its tunnel for a leftover.
-            wait_until(lambda: "node3" in second.state()["view"]["peers"], "the second to know it")
+            wait_until(lambda: "node3" in second.state()["view"]["nodes"], "the second to know it")
             first.stop()
             announce(node1.plane, "node4")
             node1.wait_for_peers("node3", "node4")

@@ -84,8 +84,8 @@ def test_ipv6_alone(cluster: KubernetesNodes) -> None:
     one, two = nodes
 
     with one.flaxd(cluster_range=IPV6), two.flaxd(cluster_range=IPV6):
-        wait_until(lambda: one.peers() == {"fd00:10:245::2"}, "node1's tunnel")
-        wait_until(lambda: two.peers() == {"fd00:10:245::1"}, "node2's tunnel")
+        wait_until(lambda: one.vteps() == {"fd00:10:245::2"}, "node1's tunnel")
+        wait_until(lambda: two.vteps() == {"fd00:10:245::1"}, "node2's tunnel")
         entry = bridge_entry(one)
         assert (entry["mtu"], entry["ipMasq"]) == (1430, True)
         assert entry["ipam"]["ranges"] == [
@@ -117,8 +117,8 @@ def test_a_cluster_that_wants_ipv6(cluster: KubernetesNodes) -> None:
 
         cluster.plane.set_addresses("node2", ["10.245.0.2", "fd00:10:245::2"])
 
-        wait_until(lambda: one.peers() == {"fd00:10:245::2"}, "node1's tunnel")
-        wait_until(lambda: two.peers() == {"fd00:10:245::1"}, "node2's tunnel")
+        wait_until(lambda: one.vteps() == {"fd00:10:245::2"}, "node1's tunnel")
+        wait_until(lambda: two.vteps() == {"fd00:10:245::1"}, "node2's tunnel")
 
 
 def test_nodes_that_do_not_agree(cluster: KubernetesNodes) -> None:
@@ -129,7 +129,7 @@ def test_nodes_that_do_not_agree(cluster: KubernetesNodes) -> None:
     with one.flaxd(), two.flaxd():
         one.wait_for_event("no tunnel to node node2: VTEP addresses there are of IPv6")
         two.wait_for_event("no tunnel to node node1: VTEP addresses there are of IPv4")
-        assert one.peers() == two.peers() == set()
+        assert one.vteps() == two.vteps() == set()
 
 
 def test_kernel_that_keeps_answers_of_services_over_ipv6(cluster: KubernetesNodes) -> None:

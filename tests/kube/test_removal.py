@@ -84,7 +84,7 @@ def is_clean(node: KubernetesNode) -> bool:
     """Whether nothing of ours is on the node."""
     files = [node.settings["conflist"], node.settings["bin_dir"] / "linen"]
     links = {"br0", "kbr0"} & set(node.host.links())
-    return not any(path.exists() for path in files) and not links and not node.peers()
+    return not any(path.exists() for path in files) and not links and not node.vteps()
 
 
 def test_account_deleted(node: KubernetesNode) -> None:
@@ -135,7 +135,7 @@ def test_account_that_is_replaced(node: KubernetesNode) -> None:
         assert flaxd.stop() == 0
     assert node.settings["conflist"].exists()
     assert (node.settings["bin_dir"] / "linen").exists()
-    assert node.peers() == {"10.245.0.2"}
+    assert node.vteps() == {"10.245.0.2"}
     assert "linen-cni/vtep" in annotations_of(node)
 
 
@@ -173,7 +173,7 @@ def test_account_deleted_with_a_conflist_of_another_name(node: KubernetesNode) -
 
         flaxd.wait_for("nothing is left to do")
         assert not node.settings["conflist"].exists()
-        assert not node.peers()
+        assert not node.vteps()
         assert "br0" not in node.host.links()
         assert usual.exists()
         assert (node.settings["bin_dir"] / "linen").exists()
@@ -234,7 +234,7 @@ def test_daemon_that_ends_alone(node: KubernetesNode) -> None:
         assert flaxd.stop() == 0
 
     assert node.settings["conflist"].exists()
-    assert node.peers() == {"10.245.0.2"}
+    assert node.vteps() == {"10.245.0.2"}
 
 
 def test_account_that_never_was(node: KubernetesNode) -> None:
@@ -244,7 +244,7 @@ def test_account_that_never_was(node: KubernetesNode) -> None:
         flaxd.wait_for('serviceaccounts "other" is forbidden')
 
         assert flaxd.stop() == 0
-    assert node.peers() == {"10.245.0.2"}
+    assert node.vteps() == {"10.245.0.2"}
 
 
 def test_namespace_that_ends(node: KubernetesNode) -> None:

@@ -92,7 +92,7 @@ def test_news_come_while_a_write_hangs(plane: ControlPlane, source: KubernetesSo
             for number in range(2, 6):
                 peer = Peer(f"node{number}", f"10.245.0.{number}")
                 plane.add_node(peer.name, annotations={"linen-cni/vtep": peer.vtep})
-                await seen.until(lambda: views[-1].peers.get(peer.name) == peer, "it", SOON)  # noqa: B023
+                await seen.until(lambda: views[-1].nodes.get(peer.name) == peer, "it", SOON)  # noqa: B023
 
     with mute_webhook(plane) as listener:
         run(body(listener))
@@ -144,9 +144,9 @@ def test_nothing_is_told_after_it_was_taken_back(
             await source._writer.withdraw()
             assert not said()
             plane.add_node("node2", annotations={"linen-cni/vtep": "10.245.0.2"})
-            await seen.until(lambda: "node2" in views[-1].peers, "node2")
+            await seen.until(lambda: "node2" in views[-1].nodes, "node2")
             plane.add_node("node3", annotations={"linen-cni/vtep": "10.245.0.3"})
-            await seen.until(lambda: "node3" in views[-1].peers, "node3")
+            await seen.until(lambda: "node3" in views[-1].nodes, "node3")
             await source._client.get("/version")  # later than anything it might have written
             assert not said()
 

@@ -76,8 +76,8 @@ class OneByOne(sources.FileSource):
     def _tell(self, node: dict[str, Any], on_view: sources.Learn) -> None:
         peer = cluster.Peer(node["name"], node["vtep"], ranges=node["ranges"])
         self._last = peer.name
-        peers = {**self._view.peers, peer.name: peer}
-        self._view = cluster.View(self._view.own, peers, cluster_range=self._view.cluster_range)
+        nodes = {**self._view.nodes, peer.name: peer}
+        self._view = cluster.View(self._view.own, nodes, cluster_range=self._view.cluster_range)
         on_view(self._view, [peer.name])
 
 

@@ -73,7 +73,7 @@ class KubernetesNode:
         with running_flaxd(self.host, **self.settings | more) as daemon:
             yield daemon
 
-    def peers(self) -> set[str]:
+    def vteps(self) -> set[str]:
         """The addresses that a tunnel leads to."""
         rows = self.host.records("Interface", "options", "type")
         return {row["options"]["remote_ip"] for row in rows if row["type"] == "vxlan"}
@@ -82,10 +82,10 @@ class KubernetesNode:
         """Return as soon as there is a tunnel to each of these nodes and to no other."""
         wanted = {address_of(name) for name in names}
         try:
-            wait_until(lambda: self.peers() == wanted, f"{self.name} to reach {names}", seconds)
+            wait_until(lambda: self.vteps() == wanted, f"{self.name} to reach {names}", seconds)
         except AssertionError as error:
             said = "".join(log.read_text() for log in self.host.folder.glob("flaxd-*.log"))
-            raise AssertionError(f"{error}; it has {self.peers()}; it said:\n{said}") from None
+            raise AssertionError(f"{error}; it has {self.vteps()}; it said:\n{said}") from None
 
     def condition(self) -> dict[str, Any]:
         """The Node's NetworkUnavailable condition; empty while there is none."""

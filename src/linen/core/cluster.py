@@ -49,24 +49,25 @@ class View(model.Value):
     """The cluster as this node knows it.
 
     `own`: this node, None while it has no address yet.
-    `complete`: whether `peers` are all there are. From a view that is not (a cache read at start)
+    `nodes`: all of them by name, this one included once it has one.
+    `complete`: whether `nodes` are all there are. From a view that is not (a cache read at start)
     nothing may be removed.
     `faults`: what is wrong with nodes that are left out, one sentence each.
     """
 
-    __slots__ = ("cluster_range", "complete", "faults", "own", "peers")
+    __slots__ = ("cluster_range", "complete", "faults", "nodes", "own")
 
     def __init__(
         self,
         own: Peer | None,
-        peers: Mapping[str, Peer],
+        nodes: Mapping[str, Peer],
         *,
         complete: bool = True,
         cluster_range: Sequence[str] = (),
         faults: Sequence[str] = (),
     ) -> None:
         self.own = own
-        self.peers = peers
+        self.nodes = nodes
         self.complete = complete
         self.cluster_range = tuple(cluster_range)
         self.faults = tuple(faults)
@@ -112,13 +113,13 @@ class Roster:
         """
         before, self.view = self.view or View(None, {}), view
         if names is None:
-            names = _differing(before.peers, view.peers)
-        names = {name for name in names if before.peers.get(name) != view.peers.get(name)}
+            names = _differing(before.nodes, view.nodes)
+        names = {name for name in names if before.nodes.get(name) != view.nodes.get(name)}
         concerned = set(names)
         for name in names:
-            concerned.update(self._claim(name, before.peers.get(name), view.peers.get(name)))
+            concerned.update(self._claim(name, before.nodes.get(name), view.nodes.get(name)))
         if before.own != view.own:
-            concerned.update(view.peers, self.peers)
+            concerned.update(view.nodes, self.peers)
         changed = {name for name in concerned if self._settle(view, name)}
         for news in self._news:
             news.update(changed)
@@ -130,7 +131,7 @@ class Roster:
             return []
         found = []
         for name in sorted(self._losers - {self.find_stronger_claim()}):
-            vtep = self.view.peers[name].vtep
+            vtep = self.view.nodes[name].vtep
             holder = self._holder(self.view.own, vtep)
             found.append(
                 f"node {name} has the VTEP address {vtep} of node {holder}: no tunnel to it"
@@ -171,7 +172,7 @@ class Roster:
         """Decide whether a node is a peer; whether that is news."""
         self._losers.discard(name)
         self._strangers.discard(name)
-        own, peer = view.own, view.peers.get(name)
+        own, peer = view.own, view.nodes.get(name)
         if own is None or name == own.name:
             peer = None
         elif peer is not None and (":" in peer.vtep) != (":" in own.vtep):
@@ -204,12 +205,12 @@ def _unfit(names: Sequence[str], own: Peer) -> str:
 
 def _differing(before: Mapping[str, Peer], after: Mapping[str, Peer]) -> set[str]:
     """The names of those who are not the same object in both."""
-    differing = {name for name, peer in after.items() if before.get(name) is not peer}
+    differing = {name for name, node in after.items() if before.get(name) is not node}
     return differing | (before.keys() - after.keys())
 
 
 def _frame(view: View) -> tuple[object, ...]:
-    """All of a view but its peers."""
+    """All of a view but its nodes."""
     return view.own, view.complete, view.cluster_range, view.faults
 
 

@@ -45,12 +45,12 @@ def load(settings: Settings) -> cluster.View | None:
         if path.exists():
             log.warning("the nodes that were kept for this start cannot be used: %s", error)
         return None
-    return cluster.View(known.own, known.peers, complete=False, cluster_range=known.cluster_range)
+    return cluster.View(known.own, known.nodes, complete=False, cluster_range=known.cluster_range)
 
 
 def store(settings: Settings, view: cluster.View) -> None:
     """Keep a complete view. Raises `OSError`."""
-    nodes = [peers_file.entry(peer) for peer in view.peers.values()]
+    nodes = [peers_file.entry(node) for node in view.nodes.values()]
     document = {"clusterRange": list(view.cluster_range), "nodes": nodes}
     path = path_of(settings)
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

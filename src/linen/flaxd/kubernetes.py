@@ -148,12 +148,12 @@ class KubernetesSource:
         names, self._all.news = self._all.news, set()
         for name in names:
             self._follow(name)
-        own, peers = self._own_peer, dict(self._peers)
+        own, nodes = self._own_peer, dict(self._peers)
         if own is not None:
-            own = peers[own.name] = self._placed(own)
+            own = nodes[own.name] = self._placed(own)
         faults = sorted(self._node_faults.values())
         faults += self._vtep_faults(node) + self._master_faults(node) + self._service_faults
-        view = cluster.View(own, peers, faults=faults)
+        view = cluster.View(own, nodes, faults=faults)
         on_view(view, None if self._is_first else {*names, self._settings.node})
         self._is_first = False
 

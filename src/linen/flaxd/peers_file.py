@@ -84,8 +84,8 @@ def parse(
         faults.append(f"{place}: nodes: this node, {own}, is not among them (--node says its name)")
     if faults:
         raise PeersInvalid(faults)
-    cluster_range, peers = found
-    return cluster.View(peers[own], peers, cluster_range=cluster_range)
+    cluster_range, nodes = found
+    return cluster.View(nodes[own], nodes, cluster_range=cluster_range)
 
 
 def _document(text: str, place: str) -> Json:
@@ -128,16 +128,16 @@ class _Reader:
             return (), {}
         self._refuse_unknown(document, ("clusterRange", "nodes"), place)
         ranges = self._value(document, "clusterRange", parse_ranges, place) or ()
-        nodes = document.get("nodes")
-        if not isinstance(nodes, list):
-            self._faults.append(f"{place}: nodes: must be a list, is {options.kind(nodes)}")
+        entries = document.get("nodes")
+        if not isinstance(entries, list):
+            self._faults.append(f"{place}: nodes: must be a list, is {options.kind(entries)}")
             return ranges, {}
-        peers: dict[str, cluster.Peer] = {}
-        for index, node in enumerate(nodes):
+        nodes: dict[str, cluster.Peer] = {}
+        for index, node in enumerate(entries):
             peer = self._find_known(node) or self._node(node, f"{place}: nodes[{index}]")
-            if peer is not None and peers.setdefault(peer.name, peer) is not peer:
+            if peer is not None and nodes.setdefault(peer.name, peer) is not peer:
                 self._faults.append(f"{place}: nodes[{index}]: {peer.name} is there twice")
-        return ranges, peers
+        return ranges, nodes
 
     def _find_known(self, node: Json) -> cluster.Peer | None:
         """The node as it was known, if it is still the same."""
@@ -184,13 +184,13 @@ class _Reader:
                 self._faults.append(f"{place}: {key!r} is unknown; known are {', '.join(known)}")
 
 
-def _shared_ranges(peers: Mapping[str, cluster.Peer], place: str) -> list[str]:
+def _shared_ranges(nodes: Mapping[str, cluster.Peer], place: str) -> list[str]:
     """Two nodes with an address range in common would give one address to two pods."""
-    ranges = sorted([parse_range(cidr) for peer in peers.values() for cidr in peer.ranges])
+    ranges = sorted([parse_range(cidr) for node in nodes.values() for cidr in node.ranges])
     if not any(map(_overlap, ranges, ranges[1:])):
         return []
     held = sorted(
-        (parse_range(cidr), cidr, name) for name, peer in peers.items() for cidr in peer.ranges
+        (parse_range(cidr), cidr, name) for name, node in nodes.items() for cidr in node.ranges
     )
     return [
         f"{place}: {one_cidr} of node {one} and {other_cidr} of node {other} overlap"

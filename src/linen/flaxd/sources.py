@@ -103,12 +103,12 @@ class FileSource:
                 view.complete = False
                 asyncio.get_running_loop().call_later(rest, self._wake.set)
             self.problem, self.stale_since = "", None
-            known = view.peers
+            known = view.nodes
             on_view(view, None)
 
     def _lacks_nodes(self, view: cluster.View) -> bool:
         kept = self._kept()
-        return kept is not None and not kept.peers.keys() <= view.peers.keys()
+        return kept is not None and not kept.nodes.keys() <= view.nodes.keys()
 
     def report(self, waiting: Sequence[str], faults: Sequence[str]) -> None:
         """Nobody is there to be told."""

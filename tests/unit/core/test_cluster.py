@@ -217,7 +217,7 @@ def by_the_rule(view: cluster.View) -> dict[str, cluster.Peer]:
     if own is None:
         return {}
     taken, found = {own.vtep}, {}
-    for name, peer in sorted(view.peers.items()):
+    for name, peer in sorted(view.nodes.items()):
         fits = (":" in peer.vtep) == (":" in own.vtep)
         if name != own.name and fits and peer.vtep not in taken:
             taken.add(peer.vtep)

@@ -36,7 +36,7 @@ class Views:
         """Return as soon as the last view has just these nodes, and is complete or not."""
 
         def is_so() -> bool:
-            return any(set(v.peers) == set(names) and v.complete == complete for v in self.last)
+            return any(set(v.nodes) == set(names) and v.complete == complete for v in self.last)
 
         await self.notice.until(is_so, f"a view of {names}, complete: {complete}")
 

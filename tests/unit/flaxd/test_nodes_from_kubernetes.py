@@ -60,10 +60,10 @@ def test_views_follow_the_watch(steps: Sequence[Sequence[tuple[str, str, str | N
         records = [parse_record(found) for name, found in there.items() if name != "n0"]
         view = roster.view
         assert view is not None
-        assert view.own == view.peers["n0"]
+        assert view.own == view.nodes["n0"]
         peers = {r.name: r.peer for r in records if r is not None and r.peer is not None}
-        assert view.peers.keys() - {"n0"} == peers.keys()
-        assert all(view.peers[name].vtep == peer.vtep for name, peer in peers.items())
+        assert view.nodes.keys() - {"n0"} == peers.keys()
+        assert all(view.nodes[name].vtep == peer.vtep for name, peer in peers.items())
         assert sorted(r.fault for r in records if r is not None and r.fault) == list(view.faults)
         anew = cluster.Roster(view)
         assert (roster.peers, roster.faults()) == (anew.peers, anew.faults())

@@ -90,10 +90,10 @@ def test_nodes_that_stay_the_same_are_not_parsed_again() -> None:
         {"name": "n2", "vtep": "10.0.0.2"},
         {"name": "n3", "vtep": "10.0.0.3"},
     ]
-    before = peers_file.parse(json.dumps({"nodes": nodes}), "file", "n1").peers
+    before = peers_file.parse(json.dumps({"nodes": nodes}), "file", "n1").nodes
     nodes[2]["vtep"] = "10.0.0.33"
 
-    after = peers_file.parse(json.dumps({"nodes": nodes}), "file", "n1", before).peers
+    after = peers_file.parse(json.dumps({"nodes": nodes}), "file", "n1", before).nodes
 
     assert after["n1"] is before["n1"]
     assert after["n2"] is before["n2"]
@@ -103,7 +103,7 @@ def test_nodes_that_stay_the_same_are_not_parsed_again() -> None:
 def test_a_known_node_does_not_hide_a_fault() -> None:
     """What is wrong with a node is told, however well it was known."""
     nodes: list[dict[str, Any]] = [{"name": "n1", "vtep": "10.0.0.1"}]
-    known = peers_file.parse(json.dumps({"nodes": nodes}), "file", "n1").peers
+    known = peers_file.parse(json.dumps({"nodes": nodes}), "file", "n1").nodes
 
     for wrong in {"vtep": "10.0.0"}, {"ranges": ["10.244.1.1/24"]}, {"mastr": True}:
         with pytest.raises(peers_file.PeersInvalid):

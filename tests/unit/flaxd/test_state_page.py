@@ -56,7 +56,7 @@ def test_whole_state() -> None:
     assert found["settings"]["overlay"]["vni"] == 7
     assert found["settings"]["conflist"] == "/etc/cni/net.d/linen.conflist"
     assert found["settings"]["given"] == ["vni"]
-    assert found["view"]["peers"]["node2"]["ranges"] == ["10.244.2.0/24"]
+    assert found["view"]["nodes"]["node2"]["ranges"] == ["10.244.2.0/24"]
     assert found["desired"]["tunnels"][0]["options"]["remote_ip"] == "10.245.0.2"
     assert found["observed"] == {"bridge": None, "is_name_taken": False, "tunnels": []}
     assert found["plan"][0] == "OVS bridge br0 is missing"
