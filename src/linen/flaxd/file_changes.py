@@ -37,18 +37,21 @@ _BLIND_WARNING = (
 )
 
 
-def of_file(path: Path) -> AsyncGenerator[None, None]:
+def of_file(path: Path) -> AsyncGenerator[bool, None]:
     """Once now, and once after each time that the file at `path` was written, replaced or removed.
 
+    Each time whether the kernel told that somebody has done so, and is done; else the file is as it
+    is, and may be half written.
     Its folder is watched, since a replaced file is another file. In a mounted ConfigMap or Secret
     the file's name stays the same link, and leads through another one that is replaced.
     """
-    return in_folder(path.parent, path.name, MOUNTED)
+    return in_folder(path.parent, f"/{path.name}", f"/{MOUNTED}")
 
 
-async def in_folder(folder: Path, *endings: str) -> AsyncGenerator[None, None]:
+async def in_folder(folder: Path, *endings: str) -> AsyncGenerator[bool, None]:
     """Once now, and once after each change of a file in `folder` whose name ends in one of these.
 
+    Each time whether the kernel told so, as for `of_file`. A `/` begins each name.
     To remove the folder, or to put another in its place, changes them all.
     Where the kernel lets this user watch no more, once every few seconds, changed or not.
     """
@@ -56,9 +59,9 @@ async def in_folder(folder: Path, *endings: str) -> AsyncGenerator[None, None]:
     while True:
         looks = _looks_at(folder, endings)
         try:
-            async for _ in looks:
+            async for is_told in looks:
                 is_blind = False
-                yield None
+                yield is_told
         except OSError as error:
             if error.errno not in SCARCE:
                 raise
@@ -68,20 +71,23 @@ async def in_folder(folder: Path, *endings: str) -> AsyncGenerator[None, None]:
         finally:
             await looks.aclose()
         if is_blind:
-            yield None
+            yield False
             await asyncio.sleep(BLIND)
 
 
-async def _looks_at(folder: Path, endings: tuple[str, ...]) -> AsyncGenerator[None, None]:
-    """Once now and after each change, until the watch on the folder ends, with it or by itself."""
+async def _looks_at(folder: Path, endings: tuple[str, ...]) -> AsyncGenerator[bool, None]:
+    """Once now and after each change, until the watch on the folder ends, with it or by itself.
+
+    Each time whether the kernel told of that change.
+    """
     with Inotify() as inotify:
         is_there = _watch(inotify, folder)
-        yield None
+        yield False
         if not is_there:
             await _watch_once_there(inotify, folder)
-            yield None
-        while await _has_change(inotify, endings):
-            yield None
+            yield False
+        while (change := await _next_change(inotify, endings)) is not None:
+            yield change
 
 
 def _watch(inotify: Inotify, folder: Path) -> bool:
@@ -104,15 +110,18 @@ async def _watch_once_there(inotify: Inotify, folder: Path) -> None:
             return
 
 
-async def _has_change(inotify: Inotify, endings: tuple[str, ...]) -> bool:
-    """Wait for a change of a file whose name ends so, or for the end of the watch: no change."""
+async def _next_change(inotify: Inotify, endings: tuple[str, ...]) -> bool | None:
+    """Wait for a change of a file whose name ends so: whether the kernel told of that very one.
+
+    None for the end of the watch.
+    """
     while True:
         event = await inotify.get()
         if event.mask & (GONE | WATCH_ENDED):
-            return False
+            return None
         if event.mask & LOST:
-            return True
-        if event.name is None or not event.name.name.endswith(endings):
+            return False
+        if event.name is None or not f"/{event.name.name}".endswith(endings):
             continue
         if event.path is not None and event.mask & Mask.CREATE and not _is_link(event.path):
             continue  # a new file is empty; that it has been written is told later

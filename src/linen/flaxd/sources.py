@@ -55,9 +55,9 @@ class Source(Protocol):
 class FileSource:
     """The nodes from the file of `--peers`.
 
-    At the start somebody may just be writing it, and half a YAML file can be a sound one. So where
-    one that was written a moment ago lacks nodes of `kept`, the view from before, these are not
-    taken for gone yet.
+    Somebody may just be writing it, and half a YAML file can be a sound one. So unless the kernel
+    told that a write is done, a file that was written a moment ago and lacks nodes of the view from
+    before (at first `kept`) is no reason yet to take these for gone.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class FileSource:
         self._kept = kept
         self._own = own
         self._wake = asyncio.Event()
-        self._is_told = False  # that somebody finished writing the file since the start
+        self._is_told = False  # whether the kernel told that a write is done
         self.problem = "not read yet"
         self.stale_since: float | None = time.monotonic()
 
@@ -81,11 +81,8 @@ class FileSource:
             tasks.create_task(self._read(on_view), name="read")
 
     async def _watch(self) -> None:
-        """Know of each change: each look but the first is after a finished write, or much later."""
-        is_first = True
-        async for _ in file_changes.of_file(self._path):
-            self._is_told = not is_first
-            is_first = False
+        async for is_told in file_changes.of_file(self._path):
+            self._is_told = is_told
             self._wake.set()
 
     async def _read(self, on_view: Learn) -> None:
@@ -99,16 +96,17 @@ class FileSource:
             except peers_file.PeersInvalid as error:
                 self._complain("; ".join(error.faults))
                 continue
-            if rest and self._lacks_nodes(view):
+            if rest and self._lacks_nodes(view, known):
                 view.complete = False
                 asyncio.get_running_loop().call_later(rest, self._wake.set)
             self.problem, self.stale_since = "", None
             known = view.nodes
             on_view(view, None)
 
-    def _lacks_nodes(self, view: cluster.View) -> bool:
-        kept = self._kept()
-        return kept is not None and not kept.nodes.keys() <= view.nodes.keys()
+    def _lacks_nodes(self, view: cluster.View, known: Mapping[str, cluster.Peer]) -> bool:
+        kept = None if known else self._kept()
+        before = known if kept is None else kept.nodes
+        return not before.keys() <= view.nodes.keys()
 
     def report(self, waiting: Sequence[str], faults: Sequence[str]) -> None:
         """Nobody is there to be told."""

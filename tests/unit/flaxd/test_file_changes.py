@@ -26,7 +26,7 @@ def make(folder: Path, *names: str) -> None:
         (folder / name).touch()
 
 
-async def look(looks: AsyncIterator[None], condition: Callable[[], object]) -> None:
+async def look(looks: AsyncIterator[bool], condition: Callable[[], object]) -> None:
     """Return as soon as one of the looks finds that the condition holds."""
     async with asyncio.timeout(SECONDS):
         async for _ in looks:

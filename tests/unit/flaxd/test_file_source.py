@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from typing import TYPE_CHECKING
 
-from linen.flaxd import peers_file, sources
+from linen.flaxd import file_changes, peers_file, sources
 from support.notices import Notice, running
 
 if TYPE_CHECKING:
@@ -61,6 +62,51 @@ def test_file_that_is_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPat
                 stream.write(REST)
                 stream.close()
                 await views.until("node1", "node2", "node3", complete=True)
+
+    asyncio.run(body())
+
+
+def test_folder_that_comes_while_the_file_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half a file in a folder that has just been made is no reason to take other nodes for gone."""
+    monkeypatch.setattr(sources, "REST", 600.0)
+    path = tmp_path / "linen" / "nodes.yaml"
+
+    async def body() -> None:
+        views = Views()
+        async with running(sources.FileSource(path, "node1", kept).run(views.learn)):
+            await asyncio.sleep(0)  # it has looked for the folder
+            path.parent.mkdir()
+            with path.open("w") as stream:
+                stream.write(FIRST)
+                stream.flush()
+                await views.until("node1", "node2", complete=False)
+            await views.until("node1", "node2", complete=True)
+
+    asyncio.run(body())
+
+
+def test_file_that_is_rewritten_unwatched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the kernel watches no files half a file is no reason to take other nodes for gone."""
+
+    def refuse() -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(file_changes, "Inotify", refuse)
+    monkeypatch.setattr(file_changes, "BLIND", 0.05)
+    monkeypatch.setattr(sources, "REST", 600.0)
+    path = tmp_path / "nodes.yaml"
+    path.write_text(FIRST + REST)
+
+    async def body() -> None:
+        views = Views()
+        async with running(sources.FileSource(path, "node1").run(views.learn)):
+            await views.until("node1", "node2", "node3", complete=True)
+            path.write_text(FIRST)
+            await views.until("node1", "node2", complete=False)
+            path.write_text(FIRST + REST)
+            await views.until("node1", "node2", "node3", complete=True)
 
     asyncio.run(body())
 
