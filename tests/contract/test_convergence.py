@@ -68,8 +68,7 @@ class Node:
         """What is wanted, what is there (or was), and what is to be done."""
         seen = seen or self.look(options)
         spec = desired.overlay_spec(options, network=self.network, maker="plugin", mtu=1400)
-        missing = planner.missing_tunnels(spec, seen)
-        return self.connection.converse(planner.find_plan(spec, seen, missing))
+        return self.connection.converse(planner.find_plan(spec, seen))
 
     def reach(self, options: model.OverlayOptions) -> Sequence[Step]:
         """Carry out one plan; what is left to do after it."""

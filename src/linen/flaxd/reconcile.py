@@ -88,10 +88,9 @@ def decide(
     segment = view.cluster_range or settings.cluster_range
     spec = _spec(settings, view.own, found, linux_bridge.mtu if linux_bridge else mtu, segment)
     seen = observed.answers(replica.answer(questions(settings)), settings.network)
-    missing = planner.missing_tunnels(spec, seen)
     faults = [*view.faults, *found.faults, *_refused(seen)]
     try:
-        plan = replica.converse(planner.find_plan(spec, seen, missing))
+        plan = replica.converse(planner.find_plan(spec, seen))
         attachment = _attachment(settings, seen, links)
     except errors.Conflict as conflict:
         waits_for = (conflict.sentence,)

@@ -31,5 +31,4 @@ def find_plan(network: Network, connection: Connection, netlink: Netlink, mtu: i
         own_addresses=netlink.own_addresses(options.vteps),
         segment=[str(pods.subnet) for pods in network.pod_ranges],
     )
-    missing = planner.missing_tunnels(spec, seen)
-    return connection.converse(planner.find_plan(spec, seen, missing))
+    return connection.converse(planner.find_plan(spec, seen))

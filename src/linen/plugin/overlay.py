@@ -63,8 +63,7 @@ class Overlay:
         own = self._netlink.own_addresses(remotes if missing else sock.find_bindable(remotes))
         if own:
             spec = self._spec(own)
-            missing = planner.missing_tunnels(spec, seen)
-        return self._connection.converse(planner.find_plan(spec, seen, missing))
+        return self._connection.converse(planner.find_plan(spec, seen))
 
     def examine(self) -> Plan:
         """`look`, and again where Open vSwitch reports errors, which may be of options of before.
