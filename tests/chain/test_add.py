@@ -122,6 +122,18 @@ def test_lost_master_is_repaired(chain: Chain, damage: tuple[str, ...]) -> None:
     assert "UP" in chain.host.links()["br0"]["flags"]
 
 
+def test_own_bridge_follows_its_networks_linux_bridge(chain: Chain) -> None:
+    """The network's own OVS bridge moves from another Linux bridge to that of the pods."""
+    chain.add("one")
+    chain.host.run("ip", "link", "add", "other0", "type", "bridge")
+    chain.host.run("ip", "link", "set", "br0", "master", "other0")
+
+    chain.add("two")
+
+    assert chain.host.links()["br0"]["master"] == "kbr0"
+    assert chain.check("two").status == 0
+
+
 def test_peers_come_and_go_with_the_configuration(chain: Chain) -> None:
     """Tunnels and controllers follow the configuration: new ones come, those that left it go."""
     chain.add("one")

@@ -69,6 +69,15 @@ def test_names_a_cut_between_the_bridges(attached: Attached, change: tuple[str, 
     assert "br0" in attached.call("CHECK").error(100)
 
 
+def test_names_the_wrong_linux_bridge(attached: Attached) -> None:
+    """An OVS bridge that hangs on another Linux bridge is an error that names both."""
+    attached.call("ADD").result()
+    attached.host.run("ip", "link", "add", "other0", "type", "bridge")
+    attached.host.run("ip", "link", "set", "br0", "master", "other0")
+
+    assert "device br0 hangs on other0 instead of kbr0" in attached.call("CHECK").error(100)
+
+
 def test_all_differences_are_named_at_once(attached: Attached) -> None:
     """CHECK does not stop at the first difference."""
     attached.call("ADD").result()

@@ -137,6 +137,25 @@ def test_bridge_that_is_the_nodes_uplink(attached: Attached, peers: list[str]) -
     assert host.links()["br0"].get("master") is None
 
 
+@pytest.mark.parametrize("owner", [[], ["external_ids:linen-network=red"]], ids=["nobody", "red"])
+def test_ovs_bridge_of_others_on_another_linux_bridge(attached: Attached, owner: list[str]) -> None:
+    """An OVS bridge of others stays on its Linux bridge; code 102 has the cure."""
+    host = attached.host
+    netdev = ("--", "set", "bridge", "br0", "datapath_type=netdev", *owner)
+    host.vsctl("add-br", "br0", *netdev)
+    host.run("ip", "link", "add", "other0", "type", "bridge")
+    host.run("ip", "link", "set", "br0", "master", "other0")
+
+    text = attached.call("ADD").error(102)
+
+    assert "OVS bridge br0 hangs on other0" in text
+    assert "ovs.ovsBridge" in text
+    assert host.links()["br0"]["master"] == "other0"
+    host.run("ip", "link", "set", "br0", "nomaster")  # one of the two cures that it names
+    assert "`ip link set br0 nomaster`" in text
+    attached.call("ADD").result()
+
+
 def on_linux_bridge_br0(plugin: Path, chain: Chain, version: str) -> Attached:
     """A pod on a Linux bridge with the name of the network's OVS bridge."""
     set_version(chain.conflist, version)

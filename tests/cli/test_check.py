@@ -194,32 +194,6 @@ def test_bridge_of_somebody_else(fresh: Node) -> None:
     assert fresh.faults() == []
 
 
-@pytest.mark.parametrize(
-    ("device", "change", "word"),
-    [
-        ("br0", ("nomaster",), "hangs on no Linux bridge"),
-        ("br0", ("down",), "br0 is down"),
-        ("kbr0", ("down",), "kbr0 is down"),
-    ],
-    ids=lambda value: " ".join(value) if isinstance(value, tuple) else value,
-)
-def test_cut_between_the_bridges(
-    node: Node, device: str, change: tuple[str, ...], word: str
-) -> None:
-    """An OVS bridge that is off its Linux bridge, or either being down, is an error."""
-    node.host.run("ip", "link", "set", device, *change)
-
-    assert word in only(node, "attachment")["what"]
-
-
-def test_bridge_on_another_bridge(node: Node) -> None:
-    """An OVS bridge on another Linux bridge is an error that names both."""
-    node.host.run("ip", "link", "add", "other0", "type", "bridge")
-    node.host.run("ip", "link", "set", "br0", "master", "other0")
-
-    assert "hangs on other0 instead of kbr0" in only(node, "attachment")["what"]
-
-
 def test_mac_not_pinned(fresh: Node) -> None:
     """A Linux bridge whose MAC would follow its ports is a warning."""
     fresh.host.run("ip", "link", "add", "kbr0", "type", "bridge")

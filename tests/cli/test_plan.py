@@ -6,6 +6,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import pytest
+
 if TYPE_CHECKING:
     from cli.conftest import Node
 
@@ -86,6 +88,46 @@ def test_conflict(fresh: Node) -> None:
 
     assert done.returncode == 1
     assert "datapath_type" in done.stderr
+
+
+@pytest.mark.parametrize("is_made", [True, False], ids=["kbr0 exists", "no kbr0 yet"])
+def test_foreign_bridge_on_another_linux_bridge(fresh: Node, *, is_made: bool) -> None:
+    """Somebody else's OVS bridge that hangs on another Linux bridge is refused as ADD refuses it.
+
+    Word for word.
+    """
+    fresh.host.vsctl("add-br", "br0", "--", "set", "bridge", "br0", "datapath_type=netdev")
+    fresh.host.run("ip", "link", "add", "other0", "type", "bridge")
+    fresh.host.run("ip", "link", "set", "br0", "master", "other0")
+    if is_made:
+        fresh.host.run("ip", "link", "add", "kbr0", "type", "bridge")
+
+    done = fresh.linenctl("plan")
+
+    assert done.returncode == 1
+    fresh.host.add_namespace("pod")
+    refused = fresh.chain.run("add", "pod")
+    words = done.stderr.removeprefix("Error: ").splitlines()
+    assert len(words) == 2
+    assert [line for line in words if line not in refused.stdout + refused.stderr] == []
+
+
+def test_own_bridge_on_another_linux_bridge(node: Node) -> None:
+    """The network's own OVS bridge is planned to move to the network's Linux bridge, and does."""
+    node.host.run("ip", "link", "add", "other0", "type", "bridge")
+    node.host.run("ip", "link", "set", "br0", "master", "other0")
+
+    assert plan(node) == ["attach br0 to Linux bridge kbr0, whose MAC address is pinned first"]
+
+    node.chain.add("another")
+    assert plan(node) == []
+
+
+def test_bridge_that_is_down(node: Node) -> None:
+    """An OVS bridge in its place that was set down is set up."""
+    node.host.run("ip", "link", "set", "br0", "down")
+
+    assert plan(node) == ["set device br0 up"]
 
 
 def test_ovsdb_away(fresh: Node) -> None:

@@ -105,6 +105,32 @@ def test_another_conflist_comes_first(flaxd: Flaxd, settings: dict[str, Any]) ->
     wait_until(lambda: not flaxd.state()["faults"], "the fault to be gone")
 
 
+@pytest.mark.parametrize("is_made", [True, False], ids=["kbr0 exists", "no kbr0 yet"])
+def test_foreign_bridge_on_another_linux_bridge(
+    node1: Host, settings: dict[str, Any], *, is_made: bool
+) -> None:
+    """Somebody else's OVS bridge stays on its Linux bridge, without tunnels, until that is cured.
+
+    What it hangs on is named, with the cure, and no runtime takes the node for ready.
+    """
+    node1.vsctl("add-br", "br0", "--", "set", "bridge", "br0", "datapath_type=netdev")
+    for name in ["other0", "kbr0"][: 1 + is_made]:
+        node1.run("ip", "link", "add", name, "type", "bridge")
+    node1.run("ip", "link", "set", "br0", "master", "other0")
+
+    with running_flaxd(node1, **settings) as daemon:
+        daemon.wait_for("waiting: OVS bridge br0 hangs on other0 and is not of network")
+        assert "`ip link set br0 nomaster`" in daemon.log
+        assert daemon.get("/readyz")[0] == 503
+        assert node1.links()["br0"]["master"] == "other0"
+        assert node1.vsctl("list-ports", "br0") == ""
+        assert not settings["conflist"].exists()
+
+        node1.run("ip", "link", "set", "br0", "nomaster")
+        daemon.wait_for("the overlay works")
+        assert node1.links()["br0"].get("master") == ("kbr0" if is_made else None)
+
+
 def peers(daemon: Flaxd) -> set[str]:
     """The names of the nodes that the daemon knows besides its own."""
     return {peer["peer"] for peer in daemon.state()["peers"]}

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from linen.cli.console import CONFLISTS, NodeCommand, conf_dir_option, json_option, say
+from linen.core import place
 from linen.core.intentions import intentions
 from linen.host.checks.folder import read_folder
 from linen.host.conflists import ConflistUnreadable, Network, networks_of, read_conflist
@@ -70,21 +71,23 @@ def _plans(networks: list[Network]) -> dict[str, list[str]]:
 
 
 def _plan(node: Node, network: Network) -> list[str]:
+    """What the next ADD does for one network. Raises `Conflict` where it would."""
     steps = node.plan(network).steps
-    return intentions(network.options.ovs_bridge, steps) + _attachment_intentions(
+    conflict = node.find_hold(network)
+    if conflict is not None:
+        raise conflict
+    return intentions(network.options.ovs_bridge, steps) + _placing(
         network,
         node.links.get(network.options.ovs_bridge),
         node.links.get(network.linux_bridge),
     )
 
 
-def _attachment_intentions(
-    network: Network, port: Link | None, linux_bridge: Link | None
-) -> list[str]:
+def _placing(network: Network, port: Link | None, linux_bridge: Link | None) -> list[str]:
     """What ADD does to put the OVS bridge's device on the Linux bridge."""
     name, where = network.options.ovs_bridge, network.linux_bridge
     if linux_bridge is None:
         return [f"attach {name} to Linux bridge {where}, which the bridge plugin makes before"]
-    if port is None or port.master != linux_bridge.index:
+    if port is None or not place.is_on(port, linux_bridge):
         return [f"attach {name} to Linux bridge {where}, whose MAC address is pinned first"]
     return [] if port.up else [f"set device {name} up"]

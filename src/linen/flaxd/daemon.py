@@ -194,8 +194,8 @@ class Daemon:
             return metrics.WAITING
         if not self.session.may_write:
             return self._look_on(decision)
-        if decision.attachment is not None:
-            devices.attach(decision.attachment)
+        if decision.placing is not None:
+            devices.put_in_place(decision.placing)
         plan = decision.plan
         if plan is not None and plan.steps:
             await self._carry_out(plan)  # the replica's news bring us back here

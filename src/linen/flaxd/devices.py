@@ -16,15 +16,15 @@ from linen.netlink.codec import NetlinkError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from linen.flaxd.reconcile import Attachment
+    from linen.flaxd.reconcile import Placing
     from linen.netlink.codec import Link
 
 log = logging.getLogger("flaxd")
 
 
-def attach(attachment: Attachment) -> None:
-    """Hang the OVS bridge's device on the Linux bridge. Raises `HostError`."""
-    port, bridge = attachment.port, attachment.linux_bridge
+def put_in_place(placing: Placing) -> None:
+    """Put the OVS bridge's device on the Linux bridge, and set it up. Raises `HostError`."""
+    port, bridge = placing.port, placing.linux_bridge
     with _kernel(f"device {port.name} cannot be put on Linux bridge {bridge.name}") as netlink:
         netlink.enslave(port, bridge)
     log.info("put device %s on Linux bridge %s", port.name, bridge.name)

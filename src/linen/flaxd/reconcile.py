@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from linen.core import cluster, desired, errors, flows, model, observed, obstacles, planner
+from linen.core import cluster, desired, errors, flows, model, observed, obstacles, place, planner
 from linen.core.plan import Plan, RemoveTunnel
 from linen.flaxd import health, local_networks
 from linen.ovsdb.replica import columns_read_by
@@ -27,8 +27,8 @@ MAKER = "flaxd"
 
 
 @dataclass(frozen=True)
-class Attachment:
-    """An order to put the OVS bridge's device on the Linux bridge."""
+class Placing:
+    """An order to put the OVS bridge's device on the Linux bridge, and to set it up."""
 
     port: Link
     linux_bridge: Link
@@ -46,7 +46,7 @@ class Decision:
 
     neighbours: cluster.Neighbours = field(default_factory=lambda: cluster.Neighbours({}, []))
     plan: Plan | None = None
-    attachment: Attachment | None = None
+    placing: Placing | None = None
     outlet: flows.Outlet | None = None
     waiting: tuple[str, ...] = ()
     faults: tuple[str, ...] = ()
@@ -91,7 +91,7 @@ def decide(
     faults = [*view.faults, *found.faults, *_refused(seen)]
     try:
         plan = replica.converse(planner.find_plan(spec, seen))
-        attachment = _attachment(settings, seen, links)
+        placing = _placing(settings, seen, links)
     except errors.Conflict as conflict:
         waits_for = (conflict.sentence,)
         nothing = Plan(spec, seen, ())
@@ -99,9 +99,9 @@ def decide(
     if not view.complete:
         plan = Plan(spec, seen, [step for step in plan.steps if not _may_cut_off_a_node(step)])
     waiting = _claimed(view.own, roster)
-    waiting += _waiting(plan) or _unattached(settings, links)
+    waiting += _waiting(plan) or _out_of_place(settings, links)
     outlet = _outlet(settings, seen)
-    return Decision(found, plan, attachment, outlet, tuple(waiting), tuple(faults))
+    return Decision(found, plan, placing, outlet, tuple(waiting), tuple(faults))
 
 
 def _may_cut_off_a_node(step: Step) -> bool:
@@ -169,27 +169,39 @@ def _refused(seen: model.Observed) -> list[str]:
     ]
 
 
-def _attachment(
-    settings: Settings, seen: model.Observed, links: Mapping[str, Link]
-) -> Attachment | None:
-    """The OVS bridge's place on the Linux bridge, as soon as both exist."""
+def _placing(settings: Settings, seen: model.Observed, links: Mapping[str, Link]) -> Placing | None:
+    """What is to be done for the OVS bridge's place, as soon as both bridges exist.
+
+    Raises `Conflict` where it is not ours to change, also before there is a Linux bridge: the first
+    pod's ADD would fail.
+    """
     port = links.get(settings.overlay.ovs_bridge)
     linux_bridge = links.get(settings.linux_bridge)
-    if port is None or linux_bridge is None or linux_bridge.kind != "bridge":
+    if port is None or seen.bridge is None:
         return None
-    if port.master == linux_bridge.index and port.up:
+    if place.is_held(port, linux_bridge, seen.bridge, settings.network):
+        raise place.held(port, _holder(port, links), settings.network)
+    if linux_bridge is None or linux_bridge.kind != "bridge":
         return None
-    is_ours = seen.bridge is not None and seen.bridge.network == settings.network
-    if port.master not in (0, linux_bridge.index) and not is_ours:
-        raise errors.Conflict(
-            f"device {port.name} of the OVS bridge hangs on another Linux bridge than"
-            f" {linux_bridge.name}, and is not of network {settings.network}",
-            "give the network an ovs-bridge of its own",
-        )
-    if is_ours and port.mtu != linux_bridge.mtu:
+    if place.is_right(port, linux_bridge):
+        return None
+    if place.is_own(seen.bridge, settings.network) and port.mtu != linux_bridge.mtu:
         # Open vSwitch is about to change it. Until then the Linux bridge would take it for its own.
         return None
-    return Attachment(port, linux_bridge)
+    return Placing(port, linux_bridge)
+
+
+def _out_of_place(settings: Settings, links: Mapping[str, Link]) -> list[str]:
+    """What keeps packets from passing between the two bridges, where both exist."""
+    port, linux_bridge = links.get(settings.overlay.ovs_bridge), links.get(settings.linux_bridge)
+    if port is None or linux_bridge is None:
+        return []
+    return place.faults(port, linux_bridge, _holder(port, links))
+
+
+def _holder(port: Link, links: Mapping[str, Link]) -> Link | None:
+    """What a device hangs on, None where that is nothing."""
+    return next((link for link in links.values() if link.index == port.master), None)
 
 
 def _claimed(own: cluster.Peer, roster: cluster.Roster) -> list[str]:

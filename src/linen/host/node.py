@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from linen.core import errors
+from linen.core import errors, place
 from linen.core.model import REMOTE_BY_RULE, OverlayOptions
 from linen.host.conflists import Conflist, Network
 from linen.host.inventory import read_inventory
@@ -131,6 +131,18 @@ class Node:
             return find_plan(network, connection, self._netlink, self.mtu(network))
         finally:
             connection.close()
+
+    def find_hold(self, network: Network) -> errors.Conflict | None:
+        """The error of an ADD that must leave the network's OVS bridge on another Linux bridge.
+
+        None where it may hang where the network's pods are.
+        """
+        port = self.links.get(network.options.ovs_bridge)
+        linux_bridge = self.links.get(network.linux_bridge)
+        ovs_bridge = self.find_bridge(network)
+        if port is None or not place.is_held(port, linux_bridge, ovs_bridge, network.name):
+            return None
+        return place.held(port, self.link_at(port.master), network.name)
 
     def mtu(self, network: Network) -> int | None:
         """The MTU of a network's Linux bridge, in bytes: the real one, else the configured one."""

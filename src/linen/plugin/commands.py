@@ -32,7 +32,7 @@ def add(request: Request, config: Config) -> str:
     if changed or seen is None or not seen.has_overlay:
         port = links.internal_port(netlink, config, overlay)
         bridge = links.linux_bridge(netlink, config, request.netns)
-        links.attach(netlink, config, plan.seen, port, bridge)
+        links.put_in_place(netlink, config, plan.seen, port, bridge)
         if changed:
             config.warnings += underlay.mtu_warnings(netlink, plan.spec.tunnels, bridge)
     return result.passed_on(config.prev_result or {}, config.version)

@@ -7,7 +7,7 @@ import errno
 import posix
 
 from linen.cni import request, result
-from linen.core import errors
+from linen.core import errors, place
 from linen.netlink.codec import NetlinkError
 
 TYPE_CHECKING = False
@@ -65,20 +65,27 @@ def _bridge_of_pod(netlink: Netlink, netns: str) -> Link | None:
     return bridges[0] if bridges else None
 
 
-def attach(netlink: Netlink, config: Config, observed: Observed, port: Link, bridge: Link) -> None:
+def put_in_place(
+    netlink: Netlink, config: Config, observed: Observed, port: Link, bridge: Link
+) -> None:
     """Put the OVS bridge's internal port on the Linux bridge, and set it up.
 
     Raises `Unavailable` where one of the devices is gone, or the kernel lets us not, and `Conflict`
     where the port is on another bridge that is not ours to leave, or the kernel refuses the pair.
     """
-    if port.master == bridge.index and port.up:
+    if place.is_right(port, bridge):
         return
-    if port.master not in (0, bridge.index):
-        _refuse_other_master(netlink, config, observed, port.master)
+    if place.is_held(port, bridge, observed.bridge, config.name):
+        raise place.held(port, _holder(netlink, port), config.name)
     try:
         netlink.enslave(port, bridge)
     except NetlinkError as error:
         raise _refusal(port, bridge, error.errno) from None
+
+
+def _holder(netlink: Netlink, port: Link) -> Link | None:
+    """What a device hangs on, None where that is nothing."""
+    return netlink.find_link_at(port.master) if port.master else None
 
 
 def _refusal(port: Link, bridge: Link, number: int) -> errors.LinenError:
@@ -111,34 +118,12 @@ def internal_port(netlink: Netlink, config: Config, overlay: Overlay) -> Link:
     return link
 
 
-def _refuse_other_master(netlink: Netlink, config: Config, observed: Observed, master: int) -> None:
-    """Our own OVS bridge may move when its network's Linux bridge changes.
-
-    Anybody else's stays where it is.
-    """
-    name = config.options.ovs_bridge
-    if observed.bridge is not None and observed.bridge.network == config.name:
-        return
-    other = netlink.find_link_at(master)
-    raise errors.Conflict(
-        f"OVS bridge {name} hangs on {other.name if other else 'another bridge'} and is not of"
-        f" network {config.name!r}",
-        "give the network an ovs.ovsBridge of its own, or take this one off:"
-        f" `ip link set {name} nomaster`",
-    )
-
-
 def faults(netlink: Netlink, config: Config, bridge: Link) -> list[str]:
     """What is wrong with the OVS bridge's place on the Linux bridge."""
     name = config.options.ovs_bridge
     port = netlink.find_link(name)
     if port is None:
         return [f"device {name} of the OVS bridge does not exist"]
-    found = []
-    if port.master != bridge.index:
-        other = netlink.find_link_at(port.master) if port.master else None
-        where = f"hangs on {other.name}" if other else "hangs on no Linux bridge"
-        found.append(f"device {name} {where} instead of {bridge.name}")
-    if not port.up:
-        found.append(f"device {name} is down")
-    return found
+    if place.is_right(port, bridge):
+        return []
+    return place.faults(port, bridge, _holder(netlink, port))

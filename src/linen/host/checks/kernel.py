@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from linen.core import addresses
+from linen.core import addresses, place
 from linen.core.model import VXLAN_PORT
 from linen.host.conflists import BRIDGE, is_managed
 from linen.host.findings import Check, error, note, warning
@@ -45,6 +45,14 @@ def attachment(node: Node) -> Iterator[Finding]:
                 " namespace",
                 cure="see what the checks above say of ovs-vswitchd; else ovs-vswitchd.log",
             )
+        elif conflict := node.find_hold(network):
+            yield error(
+                network.where,
+                conflict.message,
+                cause="Linen moves no OVS bridge that is not its own, so every ADD fails with code"
+                " 102",
+                cure=conflict.details,
+            )
         elif linux_bridge is None:
             yield note(
                 network.where,
@@ -63,12 +71,10 @@ def _hanging(node: Node, network: Network, port: Link, bridge: Link) -> Iterator
             cure="name another `bridge` in the bridge plugin's entry, or remove that device",
         )
         return
-    if port.master != bridge.index:
-        other = node.link_at(port.master)
-        seen = f"hangs on {other.name}" if other else "hangs on no Linux bridge"
+    if misplacement := place.misplacement(port, bridge, node.link_at(port.master)):
         yield error(
             network.where,
-            f"device {port.name} {seen} instead of {bridge.name}",
+            misplacement,
             cause="pods reach no other node: this is the way between them and the tunnels",
             cure=f"the next pod's ADD mends it, or `ip link set {port.name} master {bridge.name}"
             " up`",
@@ -77,7 +83,7 @@ def _hanging(node: Node, network: Network, port: Link, bridge: Link) -> Iterator
         if not link.up:
             yield error(
                 network.where,
-                f"device {link.name} is down",
+                place.down(link),
                 cause="nothing passes from pods into the tunnels",
                 cure=f"`ip link set {link.name} up`; see what sets it down (a network manager?)",
             )

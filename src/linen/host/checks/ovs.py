@@ -96,6 +96,8 @@ def overlay(node: Node) -> Iterator[Finding]:
             continue
         except errors.Unavailable:
             continue  # the check `ovsdb` has told
+        if node.find_hold(network):
+            continue  # no ADD gets as far; the check `attachment` tells
         if not plan.seen.tunnels and network.linux_bridge not in node.links:
             yield note(
                 network.where,
