@@ -139,7 +139,10 @@ def test_bridge_that_is_the_nodes_uplink(attached: Attached, peers: list[str]) -
 
 @pytest.mark.parametrize("owner", [[], ["external_ids:linen-network=red"]], ids=["nobody", "red"])
 def test_ovs_bridge_of_others_on_another_linux_bridge(attached: Attached, owner: list[str]) -> None:
-    """An OVS bridge of others stays on its Linux bridge; code 102 has the cure."""
+    """An OVS bridge of others stays on its Linux bridge; code 102 has the cure.
+
+    It also gets no tunnel, by which that Linux bridge would be joined to the pods of all nodes.
+    """
     host = attached.host
     netdev = ("--", "set", "bridge", "br0", "datapath_type=netdev", *owner)
     host.vsctl("add-br", "br0", *netdev)
@@ -151,6 +154,7 @@ def test_ovs_bridge_of_others_on_another_linux_bridge(attached: Attached, owner:
     assert "OVS bridge br0 hangs on other0" in text
     assert "ovs.ovsBridge" in text
     assert host.links()["br0"]["master"] == "other0"
+    assert host.vsctl("list-ports", "br0") == ""
     host.run("ip", "link", "set", "br0", "nomaster")  # one of the two cures that it names
     assert "`ip link set br0 nomaster`" in text
     attached.call("ADD").result()

@@ -20,6 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from linen.cni.config import Config
     from linen.cni.request import Request
+    from linen.core.model import Observed
 
 
 def add(request: Request, config: Config) -> str:
@@ -27,7 +28,11 @@ def add(request: Request, config: Config) -> str:
     netlink = Netlink()
     seen = sysfs.find_pods_bridge(config.prev_result, config.options.ovs_bridge)
     mtu = (seen or links.linux_bridge(netlink, config, request.netns)).mtu
-    overlay = Overlay(config, netlink, mtu)
+
+    def refuse_held(observed: Observed) -> None:
+        links.refuse_held(netlink, config, observed, request.netns)
+
+    overlay = Overlay(config, netlink, mtu, refuse_held)
     plan, changed = overlay.ensure()
     if changed or seen is None or not seen.has_overlay:
         port = links.internal_port(netlink, config, overlay)

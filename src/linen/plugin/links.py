@@ -65,6 +65,25 @@ def _bridge_of_pod(netlink: Netlink, netns: str) -> Link | None:
     return bridges[0] if bridges else None
 
 
+def refuse_held(netlink: Netlink, config: Config, observed: Observed, netns: str) -> None:
+    """Raises `Conflict` where the OVS bridge has to stay on another Linux bridge.
+
+    Asked before anything is written: tunnels would join that Linux bridge to all nodes' pods.
+    """
+    if place.is_own(observed.bridge, config.name):
+        return  # as nearly always, so that the kernel is not asked
+    port = netlink.find_link(config.options.ovs_bridge)
+    if port is not None:
+        _refuse_held(netlink, config, observed, port, linux_bridge(netlink, config, netns))
+
+
+def _refuse_held(
+    netlink: Netlink, config: Config, observed: Observed, port: Link, bridge: Link
+) -> None:
+    if place.is_held(port, bridge, observed.bridge, config.name):
+        raise place.held(port, _holder(netlink, port), config.name)
+
+
 def put_in_place(
     netlink: Netlink, config: Config, observed: Observed, port: Link, bridge: Link
 ) -> None:
@@ -75,8 +94,7 @@ def put_in_place(
     """
     if place.is_right(port, bridge):
         return
-    if place.is_held(port, bridge, observed.bridge, config.name):
-        raise place.held(port, _holder(netlink, port), config.name)
+    _refuse_held(netlink, config, observed, port, bridge)
     try:
         netlink.enslave(port, bridge)
     except NetlinkError as error:

@@ -17,7 +17,7 @@ from linen.ovsdb.blocking import Connection, TransactionError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from linen.cni.config import Config
     from linen.core.plan import Plan, Step
@@ -32,13 +32,21 @@ OWN_DEVICES = ("openvswitch", "tun")  # kinds of the devices that Open vSwitch m
 class Overlay:
     """The overlay of one call's network.
 
+    `before_writing`: is told what is there, and raises where that has to stay as it is.
     Opening it raises `Unavailable` where OVSDB is not there.
     """
 
-    def __init__(self, config: Config, netlink: Netlink, mtu: int | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        netlink: Netlink,
+        mtu: int | None = None,
+        before_writing: Callable[[model.Observed], None] = lambda _: None,
+    ) -> None:
         self._config = config
         self._netlink = netlink
         self._mtu = mtu
+        self._before_writing = before_writing
         self._has_bridge = False  # whether the OVS bridge was seen, or made
         self._connection = Connection(config.options.ovsdb, sock.Deadline(PATIENCE))
 
@@ -89,6 +97,7 @@ class Overlay:
             self._refuse_removed(plan)
             if plan.steps:
                 self._refuse_absent_datapath(plan)
+                self._before_writing(plan.seen)
                 done += self._commit(plan)
                 self._has_bridge = self._has_bridge or bool(done)
                 are_errors_current = False
