@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 from linen.cni import options, versions
 from linen.core import model
+from linen.flaxd import pod_network
 from linen.host import files, programs
 from linen.host.conflists import BRIDGE, LINEN, MANAGED, Conflist, Network, is_managed
 from linen.host.errors import HostError
 from linen.settings.table import GATEWAY_DEFAULT, NETWORK_KEYS, OVERLAY_KEYS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from linen.light.json import Json
@@ -80,25 +81,24 @@ def _gateway(settings: Settings) -> Document:
     }
 
 
-def _ipam_ranges(cluster: Iterable[str], ranges: Iterable[str]) -> list[list[dict[str, str]]]:
+def _ipam_ranges(cluster: Sequence[str], ranges: Sequence[str]) -> list[list[dict[str, str]]]:
     """One set of host-local's ranges for each IP version: the subnet is all of the segment.
 
-    All of a set have the gateway of the first, as `probe.gateways` has it: `bridge` gives the
-    Linux bridge that of the pod that it is making, and takes the one before away
-    (`forceAddress`). The first address of the others is no pod's either, so that any of them can
-    be the first one day.
+    All of a set have one gateway: `bridge` gives the Linux bridge that of the pod that it is
+    making, and takes the one before away (`forceAddress`). The first address of each is no pod's,
+    so that any of them can be the one with the gateway one day.
     """
     subnets = {net.version: net for net in map(ipaddress.ip_network, cluster)}
-    gateways: dict[int, str] = {}
+    found = pod_network.gateways(tuple(ranges), tuple(cluster))
+    gateways = {ipaddress.ip_address(gateway).version: gateway for gateway in found}
     sets: dict[int, list[dict[str, str]]] = {}
     for own in map(ipaddress.ip_network, ranges):
-        first = own.network_address + 1
         last = own.broadcast_address - (1 if own.version == 4 else 0)
         part = {
             "subnet": str(subnets[own.version]),
-            "rangeStart": str(first + 1),
+            "rangeStart": str(own.network_address + 2),
             "rangeEnd": str(last),
-            "gateway": gateways.setdefault(own.version, str(first)),
+            "gateway": gateways[own.version],
         }
         sets.setdefault(own.version, []).append(part)
     return [sets[version] for version in sorted(sets)]
@@ -120,22 +120,6 @@ def overlay_block(overlay: model.OverlayOptions) -> dict[str, Json]:
         "ovsdb": f"unix:{overlay.ovsdb}" if overlay.ovsdb != default.ovsdb else None,
     }
     return block | {key: value for key, value in optional.items() if value is not None}
-
-
-def range_faults(cluster: Iterable[str], ranges: Sequence[str]) -> list[str]:
-    """Why a node's ranges cannot be parts of the cluster's."""
-    if not ranges:
-        return ["this node has no part of the pod network yet"]
-    subnets = {net.version: net for net in map(ipaddress.ip_network, cluster)}
-    faults = []
-    for own in map(ipaddress.ip_network, ranges):
-        subnet: Any = subnets.get(own.version)
-        if subnet is None or not own.subnet_of(subnet):
-            known = ", ".join(map(str, subnets.values()))
-            faults.append(f"the node's range {own} is no part of the cluster's {known}")
-        elif own.num_addresses < 4:
-            faults.append(f"the node's range {own} has no room for a gateway and a pod")
-    return faults
 
 
 def fit_versions(bin_dir: Path) -> list[str]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import linen
 from linen.core import cluster, model
-from linen.flaxd import bridge_netfilter, secondary
+from linen.flaxd import bridge_netfilter, pod_network
 from linen.flaxd import vtep as vteps
 from linen.flaxd.installation import Installation
 from linen.flaxd.node_writer import NodeWriter
@@ -173,7 +173,7 @@ class KubernetesSource:
         """A node with its pods' addresses in this network, which may be a secondary one."""
         if self._settings.gateway != GATEWAY_NONE:
             return peer
-        return secondary.moved(peer, self._settings.cluster_range)
+        return pod_network.moved(peer, self._settings.cluster_range)
 
     def _own_node(self) -> OwnNode | None:
         """The own Node as it was last read; None while there is none."""

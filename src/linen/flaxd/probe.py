@@ -11,8 +11,6 @@ yet, and a node without a pod of its own cannot ask.
 from __future__ import annotations
 
 import asyncio
-import functools
-import ipaddress
 import logging
 import random
 import secrets
@@ -37,7 +35,6 @@ BATCH, LONGEST_TICK = 10, 1.0  # requests, seconds
 MOST = 100  # requests a second, so that thousands of peers cost no more than a thousand
 UNREACHABLE_AFTER = 3  # losses in a row
 TOLERATED = 1  # losses in a window that are nobody's fault
-SMALLEST_RANGE = 4  # addresses: network, gateway, one pod, broadcast
 
 # Verdicts, the best first.
 OK, SILENT, LOSS, UNREACHABLE = "ok", "silent", "loss", "unreachable"
@@ -336,30 +333,3 @@ class Probe:
 def round_length(interval: float, targets: int) -> float:
     """Seconds in which each of so many addresses is asked once."""
     return max(interval, targets / MOST)
-
-
-@functools.lru_cache(maxsize=1 << 15)  # asked for every peer in every round, to the same effect
-def gateways(ranges: tuple[str, ...], cluster_range: tuple[str, ...]) -> tuple[str, ...]:
-    """The gateways of a node with these pod ranges: one for each IP version.
-
-    It is the first address of the first range, as in the conflist that flaxd writes. A range
-    outside of `cluster_range` has none: nobody can make this node send packets to just anywhere.
-    """
-    cluster = [ipaddress.ip_network(cidr) for cidr in cluster_range]
-    found: dict[int, str] = {}
-    for text in ranges:
-        own = ipaddress.ip_network(text)
-        if own.num_addresses >= SMALLEST_RANGE and any(_within(own, whole) for whole in cluster):
-            found.setdefault(own.version, str(own.network_address + 1))
-    return tuple(found.values())
-
-
-def _within(
-    part: ipaddress.IPv4Network | ipaddress.IPv6Network,
-    whole: ipaddress.IPv4Network | ipaddress.IPv6Network,
-) -> bool:
-    return (
-        part.version == whole.version
-        and part.network_address in whole
-        and part.broadcast_address in whole
-    )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from linen import streams
 from linen.core import addresses
-from linen.flaxd import conflist, devices, file_changes
+from linen.flaxd import conflist, devices, file_changes, pod_network
 from linen.host.checks import folder
 from linen.host.conflists import EXTENSIONS, LINEN, is_managed
 from linen.host.errors import HostError
@@ -129,7 +129,8 @@ class Publisher:
                 return ()
             mtu = self.mtu(view, monitor)
             cluster_range = view.cluster_range or settings.cluster_range
-            faults = self._taken(present) + conflist.range_faults(cluster_range, view.own.ranges)
+            faults = self._taken(present)
+            faults += pod_network.range_faults(cluster_range, view.own.ranges)
             faults += self._mtu_faults(view.own, mtu, monitor)
             if faults:
                 return tuple(faults)

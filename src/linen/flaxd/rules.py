@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from linen.core import flows
 from linen.core.routes import Routes
-from linen.flaxd.probe import gateways
+from linen.flaxd.pod_network import gateways
 from linen.openflow import wire
 from linen.openflow.session import Session, socket_of
 from linen.openflow.table import Changes, Comparison

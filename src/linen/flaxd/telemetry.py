@@ -8,7 +8,7 @@ import logging
 import time
 from typing import TYPE_CHECKING, Protocol
 
-from linen.flaxd import health, http, metrics, probe, reconcile, state_page
+from linen.flaxd import health, http, metrics, pod_network, probe, reconcile, state_page
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -126,7 +126,7 @@ class Telemetry:
         """The gateways of the peers that there should be a tunnel to."""
         cluster_range = self._daemon.cluster_range()
         return {
-            peer.name: probe.gateways(peer.ranges, cluster_range)
+            peer.name: pod_network.gateways(peer.ranges, cluster_range)
             for peer in self._daemon.decision.neighbours.peers.values()
         }
 
@@ -134,7 +134,7 @@ class Telemetry:
         view = self._daemon.roster.view
         if view is None or view.own is None:
             return ()
-        return probe.gateways(view.own.ranges, self._daemon.cluster_range())
+        return pod_network.gateways(view.own.ranges, self._daemon.cluster_range())
 
     def _stuck(self) -> Sequence[str]:
         busy_since = self._daemon.busy_since

@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from linen.cni import config, options
-from linen.flaxd import conflist, probe
+from linen.flaxd import conflist
 from linen.host import diagnosis, pod_ranges
 from linen.host.conflists import is_managed
 from linen.host.errors import HostError
@@ -95,10 +94,7 @@ def test_several_ranges_have_one_gateway(tmp_path: Path) -> None:
     ]
     pods, faults = pod_ranges.parse_ranges(entry, "bridge")
     assert (len(pods), faults) == (4, [])
-    gateways = [
-        ipaddress.ip_address(one) for one in probe.gateways(tuple(own), tuple(cluster_range))
-    ]
-    assert {one.gateway for one in pods} == set(gateways)
+    gateways = {one.gateway for one in pods if one.gateway}
     assert not any(one.has(gateway) for one in pods for gateway in gateways)
     conflist.write(path := tmp_path / "10-linen.conflist", found)
     assert [one for one in diagnosis.diagnose_file(path) if one.severity != "ok"] == []
@@ -124,15 +120,6 @@ def test_plugin_wants_what_the_daemon_wants(arguments: dict[str, str]) -> None:
 
     assert faults == []
     assert parsed == found.overlay
-
-
-def test_ranges_outside_of_the_cluster() -> None:
-    """A node's range that is no part of the cluster's is a fault, not a broken conflist."""
-    faults = conflist.range_faults(
-        ["10.244.0.0/16"], ["10.245.1.0/24", "fd00::/64", "10.244.0.0/31"]
-    )
-
-    assert len(faults) == 3
 
 
 def administrators(**ovs: Any) -> dict[str, Any]:
