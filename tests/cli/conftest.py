@@ -4,20 +4,22 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from support.cni import Chain
 from support.conflists import example, options_of
+from support.host import OVSDB_SOCKET
 from support.paths import LINENCTL
 
 if TYPE_CHECKING:
     import subprocess
-    from pathlib import Path
 
     from support.host import Host
 
+SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
 UNDERLAY = "br-phy"  # userspace tunnels leave by an OVS bridge
 OWN_VTEP, PEERS = "10.245.2.1", ("10.245.2.2", "10.245.2.3", "10.245.2.4")
 
@@ -56,6 +58,14 @@ class Node:
         self.host.vsctl("add-br", UNDERLAY, "--", "set", "bridge", UNDERLAY, "datapath_type=netdev")
         self.host.run("ip", "address", "add", f"{OWN_VTEP}/24", "dev", UNDERLAY)
         self.host.run("ip", "link", "set", UNDERLAY, "up")
+
+    def lose_column(self, table: str, column: str) -> None:
+        """Make OVSDB that of an Open vSwitch which is too old to have a column."""
+        schema = json.loads(Path(SCHEMA).read_text())
+        del schema["tables"][table]["columns"][column]
+        older = self.host.folder / "older.ovsschema"
+        older.write_text(json.dumps(schema))
+        self.host.run("ovsdb-client", "convert", f"unix:{OVSDB_SOCKET}", older)
 
     def linenctl(self, command: str, *argv: str | Path) -> subprocess.CompletedProcess[str]:
         """Run a command with this node's folders."""

@@ -34,23 +34,6 @@ def test_before_the_first_pod(fresh: Node) -> None:
     assert "nothing of it exists yet" in notes["overlay"]
 
 
-def test_ovsdb_away(node: Node) -> None:
-    """A stopped OVSDB is one error, that names its socket and how to start it."""
-    node.host.signal("KILL", "ovsdb-server")
-
-    finding = only(node, "ovsdb")
-
-    assert finding["where"] == "unix:/var/run/openvswitch/db.sock"
-    assert "systemctl start" in finding["cure"]
-
-
-def test_vswitchd_stopped(node: Node) -> None:
-    """A stopped ovs-vswitchd is named; what it has left behind is not taken for other faults."""
-    node.host.signal("KILL", "ovs-vswitchd")
-
-    assert ("vswitchd", "error") in node.faults()
-
-
 def test_kernel_datapath_missing(fresh: Node) -> None:
     """The kernel's datapath without its module is an error."""
     del fresh.ovs["datapathType"]

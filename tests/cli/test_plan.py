@@ -140,6 +140,17 @@ def test_ovsdb_away(fresh: Node) -> None:
     assert "/var/run/openvswitch/db.sock" in done.stderr
 
 
+def test_older_than_the_oldest(fresh: Node) -> None:
+    """An Open vSwitch that lacks what the plugin reads is told as such, and the socket is named."""
+    fresh.lose_column("Interface", "mtu_request")
+
+    done = fresh.linenctl("plan")
+
+    assert done.returncode == 1
+    assert "/var/run/openvswitch/db.sock refuses to be read" in done.stderr
+    assert "or newer is needed" in done.stderr
+
+
 def test_broken_conflist(fresh: Node) -> None:
     """A conflist with errors has no plan; the user is sent to the command that tells them."""
     fresh.ovs["vtepIPs"] = "10.245.2.2"

@@ -204,10 +204,7 @@ def read_inventory(connection: Connection) -> Inventory:
     try:
         answers = connection.transact(questions)
     except TransactionError as error:
-        raise errors.Unavailable(
-            f"OVSDB at {path} refuses to be read: {error}",
-            f"Open vSwitch {OLDEST_OVS} or newer is needed",
-        ) from None
+        raise unreadable(path, error) from None
     switches, bridges, ports, interfaces, controllers = (answer["rows"] for answer in answers)
     tree = _Tree(ports, interfaces, controllers)
     version = optional(switches[0]["ovs_version"]) if switches else ""
@@ -216,6 +213,14 @@ def read_inventory(connection: Connection) -> Inventory:
         version or "",
         stopped,
         tuple(sorted(map(tree.bridge, bridges), key=lambda bridge: bridge.name)),
+    )
+
+
+def unreadable(path: str, error: TransactionError) -> errors.Unavailable:
+    """The error of an OVSDB that is there, and refuses a question."""
+    return errors.Unavailable(
+        f"OVSDB at {path} refuses to be read: {error}",
+        f"Open vSwitch {OLDEST_OVS} or newer is needed",
     )
 
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from linen.core import desired, naming, observed, planner
+from linen.host.inventory import unreadable
+from linen.ovsdb.blocking import TransactionError
 
 if TYPE_CHECKING:
     from linen.core.plan import Plan
@@ -20,6 +22,13 @@ if TYPE_CHECKING:
 
 def find_plan(network: Network, connection: Connection, netlink: Netlink, mtu: int | None) -> Plan:
     """Compare one network with its OVSDB. Raises `Unavailable` or `Conflict`."""
+    try:
+        return _find_plan(network, connection, netlink, mtu)
+    except TransactionError as error:
+        raise unreadable(connection.path, error) from None
+
+
+def _find_plan(network: Network, connection: Connection, netlink: Netlink, mtu: int | None) -> Plan:
     options = network.options
     questions = observed.questions(options.ovs_bridge, network.name, naming.MAKER_PLUGIN)
     seen = observed.answers(connection.transact(questions), network.name)

@@ -84,18 +84,18 @@ def datapath(node: Node) -> Iterator[Finding]:
 def overlay(node: Node) -> Iterator[Finding]:
     """What is in OVSDB is what the conflists ask for."""
     for network in node.networks:
+        if isinstance(node.read(network.options.ovsdb), errors.LinenError):
+            continue  # the check `ovsdb` has told
         try:
             plan = node.plan(network)
         except errors.Conflict as conflict:
-            yield error(
-                network.where,
-                conflict.message,
-                cause="Linen never changes what it did not make, so every ADD fails with code 102",
-                cure=conflict.details,
-            )
+            cause = "Linen never changes what it did not make, so every ADD fails with code 102"
+            yield error(network.where, conflict.message, cause=cause, cure=conflict.details)
             continue
-        except errors.Unavailable:
-            continue  # the check `ovsdb` has told
+        except errors.Unavailable as reason:
+            cause = "every ADD asks the same of it, and fails, too"
+            yield error(network.where, reason.message, cause=cause, cure=reason.details)
+            continue
         if node.find_hold(network):
             continue  # no ADD gets as far; the check `attachment` tells
         if not plan.seen.tunnels and network.linux_bridge not in node.links:
