@@ -3,8 +3,8 @@
 
 The block's place is the top level of the plugin's configuration.
 The original had it under `runtimeConfig`, where it is still accepted, with a warning: libcni
-replaces all of
-`runtimeConfig` as soon as the runtime passes a capability, and then the block is gone.
+replaces all of `runtimeConfig` as soon as the runtime passes a capability, and then the block is
+gone.
 JSON null means "not given", as it does to the Go decoder that the original used.
 """
 

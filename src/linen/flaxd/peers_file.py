@@ -3,9 +3,10 @@
 
 JSON or YAML, this node included:
 
-    {"clusterRange": "10.244.0.0/16",
-     "nodes": [{"name": "node1", "vtep": "10.245.2.2", "ranges": ["10.244.1.0/24"], "master":
-     false}]}
+    {"clusterRange": "10.244.0.0/16", "nodes": [
+      {"name": "node1", "vtep": "10.245.2.2", "ranges": ["10.244.1.0/24"], "master": true},
+      {"name": "node2", "vtep": "10.245.2.3", "ranges": ["10.244.2.0/24"], "master": false}
+    ]}
 
 The file is watched and read again whenever it is written or replaced. A faulty one changes
 nothing: the daemon says what is wrong and goes on with the nodes that it knows.

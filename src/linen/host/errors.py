@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What `linenctl` cannot do on this host, in the words that its user reads."""
+"""What cannot be done on this host, in the words that an administrator reads."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 
 - `access`: where the API server is and who we are; from a pod's own files, or from a kubeconfig.
 - `client`: HTTP requests with that, each with a deadline, their failures as `errors`.
-- `network`: what these are sent and answered over.
+- `transport`: what these are sent and answered over.
 - `nodes`: Node objects into values, whatever they may contain; pure.
 - `account`: whether the service account is still there: its end takes Linen off.
 - `objects`: parts of JSON that may be missing or be something else.

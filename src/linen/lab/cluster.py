@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """A running lab.
 
-with Lab.started(describe(nodes=3, topology="mesh")) as lab:
-lab.add_pod("node1", "a")
-lab.add_pod("node2", "b")
-assert lab.ping_matrix().complete
+Tests start one like this:
+
+    with Lab.started(describe(nodes=3, topology="mesh")) as lab:
+        lab.add_pod("node1", "a")
+        lab.add_pod("node2", "b")
+        assert lab.ping_matrix().complete
 """
 
 from __future__ import annotations

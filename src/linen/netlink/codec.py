@@ -20,9 +20,8 @@ HEADER = "=IHHII"  # length, type, flags, sequence, port
 HEADER_SIZE = calcsize(HEADER)
 LINK = "=BxHiII"  # struct ifinfomsg: family, type, index, flags, change
 LINK_SIZE = calcsize(LINK)
-ROUTE = (
-    "=BBBBBBBBI"  # struct rtmsg: family, dst_len, src_len, tos, table, protocol, scope, type, flags
-)
+# struct rtmsg: family, dst_len, src_len, tos, table, protocol, scope, type, flags
+ROUTE = "=BBBBBBBBI"
 ROUTE_SIZE = calcsize(ROUTE)
 GENERIC = "=BBH"  # struct genlmsghdr: command, version, reserved
 
