@@ -294,7 +294,6 @@ def test_restart_of_the_switch(bridge: Host) -> None:
             await asyncio.to_thread(start_switch, bridge)
             await notice.until(lambda: watching.connected, "the new switch")
             await install(watching, every_kind())
-            assert watching.losses == 1
 
     asyncio.run(scenario())
 

@@ -20,9 +20,6 @@ LIMIT = 3 * 1024  # bytes
 # Instructions of Python's virtual machine, 3,100 with CPython 3.11. There were 5,200 while anyio
 # read what came and each Node was parsed anew.
 WORK = 4200
-INSTRUCTIONS = (
-    4000  # of the virtual machine; 3,300 in fact, and 5,500 with the library's own network
-)
 
 
 def test_bytes_of_a_heartbeat(plane: ControlPlane) -> None:

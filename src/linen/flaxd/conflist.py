@@ -18,7 +18,7 @@ from linen.cni import options, versions
 from linen.core import model
 from linen.flaxd import pod_network
 from linen.host import files, programs
-from linen.host.conflists import BRIDGE, LINEN, MANAGED, Conflist, Network, is_managed
+from linen.host.conflists import BRIDGE, FLAXD, LINEN, MANAGED_BY, Conflist, Network, is_managed
 from linen.host.errors import HostError
 from linen.settings.table import GATEWAY_DEFAULT, NETWORK_KEYS, OVERLAY_KEYS
 
@@ -63,7 +63,7 @@ def render(
         "cniVersion": cni_versions[0],
         "cniVersions": list(cni_versions),
         "name": settings.network,
-        MANAGED[0]: MANAGED[1],
+        MANAGED_BY: FLAXD,
         "plugins": plugins,
     }
 

@@ -143,8 +143,9 @@ async def _run(given: Settings, chosen: Settings, told: asyncio.Event) -> None:
     except* _Told:
         pass
     except* (removal.Removed, ConflistChanged, LinenError) as group:
+        found = list(_errors(group))
         # Nothing else matters once Linen is gone.
-        reason = min(_errors(group), key=lambda error: not isinstance(error, removal.Removed))
+        reason = next((one for one in found if isinstance(one, removal.Removed)), found[0])
     if reason is not None:
         raise reason
 

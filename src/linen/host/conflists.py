@@ -31,7 +31,7 @@ CONFLIST_NAME = "linen.conflist"  # ours in that folder
 # (libcni.ConfFiles).
 EXTENSIONS = (".conflist", ".conf", ".json")
 LINEN, BRIDGE = "linen", "bridge"
-MANAGED = ("managedBy", "flaxd")  # a key of what flaxd wrote, which runtimes ignore
+MANAGED_BY, FLAXD = "managedBy", "flaxd"  # a key of what flaxd wrote, which runtimes ignore
 # The plugin that attaches a pod to several networks, itself or by asking its daemon, and where it
 # finds the conflist of one whose NetworkAttachmentDefinition has none in it.
 MULTUS = ("multus", "multus-shim")
@@ -48,7 +48,7 @@ class ConflistUnreadable(Exception):
 
 def is_managed(document: dict[str, Json]) -> bool:
     """Whether flaxd wrote it."""
-    return bool(document.get(MANAGED[0]) == MANAGED[1])
+    return bool(document.get(MANAGED_BY) == FLAXD)
 
 
 @dataclass(frozen=True)

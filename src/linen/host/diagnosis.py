@@ -41,14 +41,6 @@ OTHER_CHECKS: tuple[Check[Node], ...] = (
 )
 
 
-def check_names() -> list[str]:
-    """The names of all checks, in the order in which they run."""
-    names = [check.name for check in CONFLIST_CHECKS]
-    names += [check.name for check in folder.CHECKS]
-    names += [check.name for check in networks.CHECKS]
-    return names + [check.name for check in (ovs.REACHABLE, *OVS_CHECKS, *OTHER_CHECKS)]
-
-
 def diagnose_conflist(subject: Conflist) -> list[Finding]:
     """Judge one conflist."""
     return run_all(CONFLIST_CHECKS, subject, str(subject.path))

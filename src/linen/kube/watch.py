@@ -99,7 +99,9 @@ class Watch(Generic[R]):
         self.synced = False  # whether `records` once were all there are
         self.problem = NOT_CONNECTED  # why `records` may be out of date; "" while they aren't
         self.stale_since: float | None = time.monotonic()  # None while they aren't
-        self.lists = 0  # full lists read so far
+        # Full lists read so far. For tests, which see no other difference between a watch that was
+        # resumed and one that began anew.
+        self.lists = 0
         self._client = client
         self._collection = collection
         self._parse = parse

@@ -120,12 +120,13 @@ def require_root() -> None:
 
 def _find_plugins(names: Iterable[str], folders: tuple[Path, ...]) -> dict[str, Path]:
     """Take each plugin from the first of the folders that has it."""
-    return {
-        name: folder / name
-        for name in sorted(names)
-        for folder in reversed(folders)
-        if os.access(folder / name, os.X_OK)
-    }
+    found = {}
+    for name in sorted(names):
+        candidates = (folder / name for folder in folders)
+        path = next((one for one in candidates if os.access(one, os.X_OK)), None)
+        if path is not None:
+            found[name] = path
+    return found
 
 
 def _require_everything(missing_plugins: Collection[str], folders: tuple[Path, ...]) -> None:

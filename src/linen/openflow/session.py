@@ -56,7 +56,6 @@ class Session:
     ) -> None:
         self.path = path
         self.table = Table()
-        self.losses = 0  # connections that worked and have ended
         self.problem = "not connected yet"  # why there is no connection, or why the last one ended
         self._on_change = on_change
         self._silence = silence
@@ -72,7 +71,6 @@ class Session:
         failures = 0
         while True:
             was_connected, lost = await self._serve_one_connection()
-            self.losses += was_connected
             if was_connected or str(lost) != self.problem:
                 self.problem = str(lost)
                 self._on_change()
