@@ -95,7 +95,7 @@ def test_taken_off(attached: Attached, *, is_there: bool) -> None:
 
 
 def test_taken_off_after_it_was_made(attached: Attached) -> None:
-    """So it is where the ADD has just seen all as it should be, but the device is not there yet."""
+    """An OVS bridge that is removed while an ADD waits for its device alone is not made anew."""
     with add_after_reboot(attached) as adding:
         attached.host.vsctl("--no-wait", "del-br", "br0")
 

@@ -82,7 +82,7 @@ def test_leaves_nothing_of_ours(installed: Installed) -> None:
 
 
 def test_conflists_that_flaxd_wrote(installed: Installed) -> None:
-    """They go whatever they are called, and all that is theirs with them."""
+    """Conflists that flaxd wrote go, whatever they are called, and all that is theirs with them."""
     document = example("master", "1.0.0") | {"managedBy": "flaxd"}
     installed.node.conflist.rename(installed.node.conf_dir / "05-linen.conflist")
     (installed.node.conf_dir / "05-linen.conflist").write_text(json.dumps(document))
@@ -313,7 +313,7 @@ def test_ovsdb_away(installed: Installed) -> None:
 
 
 def test_linux_bridge_goes_at_the_second_attempt(installed: Installed) -> None:
-    """What hung on it because OVSDB was away keeps it from going then, not for ever."""
+    """A Linux bridge that stayed since OVSDB was away goes at the next call, when OVSDB is back."""
     installed.node.chain.delete("pod")
     installed.host.signal("KILL", "ovsdb-server")
     assert installed.uninstall().returncode == 1

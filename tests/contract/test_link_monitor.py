@@ -245,7 +245,7 @@ def test_address_that_is_promoted(host: Host) -> None:
 
 
 def test_notifications_that_change_nothing_wake_nobody(host: Host) -> None:
-    """Neither a port's own messages, nor an address's lifetime, nor what isn't looked at, wakes."""
+    """A port's own messages, an address's lifetime, and what isn't looked at wake nobody."""
     ip(host, "link add kbr0 type bridge")
     ip(host, "link add br0 type veth peer name br0-end")
     ip(host, "link set br0 master kbr0 up")

@@ -31,7 +31,7 @@ def is_seen(host: Host) -> bool:
 
 @pytest.mark.parametrize("signal", ["KILL", "TERM"])
 def test_it_is_seen_while_it_runs(host: Host, signal: str) -> None:
-    """It runs until it has ended, whether it removed its pidfile or not, and when it is back."""
+    """ovs-vswitchd is seen until it ends, with its pidfile gone or not, and when it is back."""
     assert is_seen(host)
 
     host.signal(signal, "ovs-vswitchd")
@@ -42,14 +42,14 @@ def test_it_is_seen_while_it_runs(host: Host, signal: str) -> None:
 
 
 def test_it_is_seen_while_its_database_is_away(host: Host) -> None:
-    """It runs, and switches, while ovsdb-server is started again."""
+    """ovs-vswitchd, which goes on to switch, is seen to run while ovsdb-server is away."""
     host.signal("KILL", "ovsdb-server")
 
     assert is_seen(host)
 
 
 def test_a_pidfile_that_cannot_be_read(short_folder: Path) -> None:
-    """What is in the pidfile's way is named, and what the file is for."""
+    """What is in the way of ovs-vswitchd's pidfile is named, and what that file is for."""
     (short_folder / "not-a-folder").touch()
 
     with pytest.raises(errors.Unavailable, match=r"not-a-folder/ovs-vswitchd\.pid") as refused:

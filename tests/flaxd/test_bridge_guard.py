@@ -60,7 +60,7 @@ def test_nothing_works_before_the_guards(flaxd: Flaxd) -> None:
 
 @pytest.mark.usefixtures("flaxd")
 def test_rules_that_others_remove(node1: Host) -> None:
-    """They are put back, and rules of others stay."""
+    """Guard rules that somebody removes are put back, and rules of others stay."""
     wait_for_guard(node1)
     node1.run("ovs-ofctl", "del-flows", "br0")
     node1.run("ovs-ofctl", "add-flow", "br0", "priority=7,actions=NORMAL")

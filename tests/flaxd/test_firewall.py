@@ -75,7 +75,7 @@ OURS = {"linen-network": "other"}
 def test_ports(
     interfaces: list[tuple[str, dict[str, str], dict[str, str]]], ports: set[int]
 ) -> None:
-    """They are those of all tunnels of all networks, and the own before there is a tunnel.
+    """The ports are those of all tunnels of all networks, and the own before there is a tunnel.
 
     A number too large is what Open vSwitch makes of it, and what is none is the default.
     """

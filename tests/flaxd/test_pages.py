@@ -48,7 +48,7 @@ def seconds_stale(flaxd: Flaxd) -> float:
 
 
 def test_since_when_the_nodes_may_be_out_of_date(flaxd: Flaxd, nodes: Nodes) -> None:
-    """It counts from the file's first fault on, also where nobody has asked for metrics before."""
+    """How long the nodes may be out of date counts from the first fault on, asked for or not."""
     flaxd.wait_for("the overlay works")
     before = time.monotonic()
     nodes.path.write_text("nonsense")

@@ -74,7 +74,7 @@ def writable_mounts(flaxd: Flaxd) -> set[str]:
 
 
 def test_the_daemon_is_confined(flaxd: Flaxd) -> None:
-    """It is not root, has three capabilities, can gain none, and writes to two folders alone."""
+    """flaxd is not root, has three capabilities, can gain none, and writes to two folders alone."""
     granted = sum(1 << CAPABILITY_NUMBERS[name] for name in capabilities())
     found = status(flaxd)
     assert found["Uid"].split() == [str(USER)] * 4
@@ -86,7 +86,7 @@ def test_the_daemon_is_confined(flaxd: Flaxd) -> None:
 
 
 def test_the_confined_daemon_does_all_its_work(underlay: Host, flaxd: Flaxd) -> None:
-    """It makes tunnels, writes conflist and nodes, attaches br0, probes, and mends."""
+    """The confined daemon makes tunnels, writes conflist and nodes, attaches br0, probes, mends."""
     conflist = underlay.folder / "net.d" / "linen.conflist"
     wait_until(conflist.exists, "the conflist")
     assert conflist.stat().st_mode & 0o777 == 0o600

@@ -129,7 +129,7 @@ def test_unprivileged(node1: Host) -> None:
 
 
 def test_raw(node1: Host) -> None:
-    """Where it has none, CAP_NET_RAW does."""
+    """Where the kernel has no ping sockets for the daemon's group, CAP_NET_RAW is enough."""
     node1.run("sysctl", "-qw", f"{PING_SOCKETS}=1 0")
 
     with probing(node1) as program:
@@ -139,7 +139,7 @@ def test_raw(node1: Host) -> None:
 
 
 def test_neither(node1: Host) -> None:
-    """Without both there are no probes and no results; the reason names both."""
+    """Without ping sockets and CAP_NET_RAW nothing is probed or told; the reason names both."""
     node1.run("sysctl", "-qw", f"{PING_SOCKETS}=1 0")
 
     with probing(node1, *WITHOUT_RAW) as program:

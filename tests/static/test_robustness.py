@@ -32,7 +32,7 @@ def test_deep_nesting(binary: Path, limits: str) -> None:
 
 
 def test_priority(binary: Path) -> None:
-    """It goes before what has no priority: a pod waits for it while its node is busy."""
+    """The binary goes before what has no priority: a pod waits for it while its node is busy."""
     pipe = subprocess.PIPE
     with subprocess.Popen(
         [binary], stdin=pipe, stdout=pipe, env=cni_environment("VERSION")
@@ -43,7 +43,7 @@ def test_priority(binary: Path) -> None:
 
 
 def test_no_right_to_a_priority(binary: Path) -> None:
-    """Without CAP_SYS_NICE it does its work all the same."""
+    """Without CAP_SYS_NICE the binary does its work all the same."""
     without = ("setpriv", "--bounding-set=-sys_nice", "--inh-caps=-sys_nice")
     done = call([*without, binary], "VERSION", b'{"cniVersion": "1.0.0"}')
     assert json.loads(done.stdout)["supportedVersions"]

@@ -38,7 +38,7 @@ def test_cancelled_in_the_moment_of_the_event(turns: int) -> None:
 
 
 def test_whether_it_happened() -> None:
-    """It is told whether the event was set in time."""
+    """Who waits for an event is told whether it was set in time."""
 
     async def scenario() -> None:
         event = asyncio.Event()

@@ -58,7 +58,7 @@ def test_failure_is_quoted() -> None:
 
 
 def test_peak_memory_is_the_programs_own() -> None:
-    """Neither the memory of whoever starts it counts, nor is its own forgotten when freed."""
+    """Peak memory is without that of whoever starts the program, and with what it has freed."""
     ballast = bytearray(200 * MEGABYTE)
     small = peak_memory(python("pass"))
     large = peak_memory(python(f"del [bytearray(b'x' * {50 * MEGABYTE})][0]"))

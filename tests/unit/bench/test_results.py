@@ -68,13 +68,13 @@ def test_ratio_needs_the_same_rounds() -> None:
 
 
 def test_quantile_is_one_of_the_samples() -> None:
-    """The smallest one that so many do not exceed."""
+    """A quantile is the smallest of the samples that so large a share of them does not exceed."""
     assert quantile(range(1, 101), 0.99).value == 99
     assert quantile([7], 0.99).value == 7
 
 
 def test_interval_of_a_median() -> None:
-    """It lies between two samples, by the number of those that are smaller.
+    """A median's interval lies between two samples, by the number of those that are smaller.
 
     For ten samples these are the second and the last but one: with less than 95 % confidence, the
     third and the last but two (a table of the sign test).
@@ -90,7 +90,7 @@ def test_few_samples_leave_an_end_open(share: float, enough: int) -> None:
 
 
 def test_interval_of_a_mean() -> None:
-    """It is Student's, which is wide for three samples, and open for one."""
+    """A mean's interval is Student's, which is wide for three samples, and open for one."""
     found = mean([1, 2, 3])
     assert (found.value, found.low, found.high) == pytest.approx((2, -0.484, 4.484), abs=0.001)
     assert mean([5]) == Measured(5, -math.inf, math.inf)

@@ -180,7 +180,7 @@ async def inotify_has_been_read(folder: Path) -> None:
 
 
 def test_more_changes_than_the_kernel_keeps(folder: Path) -> None:
-    """Where it leaves out the rest, among that may be a file of ours: there is a look."""
+    """Where the kernel drops changes, there is a look: one of them may be of a file of ours."""
     most = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
     here, there = folder / "here", folder / "there"
     make(folder, "here")

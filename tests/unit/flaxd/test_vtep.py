@@ -62,7 +62,7 @@ def test_what_is_said() -> None:
 
 
 def test_address_and_version_exclude_each_other() -> None:
-    """Who sets the address has said its version already."""
+    """The tunnel's address and its IP version cannot both be set: the address says it already."""
     with pytest.raises(SettingsInvalid, match="vtep-ip and vtep-family exclude"):
         given(vtep_ip="192.0.2.1", vtep_family="ipv4")
 
@@ -96,12 +96,12 @@ def run(work: Callable[[], object]) -> None:
 
 
 def test_an_address_that_is_away() -> None:
-    """It stays this node's for a while, whether there is none then or one of another IP version."""
+    """An absent address stays this node's for a while, with none or another version's there."""
     run(lambda: held(([], None), (BOTH, "192.0.2.1"), (BOTH[:1], "192.0.2.1"), ([], "192.0.2.1")))
 
 
 def test_another_address() -> None:
-    """One of the same IP version in its place is this node's at once, and so is IPv4 that comes."""
+    """An address that replaces one of its IP version is the node's at once, and so is IPv4."""
     run(lambda: held((["192.0.2.1"], "192.0.2.1"), (["192.0.2.7"], "192.0.2.7")))
     run(lambda: held((BOTH[:1], "2001:db8::1"), (BOTH, "192.0.2.1")))
     run(lambda: held((["192.0.2.1"], "192.0.2.1"), ([], "192.0.2.1"), (["192.0.2.7"], "192.0.2.7")))
@@ -109,7 +109,7 @@ def test_another_address() -> None:
 
 @pytest.mark.parametrize(("own", "then"), [([], None), (BOTH[:1], "2001:db8::1")])
 def test_an_address_that_stays_away(patience: float, own: list[str], then: str | None) -> None:
-    """After its time another one counts, or none, and that is told."""
+    """An address that stays away gives way to another or none after its time, and that is told."""
 
     async def body() -> None:
         told = Notice()
@@ -125,7 +125,7 @@ def test_an_address_that_stays_away(patience: float, own: list[str], then: str |
 
 
 def test_an_address_that_comes_and_goes(patience: float) -> None:
-    """Each absence has its whole time."""
+    """Each absence of an address has its whole time."""
 
     async def body() -> None:
         found = vtep.Held(told := Notice())

@@ -47,7 +47,7 @@ def test_system_loads_the_module(module: Path) -> None:
 
 
 def test_no_module(module: Path) -> None:
-    """Where it cannot be loaded, another datapath is named."""
+    """Where the kernel's module cannot be loaded, another datapath is named."""
     (module.parent / "modprobe").write_text("#!/bin/sh\nexit 1\n")
 
     with pytest.raises(LabError, match="use --datapath netdev"):

@@ -61,7 +61,7 @@ def texts(found: list[tuple[int, bytes]]) -> list[bytes]:
 
 
 def test_a_list_that_does_not_change() -> None:
-    """It is read once, in as many pieces as there are."""
+    """A list that does not change is read once, in as many pieces as there are."""
     kernel = Kernel([[links(b"kbr0", b"veth"), links(b"br0.") + END]])
 
     assert texts(whole_dump(kernel, REQUEST)) == [b"kbr0", b"veth", b"br0."]
@@ -78,14 +78,14 @@ def test_a_list_that_does_not_change() -> None:
     ids=["in between", "at the start", "at the end"],
 )
 def test_a_list_that_changes_meanwhile(interrupted: list[bytes]) -> None:
-    """It is read again, and nothing of the first reading counts."""
+    """A list that changes meanwhile is read again, and nothing of the first reading counts."""
     kernel = Kernel([interrupted, [links(b"kbr0", b"veth") + END]])
 
     assert texts(whole_dump(kernel, REQUEST)) == [b"kbr0", b"veth"]
 
 
 def test_a_list_that_never_comes_to_rest() -> None:
-    """It is an error after a number of attempts, never taken for whole."""
+    """A list that changes each time is an error after some attempts, never taken for whole."""
     kernel = Kernel([[links(b"kbr0"), INTERRUPTED_END]] * DUMP_ATTEMPTS)
 
     with pytest.raises(codec.NetlinkError) as refused:

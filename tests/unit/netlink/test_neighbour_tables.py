@@ -25,7 +25,7 @@ def fill(proc: Path, version: int, entries: int) -> None:
 
 @pytest.mark.parametrize("version", NAMES)
 def test_a_table_that_is_nearly_full(tmp_path: Path, version: int) -> None:
-    """It is told how many entries there are, how many there can be, and by which setting."""
+    """A nearly full table is told with its entries, the most that it holds, and the setting."""
     for each in NAMES:
         fill(tmp_path, each, 900 if each == version else 100)
 
@@ -36,7 +36,7 @@ def test_a_table_that_is_nearly_full(tmp_path: Path, version: int) -> None:
 
 
 def test_tables_with_room(tmp_path: Path) -> None:
-    """As long as there is room, or the kernel does not tell, there is nothing to say."""
+    """A table that has room, or of which the kernel does not tell, is not told of."""
     assert nearly_full_tables(tmp_path) == []
 
     fill(tmp_path, 4, 500)
