@@ -17,7 +17,7 @@ from linen.cli.console import (
     state_dir_option,
 )
 from linen.host.errors import ConflistRefused
-from linen.host.install import Installation, Order, prepare
+from linen.host.install import Installation, InstallRequest, prepare
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _DONE = {"new": "installed", "changed": "replaced", "right": "was right"}
@@ -52,9 +52,9 @@ def command(  # noqa: PLR0913 (an option each)
     """
     if conflist is not None and for_flaxd:
         raise click.UsageError("--conflist and --for-flaxd exclude each other")
-    order = Order(conflist, plugin, bin_dir, conf_dir, state_dir, offline, for_flaxd)
+    request = InstallRequest(conflist, plugin, bin_dir, conf_dir, state_dir, offline, for_flaxd)
     try:
-        installation = prepare(order)
+        installation = prepare(request)
     except ConflistRefused as refused:
         for finding in refused.findings:
             if finding.severity == "error":

@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Order:
+class InstallRequest:
     """What somebody asked for. `conflist`, `plugin`: files to install from, None for none, ours.
 
     `for_flaxd`: the plugins of the conflist that flaxd will write.
@@ -135,19 +135,19 @@ def _explained(folder: Path) -> Iterator[None]:
         ) from None
 
 
-def prepare(order: Order) -> Installation:
-    """Look at everything that `order` needs.
+def prepare(request: InstallRequest) -> Installation:
+    """Look at everything that `request` needs.
 
     Raises `ConflistRefused` for a wrong conflist, `HostError` for what else is in the way.
     """
-    if order.conflist is not None:
-        return _with_conflist(order, order.conflist)
-    record, remarks = _read_record(order)
-    plugin = find_linen(order.plugin)
+    if request.conflist is not None:
+        return _with_conflist(request, request.conflist)
+    record, remarks = _read_record(request)
+    plugin = find_linen(request.plugin)
     ask_versions(plugin)
-    names = {*FLAXD_CHAIN, OF_THE_RUNTIME} if order.for_flaxd else set()
-    copies, kept = _reference_plugins(names - {LINEN}, order, record)
-    placements = _program_placements({LINEN: plugin} | copies, order)
+    names = {*FLAXD_CHAIN, OF_THE_RUNTIME} if request.for_flaxd else set()
+    copies, kept = _reference_plugins(names - {LINEN}, request, record)
+    placements = _program_placements({LINEN: plugin} | copies, request)
     remarks += tuple(
         f"{path} is a link to {path.readlink()}, which is not seen from here: left to the node"
         for path in kept
@@ -156,17 +156,17 @@ def prepare(order: Order) -> Installation:
     return Installation(tuple(placements), tuple(kept), (), (), remarks, record)
 
 
-def _read_record(order: Order) -> tuple[Record, tuple[str, ...]]:
+def _read_record(request: InstallRequest) -> tuple[Record, tuple[str, ...]]:
     """The record, and a remark where it has to be begun anew.
 
     No node stays without its network for a file that only tells what to remove one day.
     """
     try:
-        return Record.read(order.state_dir), ()
+        return Record.read(request.state_dir), ()
     except HostError as error:
-        if not order.for_flaxd:
+        if not request.for_flaxd:
             raise
-        record = Record.begin_anew(order.state_dir)
+        record = Record.begin_anew(request.state_dir)
         remark = (
             f"{error.message}: it is {record.aside} from now on, and plugins that it may have"
             " listed stay as they are, as others' do"
@@ -174,21 +174,21 @@ def _read_record(order: Order) -> tuple[Record, tuple[str, ...]]:
         return record, (remark,)
 
 
-def _with_conflist(order: Order, source: Path) -> Installation:
-    record = Record.read(order.state_dir)
-    plugin = find_linen(order.plugin)
+def _with_conflist(request: InstallRequest, source: Path) -> Installation:
+    record = Record.read(request.state_dir)
+    plugin = find_linen(request.plugin)
     conflist = _read_sound(source)
     findings = tuple(diagnose_conflist(conflist))
     if has_errors(findings):
         raise ConflistRefused(f"{source} has errors", findings)
-    copies, kept = _reference_plugins(conflist.programs() - {LINEN}, order, record)
+    copies, kept = _reference_plugins(conflist.programs() - {LINEN}, request, record)
     programs = {LINEN: plugin} | copies
     conflist, remarks = fit_versions(conflist, programs | {path.name: path for path in kept})
-    if not order.offline:
+    if not request.offline:
         _require_open_vswitch(conflist)
-    placements = _program_placements(programs, order)
-    placements.append(_conflist_placement(conflist, order))
-    remarks += _rivals(order.conf_dir)
+    placements = _program_placements(programs, request)
+    placements.append(_conflist_placement(conflist, request))
+    remarks += _rivals(request.conf_dir)
     return Installation(
         tuple(placements),
         tuple(kept),
@@ -206,16 +206,16 @@ def _read_sound(path: Path) -> Conflist:
         raise ConflistRefused(f"{path} has errors", [fault.finding]) from None
 
 
-def _program_placements(programs: dict[str, Path], order: Order) -> list[Placement]:
+def _program_placements(programs: dict[str, Path], request: InstallRequest) -> list[Placement]:
     """Ours first, then the others by name."""
     return [
-        Placement.of(order.bin_dir / name, source.read_bytes(), PROGRAM, str(source))
+        Placement.of(request.bin_dir / name, source.read_bytes(), PROGRAM, str(source))
         for name, source in sorted(programs.items(), key=lambda item: (item[0] != LINEN, item[0]))
     ]
 
 
 def _reference_plugins(
-    names: set[str], order: Order, record: Record
+    names: set[str], request: InstallRequest, record: Record
 ) -> tuple[dict[str, Path], list[Path]]:
     """Which of these plugins have to be copied from where, and which are there.
 
@@ -226,9 +226,9 @@ def _reference_plugins(
     kept: list[Path] = []
     missing: list[str] = []
     for name in sorted(names):
-        path, source = order.bin_dir / name, find_reference(name)
+        path, source = request.bin_dir / name, find_reference(name)
         if path.is_symlink() or (is_program(path) and not (source and record.owns(path))):
-            _refuse_dangling(path, order)
+            _refuse_dangling(path, request)
             kept.append(path)
         elif source is None:
             missing.append(name)
@@ -237,7 +237,7 @@ def _reference_plugins(
         else:
             copies[name] = source
     if missing:
-        folders = " or ".join(map(str, (order.bin_dir, *REFERENCE_FOLDERS)))
+        folders = " or ".join(map(str, (request.bin_dir, *REFERENCE_FOLDERS)))
         raise HostError(
             f"{', '.join(missing)}: needed by the chain, and not in {folders}",
             f"reference plugins are in the package {PACKAGE} (apt install {PACKAGE})",
@@ -245,9 +245,9 @@ def _reference_plugins(
     return copies, kept
 
 
-def _refuse_dangling(path: Path, order: Order) -> None:
+def _refuse_dangling(path: Path, request: InstallRequest) -> None:
     """Raises `HostError` for a link to nowhere, which a container alone may be unable to follow."""
-    if not (order.for_flaxd or path.exists()):
+    if not (request.for_flaxd or path.exists()):
         raise HostError(
             f"{path} is a link to {path.readlink()}, which is not there",
             "mend it, or remove it to have the distribution's plugin copied there",
@@ -268,15 +268,15 @@ def _require_open_vswitch(conflist: Conflist) -> None:
             )
 
 
-def _conflist_placement(conflist: Conflist, order: Order) -> Placement:
+def _conflist_placement(conflist: Conflist, request: InstallRequest) -> Placement:
     """The conflist in the runtime's folder. Raises `HostError` where its name is another's."""
-    path = order.conf_dir / CONFLIST_NAME
+    path = request.conf_dir / CONFLIST_NAME
     if path.exists():
         _require_ours(path)
     text = conflist.path.read_text(encoding="utf-8")
     if parse_conflist(text, path).document != conflist.document:
         text = json.dumps(conflist.document, indent=2) + "\n"  # some version had to go
-    return Placement.of(path, text.encode(), SECRET, str(order.conflist))
+    return Placement.of(path, text.encode(), SECRET, str(request.conflist))
 
 
 def _require_ours(path: Path) -> None:
