@@ -83,8 +83,8 @@ def install(
     except SettingsInvalid as error:
         raise click.UsageError("\n".join(error.faults)) from None
     kubectl = Kubectl(kubeconfig, context)
-    wish = manifests.Wish(overlay, values=arguments, registry=registry)
-    text = manifests.render(wish, kubectl)
+    rollout = manifests.Rollout(overlay, values=arguments, registry=registry)
+    text = manifests.render(rollout, kubectl)
     if not is_applied:
         sys.stdout.write(text)
         return

@@ -46,7 +46,7 @@ _REGISTRY = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9.-]*(:[0-9]+)?(/[a-z0-9]+([._-]+[a
 
 
 @dataclass(frozen=True)
-class Wish:
+class Rollout:
     """What a cluster is to get.
 
     `overlay`: a folder of deploy. `components`: folders of deploy/components, besides.
@@ -60,17 +60,17 @@ class Wish:
     registry: str = ""
 
 
-EVERYTHING = Wish(BUNDLED_OVS, ("controller",))  # whatever was chosen is among it
+EVERYTHING = Rollout(BUNDLED_OVS, ("controller",))  # whatever was chosen is among it
 
 
-def render(wish: Wish, kubectl: Kubectl) -> str:
+def render(rollout: Rollout, kubectl: Kubectl) -> str:
     """The manifests as YAML. Raises `RolloutError`."""
     source = _find_deploy()
     with tempfile.TemporaryDirectory(prefix="linen-manifests-") as folder:
         copy = shutil.copytree(source, Path(folder, "deploy"))
-        path = copy / wish.overlay / "kustomization.yaml"
+        path = copy / rollout.overlay / "kustomization.yaml"
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
-        text = yaml.safe_dump(_changed(document, wish), sort_keys=False)
+        text = yaml.safe_dump(_changed(document, rollout), sort_keys=False)
         path.write_text(text, encoding="utf-8")
         return kubectl.run("kustomize", str(path.parent))
 
@@ -92,17 +92,17 @@ def _find_deploy() -> Path:
     raise RolloutError(f"no manifests in {package / 'deploy'}", "install linen-cni again")
 
 
-def _changed(document: dict[str, Any], wish: Wish) -> dict[str, Any]:
+def _changed(document: dict[str, Any], rollout: Rollout) -> dict[str, Any]:
     """An overlay's kustomization with what was asked for."""
-    components = [f"../components/{name}" for name in wish.components]
+    components = [f"../components/{name}" for name in rollout.components]
     changed = document | {"components": [*document.get("components", ()), *components]}
-    if wish.values:
-        merged = [f"{variable_of(name)}={text}" for name, text in wish.values.items()]
+    if rollout.values:
+        merged = [f"{variable_of(name)}={text}" for name, text in rollout.values.items()]
         changed["configMapGenerator"] = [
             {"name": "linen", "namespace": NAMESPACE, "behavior": "merge", "literals": merged}
         ]
-    if wish.registry:
+    if rollout.registry:
         changed["images"] = [
-            {"name": image, "newName": f"{wish.registry}/{image}"} for image in IMAGES
+            {"name": image, "newName": f"{rollout.registry}/{image}"} for image in IMAGES
         ]
     return changed
