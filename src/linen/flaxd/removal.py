@@ -12,7 +12,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from linen.host.errors import HostError
-from linen.host.uninstall import Report, Share, uninstall
+from linen.host.uninstall import DaemonsPart, Report, uninstall
 
 if TYPE_CHECKING:
     from linen.settings.table import Settings
@@ -48,7 +48,7 @@ def _attempt(settings: Settings) -> Report:
             settings.bin_dir,
             settings.conflist.parent,
             settings.state_dir,
-            share=Share(settings.conflist, settings.network, settings.overlay.ovsdb),
+            only=DaemonsPart(settings.conflist, settings.network, settings.overlay.ovsdb),
         )
     except (HostError, OSError) as error:
         return Report(stays=[str(error)], failed=True)

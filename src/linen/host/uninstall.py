@@ -59,7 +59,7 @@ class Report:
 
 
 @dataclass(frozen=True)
-class Share:
+class DaemonsPart:
     """What is one daemon's: its conflist, its network, and that in the OVSDB at `ovsdb`."""
 
     conflist: Path
@@ -73,24 +73,24 @@ def uninstall(
     state_dir: Path,
     *,
     keep_overlay: bool = False,
-    share: Share | None = None,
+    only: DaemonsPart | None = None,
 ) -> Report:
-    """Remove what is ours, or only one daemon's share of it.
+    """Remove what is ours, or `only` one daemon's part of it.
 
     Raises `HostError` where the record cannot be read, or a daemon would make all of it anew.
     """
     record = Record.read(state_dir)
     report = Report()
     folder = read_folder(conf_dir)
-    path = share.conflist if share else conf_dir / CONFLIST_NAME
-    ours = [one for one in folder.ours if one.path == path or _is_written_for(one, share)]
+    path = only.conflist if only else conf_dir / CONFLIST_NAME
+    ours = [one for one in folder.ours if one.path == path or _is_written_for(one, only)]
     rest = [one for one in folder.conflists if one not in ours]
     rest += _elsewhere(conf_dir)
     networks = networks_of(ours)
     record.databases |= {network.options.ovsdb for network in networks}
-    if share is not None:
-        record.databases.add(share.ovsdb)
-    daemons = _other_daemons(record.databases or {DEFAULT_OVSDB}, share)
+    if only is not None:
+        record.databases.add(only.ovsdb)
+    daemons = _other_daemons(record.databases or {DEFAULT_OVSDB}, only)
     for each in sorted({path, *(one.path for one in ours)}):
         _remove_conflist(each, folder, record, report)
     _remove_programs(bin_dir, record, rest, report)
@@ -115,13 +115,13 @@ def _remove_traces(state_dir: Path, record: Record, keep: set[str], report: Repo
     _remove_known_nodes(state_dir, keep, report)
 
 
-def _is_written_for(conflist: Conflist, share: Share | None) -> bool:
-    """Whether flaxd wrote it, and if this is about one daemon's share, for that one's network."""
-    return is_managed(conflist.document) and (share is None or share.network == conflist.name)
+def _is_written_for(conflist: Conflist, only: DaemonsPart | None) -> bool:
+    """Whether flaxd wrote it, and if this is about one daemon's part, for that one's network."""
+    return is_managed(conflist.document) and (only is None or only.network == conflist.name)
 
 
-def _other_daemons(databases: Iterable[str], share: Share | None) -> set[str]:
-    """The networks that a flaxd keeps now, other than the one whose share this is about.
+def _other_daemons(databases: Iterable[str], only: DaemonsPart | None) -> set[str]:
+    """The networks that a flaxd keeps now, other than the one whose part this is about.
 
     Raises `HostError` where all of a host's is to go and a daemon would make it anew.
     """
@@ -133,13 +133,13 @@ def _other_daemons(databases: Iterable[str], share: Share | None) -> set[str]:
             is_there, found = _find_daemons(path)
             is_any |= is_there
             networks |= found
-    if share is None and is_any:
+    if only is None and is_any:
         of_networks = f" of network {', '.join(sorted(networks))}" if networks else ""
         raise HostError(
             f"flaxd{of_networks} runs on this node, and would make anew what is removed",
             "stop it first: `systemctl stop flaxd`, or in a cluster delete its DaemonSet",
         )
-    return networks - {share.network} if share is not None else networks
+    return networks - {only.network} if only is not None else networks
 
 
 def _find_daemons(path: str) -> tuple[bool, set[str]]:
