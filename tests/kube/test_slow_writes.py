@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from linen.core.cluster import Peer, View
-from linen.flaxd import installation, node_writer
+from linen.flaxd import node_writer, own_account
 from linen.flaxd.kubernetes import KubernetesSource
 from linen.flaxd.removal import Removed
 from linen.kube import access
@@ -102,7 +102,7 @@ def test_removal_while_a_write_hangs(
     plane: ControlPlane, source: KubernetesSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """That Linen is taken off the cluster is noticed while a write hangs."""
-    monkeypatch.setattr(installation, "GRACE", 0.1)
+    monkeypatch.setattr(own_account, "GRACE", 0.1)
     monkeypatch.setattr(node_writer, "LAST_WORDS", 1.0)  # which hang as well
 
     async def body(listener: socket.socket) -> None:

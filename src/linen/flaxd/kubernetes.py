@@ -17,8 +17,8 @@ import linen
 from linen.core import cluster, model
 from linen.flaxd import bridge_netfilter, pod_network
 from linen.flaxd import vtep as vteps
-from linen.flaxd.installation import Installation
 from linen.flaxd.node_writer import NodeWriter
+from linen.flaxd.own_account import OwnAccount
 from linen.flaxd.removal import Removed
 from linen.kube.client import Client
 from linen.kube.nodes import MASTER, parse_own, parse_record
@@ -62,8 +62,8 @@ class KubernetesSource:
         self._service_faults: list[str] = []
         self._writer = NodeWriter(self._client, settings, self._own_node)
         account = settings.service_account
-        self._installation = (
-            Installation(self._client, account, self._wake.set) if account is not None else None
+        self._account = (
+            OwnAccount(self._client, account, self._wake.set) if account is not None else None
         )
         self._is_first = True  # the next view: it is another than the one kept on disk
         self._complaint = ""
@@ -95,16 +95,16 @@ class KubernetesSource:
         async with self._client, asyncio.TaskGroup() as tasks:
             tasks.create_task(self._all.run(), name="nodes")
             tasks.create_task(self._own.run(), name="own node")
-            if self._installation is not None:
-                tasks.create_task(self._installation.run(), name="service account")
-                tasks.create_task(self._go_with(self._installation), name="removal")
+            if self._account is not None:
+                tasks.create_task(self._account.run(), name="service account")
+                tasks.create_task(self._go_with(self._account), name="removal")
             tasks.create_task(self._look_for_ever(on_view), name="news")
             self._writer.start(tasks)
             tasks.create_task(self._watch_kernel(), name="kernel's settings")
 
     async def part(self) -> None:
         """Learn whether the daemon ends because Linen is taken off; raises `Removed` if so."""
-        if self._installation is not None and await self._installation.ends():
+        if self._account is not None and await self._account.ends():
             await self._writer.withdraw()
             raise Removed
 
@@ -115,8 +115,8 @@ class KubernetesSource:
                 self._wake.set()
             await asyncio.sleep(bridge_netfilter.PAUSE)
 
-    async def _go_with(self, installation: Installation) -> None:
-        await installation.wait_for_removal()
+    async def _go_with(self, account: OwnAccount) -> None:
+        await account.wait_for_removal()
         await self._writer.withdraw()
         raise Removed
 
@@ -138,7 +138,7 @@ class KubernetesSource:
 
     def _complain(self) -> None:
         """Log each new problem, also one of the account's: nodes are up to date without that."""
-        problem = self.problem or (self._installation.problem if self._installation else "")
+        problem = self.problem or (self._account.problem if self._account else "")
         if problem not in {self._complaint, NOT_CONNECTED}:
             self._complaint = problem
             log.warning("API server: %s", problem or "connected again")

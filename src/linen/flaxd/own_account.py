@@ -32,7 +32,7 @@ GRACE = 15.0  # seconds that an account may be gone, while the API server answer
 PARTING = 10.0
 
 
-class Installation:
+class OwnAccount:
     """Follows the account while `run` runs. `on_change`: called when `problem` may be another."""
 
     def __init__(self, client: Client, name: AccountName, on_change: Callable[[], None]) -> None:
