@@ -122,7 +122,7 @@ def overlay_block(overlay: model.OverlayOptions) -> dict[str, Json]:
     return block | {key: value for key, value in optional.items() if value is not None}
 
 
-def fit_versions(bin_dir: Path) -> list[str]:
+def common_versions(bin_dir: Path) -> list[str]:
     """The versions of CNI, oldest first, that all installed plugins of our conflist speak.
 
     Those before 1.0.0 only where there are no others. Raises `HostError` where a plugin is missing.

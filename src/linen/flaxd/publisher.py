@@ -135,7 +135,7 @@ class Publisher:
             if faults:
                 return tuple(faults)
             self._refuse_bare()
-            self._cni_versions = self._cni_versions or conflist.fit_versions(settings.bin_dir)
+            self._cni_versions = self._cni_versions or conflist.common_versions(settings.bin_dir)
         except HostError as error:
             self._retry.failed()  # nobody tells of changes in the folder of the plugins
             return (error.sentence,)

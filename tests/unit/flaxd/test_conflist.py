@@ -223,15 +223,15 @@ def test_plugins_that_a_container_does_not_see(tmp_path: Path) -> None:
             '#!/bin/sh\necho \'{"supportedVersions": ["0.4.0", "1.0.0", "1.1.0"]}\'\n'
         )
         plugin.chmod(0o755)
-    assert conflist.fit_versions(tmp_path) == ["1.0.0", "1.1.0"]
+    assert conflist.common_versions(tmp_path) == ["1.0.0", "1.1.0"]
 
     (tmp_path / "portmap").unlink()
     (tmp_path / "portmap").symlink_to("/usr/nowhere/portmap")
 
-    assert conflist.fit_versions(tmp_path) == ["1.0.0"]
+    assert conflist.common_versions(tmp_path) == ["1.0.0"]
 
 
 def test_plugin_that_is_missing(tmp_path: Path) -> None:
     """A plugin that is not there at all is named."""
     with pytest.raises(HostError, match=str(tmp_path / "bridge")):
-        conflist.fit_versions(tmp_path)
+        conflist.common_versions(tmp_path)
