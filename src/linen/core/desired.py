@@ -36,8 +36,8 @@ def overlay_spec(  # noqa: PLR0913  (what a spec depends on)
 ) -> model.OverlaySpec:
     """What `network` wants on the node of `own_addresses`: no tunnel leads to one of these.
 
-    `maker`: who keeps it, `naming.MAKER_PLUGIN` or the daemon. `mtu`: bytes that the OVS bridge's
-    own port is to carry, None to leave it to Open vSwitch. `bfd`: settings of BFD on each tunnel
+    `maker`: who keeps it, one of `naming`'s. `mtu`: bytes that the OVS bridge's own port is to
+    carry, None to leave it to Open vSwitch. `bfd`: settings of BFD on each tunnel
     (ovs-vswitchd.conf.db(5), Interface.bfd), None to leave them as they are.
     `segment`: for each IP version, a CIDR of all pods' addresses or one address with its prefix
     length.

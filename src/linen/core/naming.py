@@ -19,7 +19,7 @@ MARK_MAKER = "linen-maker"  # which program answers for the row
 MARK_BRIDGE = "linen-bridge"  # on a tunnel: the OVS bridge that it belongs on
 MARK_VNI = "linen-vni"  # on a bridge: the VNI of its network
 
-MAKER_PLUGIN = "plugin"
+MAKER_PLUGIN, MAKER_FLAXD = "plugin", "flaxd"
 
 _BASE32 = "abcdefghijklmnopqrstuvwxyz234567"
 _FNV_OFFSET = 0xCBF29CE484222325

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from linen.core import cluster, desired, errors, flows, model, observed, obstacles, place, planner
+from linen.core.naming import MAKER_FLAXD
 from linen.core.plan import Plan, RemoveTunnel
 from linen.flaxd import health, local_networks
 from linen.ovsdb.replica import columns_read_by
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from linen.netlink.codec import Link
     from linen.ovsdb.replica import Replica
     from linen.settings.table import Settings
-
-MAKER = "flaxd"
 
 
 @dataclass(frozen=True)
@@ -58,13 +57,13 @@ def monitored(settings: Settings) -> dict[str, set[str]]:
         questions(settings),
         [planner.ROOT, *obstacles.READS],
         [local_networks.BRIDGE_QUESTION, local_networks.TUNNEL_QUESTION],
-        [health.question(settings.network, MAKER)],
+        [health.question(settings.network, MAKER_FLAXD)],
     )
 
 
 def questions(settings: Settings) -> list[object]:
     """What is asked of the replica."""
-    return observed.questions(settings.overlay.ovs_bridge, settings.network, MAKER)
+    return observed.questions(settings.overlay.ovs_bridge, settings.network, MAKER_FLAXD)
 
 
 def decide(
@@ -145,7 +144,7 @@ def _spec(
     return desired.overlay_spec(
         options,
         network=settings.network,
-        maker=MAKER,
+        maker=MAKER_FLAXD,
         mtu=mtu,
         bfd=bfd(interval),
         segment=segment,

@@ -8,12 +8,14 @@ import logging
 import time
 from typing import TYPE_CHECKING, Protocol
 
-from linen.flaxd import health, http, metrics, pod_network, probe, reconcile, state_page
+from linen.core.naming import MAKER_FLAXD
+from linen.flaxd import health, http, metrics, pod_network, probe, state_page
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from linen.core import cluster
+    from linen.flaxd.reconcile import Decision
     from linen.flaxd.rules import Rules
     from linen.flaxd.sources import Source
     from linen.light.json import Json
@@ -37,7 +39,7 @@ class Watched(Protocol):
     session: Session
     source: Source
     roster: cluster.Roster
-    decision: reconcile.Decision
+    decision: Decision
     rules: Rules | None
     heard: float
     busy_since: float | None
@@ -84,7 +86,7 @@ class Telemetry:
         Logs whose state has become another.
         """
         daemon = self._daemon
-        question = health.question(daemon.settings.network, reconcile.MAKER)
+        question = health.question(daemon.settings.network, MAKER_FLAXD)
         (found,) = daemon.session.replica.answer([question])
         rows, wanted = found["rows"], daemon.decision.neighbours.peers
         if rows == self._rows and (wanted is self._wanted or wanted == self._wanted):
