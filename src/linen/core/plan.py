@@ -144,7 +144,7 @@ class Plan(Value):
         found += [(t.name, t.interface) for t in self.seen.tunnels if t.interface is not None]
         return found
 
-    def passing_interfaces(self) -> set[str]:
+    def interfaces_about_to_change(self) -> set[str]:
         """The UUIDs of the tunnels' interfaces that the steps change or remove."""
         kinds = (ChangeTunnel, RemoveTunnel)
         tunnels = [step.observed for step in self.steps if isinstance(step, kinds)]

@@ -248,9 +248,9 @@ def refusals(plan: Plan) -> list[str]:
 
     Of those that the plan is about to change or remove it says nothing that lasts.
     """
-    passing = plan.passing_interfaces()
+    changing = plan.interfaces_about_to_change()
     refused_rows = [(name, row) for name, row in plan.interfaces() if row.refusal]
-    return [_fault(name, row.refusal) for name, row in refused_rows if row.uuid not in passing]
+    return [_fault(name, row.refusal) for name, row in refused_rows if row.uuid not in changing]
 
 
 def refused(said: Sequence[str]) -> errors.OvsRefused:
