@@ -101,7 +101,7 @@ class OverlayOptions(Value):
         self.tunnel_options = tunnel_options or {}
         self.ovsdb = ovsdb
 
-    def with_peers(self, vteps: Sequence[str], *, is_master: bool) -> OverlayOptions:
+    def with_vteps(self, vteps: Sequence[str], *, is_master: bool) -> OverlayOptions:
         """The same options, with tunnels to these addresses."""
         fields = {name: getattr(self, name) for name in self.__slots__}
         return OverlayOptions(**fields | {"vteps": vteps, "is_master": is_master})

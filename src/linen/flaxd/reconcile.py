@@ -140,7 +140,7 @@ def _spec(
         vteps, interval = [model.REMOTE_BY_RULE], 0  # BFD needs a tunnel for each peer
     else:
         vteps, interval = found.vteps(), settings.bfd_interval
-    options = settings.overlay.with_peers(vteps, is_master=own.is_master)
+    options = settings.overlay.with_vteps(vteps, is_master=own.is_master)
     return desired.overlay_spec(
         options,
         network=settings.network,

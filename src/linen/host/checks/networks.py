@@ -107,7 +107,7 @@ def same_tunnel(networks: Networks) -> Iterator[Finding]:
 def _tunnels(network: Network) -> set[tuple[str, str, str]]:
     options = network.options
     if options.topology == model.TOPOLOGY_FLOW:  # whose one tunnel flaxd makes
-        options = options.with_peers([model.REMOTE_BY_RULE], is_master=False)
+        options = options.with_vteps([model.REMOTE_BY_RULE], is_master=False)
     spec = desired.overlay_spec(options, network=network.name, maker="")
     return {identity(tunnel.options) for tunnel in spec.tunnels}
 
