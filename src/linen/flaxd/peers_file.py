@@ -23,7 +23,7 @@ import yaml
 from linen.cni import options
 from linen.core import cluster
 from linen.core.routes import parse_range
-from linen.settings.parsers import parse_ranges
+from linen.settings.parsers import Invalid, parse_ranges
 from linen.settings.table import SETTINGS
 
 if TYPE_CHECKING:
@@ -38,12 +38,8 @@ DEFAULTS: dict[str, Json] = {"ranges": [], "master": False}
 LARGEST_FILE = 16 << 20  # bytes; 10,000 nodes have about 1 MB
 
 
-class PeersInvalid(Exception):
-    """The file cannot be used. `faults`: one sentence each, all of them."""
-
-    def __init__(self, faults: list[str]) -> None:
-        super().__init__("; ".join(faults))
-        self.faults = faults
+class PeersInvalid(Invalid):
+    """The file cannot be used."""
 
 
 def read(

@@ -24,6 +24,14 @@ ACCOUNT_NAME = re.compile(r"([a-z0-9][-a-z0-9]{0,62})/([a-z0-9][-a-z0-9.]{0,252}
 NODE_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")  # RFC 1123, as Kubernetes has it
 
 
+class Invalid(Exception):
+    """Of what was given, something is wrong. `faults`: one sentence each, all of them."""
+
+    def __init__(self, faults: list[str]) -> None:
+        super().__init__("; ".join(faults))
+        self.faults = faults
+
+
 def parse_text(value: Json) -> str:
     """Any text but an empty one."""
     if isinstance(value, str) and value:

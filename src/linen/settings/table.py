@@ -22,6 +22,7 @@ from linen.cni import options
 from linen.cni.spelling import nearest
 from linen.core import addresses, model
 from linen.settings.parsers import (
+    Invalid,
     choice_parser,
     number_parser,
     parse_account,
@@ -46,12 +47,8 @@ DROP, REPLICATE = "drop", "replicate"
 GATEWAY_DEFAULT, GATEWAY_NONE = "default", "none"
 
 
-class SettingsInvalid(Exception):
-    """Settings are wrong. `faults`: one sentence each, all of them."""
-
-    def __init__(self, faults: list[str]) -> None:
-        super().__init__("; ".join(faults))
-        self.faults = faults
+class SettingsInvalid(Invalid):
+    """Settings are wrong."""
 
 
 @dataclass(frozen=True)
