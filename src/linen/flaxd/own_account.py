@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("flaxd.kubernetes")
 
 GRACE = 15.0  # seconds that an account may be gone, while the API server answers
-# Seconds for what an ending daemon still wants to know; with `node_writer.LAST_WORDS` and
+# Seconds for all that an ending daemon still wants to know; with `node_writer.LAST_WORDS` and
 # `removal.PATIENCE` they are less than the 30 s that Kubernetes gives a pod to end.
 PARTING = 10.0
 
@@ -82,13 +82,17 @@ class OwnAccount:
         """
         if self._is_gone():
             return True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PARTING):
+                return await self._learns_of_its_end()
+        return self._is_gone()
+
+    async def _learns_of_its_end(self) -> bool:
         try:
             return await self._ask_namespace() or self._is_gone()
         except errors.ApiRefused as error:
             log.info("its rights are gone (%s); waiting whether its account goes too", error)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(PARTING):
-                    await self._until(self._is_gone)
+            await self._until(self._is_gone)
         except (errors.KubernetesError, TimeoutError) as error:
             log.info("whether Linen is taken off the cluster is not known: %s", error)
         return self._is_gone()

@@ -131,7 +131,7 @@ def _other_daemons(databases: Iterable[str], only: DaemonsPart | None) -> set[st
         # An OVSDB that is away is told of when its rows are to be removed.
         with contextlib.suppress(errors.LinenError):
             is_there, found = _find_daemons(path)
-            is_any |= is_there
+            is_any |= is_there or bool(found)
             networks |= found
     if only is None and is_any:
         of_networks = f" of network {', '.join(sorted(networks))}" if networks else ""
