@@ -45,10 +45,11 @@ def test_a_switch_that_looks_once(attached: Attached) -> None:
     failing = attached.start_add("a")
     feed(failing, attached.with_options(tunnelOptions=REFUSED))
     wait_until(lambda: is_asked_to_look(host), "the failing ADD's change")
-    for row in tunnels(host).values():
-        host.vsctl("--no-wait", "set", "interface", row["name"], "error=refused")
     (root,) = host.records("Open_vSwitch", "next_cfg")
-    host.vsctl("--no-wait", "set", "open_vswitch", ".", f"cur_cfg={root['next_cfg']}")
+    said = ["--", "set", "open_vswitch", ".", f"cur_cfg={root['next_cfg']}"]
+    for row in tunnels(host).values():
+        said += ["--", "set", "interface", row["name"], "error=refused"]
+    host.vsctl("--no-wait", *said)
 
     assert "refused" in Answer.of(failing).error(101)
 

@@ -216,13 +216,6 @@ def _claimed(own: cluster.Peer, roster: cluster.Roster) -> list[str]:
     return [text]
 
 
-def _unattached(settings: Settings, links: Mapping[str, Link]) -> list[str]:
-    port, linux_bridge = links.get(settings.overlay.ovs_bridge), links.get(settings.linux_bridge)
-    if port is None or linux_bridge is None or port.master == linux_bridge.index:
-        return []
-    return [f"device {port.name} is not on Linux bridge {linux_bridge.name} yet"]
-
-
 def _waiting(plan: Plan) -> list[str]:
     """Why the overlay does not work yet: what only others can give is not among it."""
     spec, seen = plan.spec, plan.seen

@@ -56,8 +56,8 @@ class FileSource:
     """The nodes from the file of `--peers`.
 
     Somebody may just be writing it, and half a YAML file can be a sound one. So unless the kernel
-    told that a write is done, a file that was written a moment ago and lacks nodes of the view from
-    before (at first `kept`) is no reason yet to take these for gone.
+    told that a write is done, a file that was written a moment ago and lacks nodes of the last
+    whole view (at first `kept`) is no reason yet to take these for gone.
     """
 
     def __init__(
@@ -87,6 +87,7 @@ class FileSource:
 
     async def _read(self, on_view: Learn) -> None:
         known: Mapping[str, cluster.Peer] = {}
+        whole: Mapping[str, cluster.Peer] | None = None  # all nodes of the last complete view
         while True:
             await self._wake.wait()
             self._wake.clear()
@@ -96,17 +97,19 @@ class FileSource:
             except peers_file.PeersInvalid as error:
                 self._complain("; ".join(error.faults))
                 continue
-            if rest and self._lacks_nodes(view, known):
+            if rest and self._lacks_nodes(view, whole):
                 view.complete = False
                 asyncio.get_running_loop().call_later(rest, self._wake.set)
             self.problem, self.stale_since = "", None
             known = view.nodes
+            whole = known if view.complete else whole
             on_view(view, None)
 
-    def _lacks_nodes(self, view: cluster.View, known: Mapping[str, cluster.Peer]) -> bool:
-        kept = None if known else self._kept()
-        before = known if kept is None else kept.nodes
-        return not before.keys() <= view.nodes.keys()
+    def _lacks_nodes(self, view: cluster.View, whole: Mapping[str, cluster.Peer] | None) -> bool:
+        if whole is None:
+            kept = self._kept()
+            whole = kept.nodes if kept is not None else {}
+        return not whole.keys() <= view.nodes.keys()
 
     def report(self, waiting: Sequence[str], faults: Sequence[str]) -> None:
         """Nobody is there to be told."""

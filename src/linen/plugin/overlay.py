@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from linen.netlink.blocking import Netlink
 
 PATIENCE = 4.5  # seconds for all talk with OVSDB, so that an answer is out within 5
+RESERVE = 0.5  # seconds of them, for what is to be done when ovs-vswitchd has let us wait
 ATTEMPTS = 200  # reads; twenty ADDs at once on a fresh host need three or four each
 OWN_DEVICES = ("openvswitch", "tun")  # kinds of the devices that Open vSwitch makes of its ports
 
@@ -187,8 +188,8 @@ class Overlay:
         )
 
     def _milliseconds(self) -> int:
-        """For how long the server may wait, so that its answer comes before the deadline."""
-        return int(self._connection.deadline.remaining() * 900)
+        """For how long the server may wait, so that there is time to take back what was refused."""
+        return int(max(self._connection.deadline.remaining() - RESERVE, 0) * 1000)
 
     def _refuse_removed(self, plan: Plan) -> None:
         """Who has taken the OVS bridge away meanwhile may be taking Linen off this node."""

@@ -25,21 +25,26 @@ class Views:
     """What a source has told."""
 
     def __init__(self) -> None:
-        self.last: list[cluster.View] = []
+        self.all: list[cluster.View] = []
         self.notice = Notice()
 
     def learn(self, view: cluster.View, _names: object) -> None:
         """Take in a view."""
-        self.last = [view]
+        self.all.append(view)
         self.notice()
 
     async def until(self, *names: str, complete: bool) -> None:
         """Return as soon as the last view has just these nodes, and is complete or not."""
 
         def is_so() -> bool:
-            return any(set(v.nodes) == set(names) and v.complete == complete for v in self.last)
+            return any(set(v.nodes) == set(names) and v.complete == complete for v in self.all[-1:])
 
         await self.notice.until(is_so, f"a view of {names}, complete: {complete}")
+
+    async def are_more(self, count: int) -> None:
+        """Return when as many further views have been told."""
+        wanted = len(self.all) + count
+        await self.notice.until(lambda: len(self.all) >= wanted, f"{count} more views")
 
 
 def kept() -> cluster.View:
@@ -75,8 +80,10 @@ def test_folder_that_comes_while_the_file_is_written(
 
     async def body() -> None:
         views = Views()
-        async with running(sources.FileSource(path, "node1", kept).run(views.learn)):
-            await asyncio.sleep(0)  # it has looked for the folder
+        monkeypatch.setattr(sources.log, "warning", lambda *_: views.notice())
+        source = sources.FileSource(path, "node1", kept)
+        async with running(source.run(views.learn)):
+            await views.notice.until(lambda: str(path) in source.problem, "a look for the folder")
             path.parent.mkdir()
             with path.open("w") as stream:
                 stream.write(FIRST)
@@ -105,8 +112,10 @@ def test_file_that_is_rewritten_unwatched(tmp_path: Path, monkeypatch: pytest.Mo
             await views.until("node1", "node2", "node3", complete=True)
             path.write_text(FIRST)
             await views.until("node1", "node2", complete=False)
+            await views.are_more(3)
             path.write_text(FIRST + REST)
             await views.until("node1", "node2", "node3", complete=True)
+        assert not any(view.complete for view in views.all if len(view.nodes) < 3)
 
     asyncio.run(body())
 
