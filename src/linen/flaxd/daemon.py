@@ -16,12 +16,15 @@ from typing import TYPE_CHECKING
 
 from linen import streams
 from linen.core import cluster, errors, intentions, model, naming, transaction
-from linen.flaxd import cache, devices, metrics, publisher, reconcile
+from linen.flaxd import cache, devices, metrics, reconcile
 from linen.flaxd.bridge_guard import BridgeGuard
+from linen.flaxd.conflist_watch import ConflistWatch
 from linen.flaxd.firewall import Firewall
 from linen.flaxd.local_networks import other_networks, vxlan_ports
+from linen.flaxd.node_conflist import NodeConflist
 from linen.flaxd.rules import Rules
 from linen.flaxd.telemetry import Telemetry
+from linen.flaxd.underlay import Underlay
 from linen.flaxd.vswitchd import Vswitchd
 from linen.host.errors import HostError
 from linen.netlink.monitor import Monitor
@@ -70,8 +73,9 @@ class Daemon:
         self.source = make_source(self.monitor)
         is_flow = settings.overlay.topology == model.TOPOLOGY_FLOW
         self.rules = Rules(settings, self.roster, self._changed) if is_flow else None
+        self._underlay = Underlay(settings, self.roster, self.monitor)
         self.firewall = Firewall(
-            settings, self._underlay, self._other_networks, self._vxlan_ports, self._changed
+            settings, self._underlay.devices, self._other_networks, self._vxlan_ports, self._changed
         )
         self.bridge_guard = BridgeGuard(settings, self.session.replica, self._changed)
         self._vswitchd = Vswitchd(self.session, self._changed)
@@ -80,7 +84,8 @@ class Daemon:
         self._waiting: tuple[str, ...] = ("starting",)
         self.faults: tuple[str, ...] = ()  # what is wrong without keeping it from working
         self.telemetry = Telemetry(self)
-        self._publisher = publisher.Publisher(settings, given, self._changed)
+        self._conflist_watch = ConflistWatch(settings, given, self._changed)
+        self._conflist = NodeConflist(settings, self._underlay, self._changed)
         self._keeper = cache.Keeper(settings)
         self._is_kept = True  # whether the view is what is kept for the next start
         self._wake = asyncio.Event()
@@ -112,7 +117,7 @@ class Daemon:
             tasks.create_task(self.session.run(), name="ovsdb")
             tasks.create_task(self.monitor.run(), name="links")
             tasks.create_task(self.source.run(self._learn), name="nodes")
-            tasks.create_task(self._publisher.watch(), name="conflist")
+            tasks.create_task(self._conflist_watch.run(), name="conflist")
             tasks.create_task(self.telemetry.run(), name="telemetry")
             tasks.create_task(self._reconcile_for_ever(), name="reconcile")
             tasks.create_task(self._keeper.run(), name="cache")
@@ -164,12 +169,6 @@ class Daemon:
             self.telemetry.look()
             self._keep()
 
-    def _underlay(self) -> list[str] | None:
-        """The devices that have this node's tunnel address, None while that is not known."""
-        if self.view is None or self.view.own is None or not self.monitor.links:
-            return None
-        return [link.name for link in self.monitor.links_with(self.view.own.vtep)]
-
     def _other_networks(self) -> frozenset[str]:
         """The Linux bridges of this node's other networks."""
         return other_networks(self.settings, self.session.replica, self.monitor.links)
@@ -189,8 +188,8 @@ class Daemon:
             self._tell((f"OVSDB at {self.session.path}: {self.session.problem}",), ())
             return metrics.WAITING
         self.decision = decision = self._decide()
-        if self._publisher.objections:
-            self._tell(self._publisher.objections, decision.faults)
+        if self._conflist_watch.objections:
+            self._tell(self._conflist_watch.objections, decision.faults)
             return metrics.WAITING
         if not self.session.may_write:
             return self._look_on(decision)
@@ -205,13 +204,15 @@ class Daemon:
         if self.rules is not None and await self._keep_rules(self.rules, decision):
             return metrics.CHANGED
         waiting, faults = self._hindrances(decision)
-        waiting = waiting or self._publisher.publish(self.view, self.monitor)
-        self._tell(waiting, faults + self._publisher.rivals)
+        waiting = waiting or self._conflist.ensure(self.view)
+        if not waiting and self._conflist.mtu is not None:
+            self._give_mtu(self._conflist.mtu)
+        self._tell(waiting, faults + self._conflist_watch.rivals)
         return metrics.WAITING if waiting else metrics.UNCHANGED
 
     def _decide(self) -> reconcile.Decision:
         """What is to be done, by all that is known now."""
-        mtu = self._publisher.mtu(self.view, self.monitor)
+        mtu = self._underlay.pod_mtu()
         addresses = {address.ip for address in self.monitor.addresses}
         return reconcile.decide(
             self.settings, self.roster, self.session.replica, self.monitor.links, mtu, addresses
@@ -239,6 +240,20 @@ class Daemon:
         if not (self.firewall.is_settled and self.bridge_guard.is_settled):
             waiting = waiting or ("the rules that keep pods from sending VXLAN are not there yet",)
         return waiting, faults
+
+    def _give_mtu(self, mtu: int) -> None:
+        """Let the Linux bridge have the conflist's MTU, unless that is taken from it.
+
+        The bridge plugin gives it that only when it makes it; and as long as the OVS bridge is on
+        it, with the MTU of before, it would never grow.
+        """
+        linux_bridge = self.monitor.links.get(self.settings.linux_bridge)
+        if linux_bridge is None or linux_bridge.kind != "bridge":
+            return
+        if linux_bridge.name in (self._underlay.devices() or ()):
+            return
+        if linux_bridge.mtu != mtu:
+            devices.set_mtu(linux_bridge, mtu)
 
     def _look_on(self, decision: reconcile.Decision) -> str:
         """Leave all changes to the daemon that has OVSDB's lock; the outcome, as for metrics.

@@ -16,8 +16,8 @@ import click
 import linen
 from linen.core.errors import LinenError
 from linen.flaxd import cache, conflist, http, logs, privileges, removal
+from linen.flaxd.conflist_watch import ConflistChanged
 from linen.flaxd.daemon import Daemon
-from linen.flaxd.publisher import ConflistChanged
 from linen.flaxd.sources import FileSource
 from linen.host.errors import HostError
 from linen.settings.table import SETTINGS, Settings, SettingsInvalid, load, log_level
