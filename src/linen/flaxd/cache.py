@@ -63,12 +63,20 @@ class Keeper:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._view: cluster.View | None = None  # None where there is nothing to do
+        self._given: cluster.View | None = None  # what came last to be kept, and may be by now
         self._wake = asyncio.Event()
 
     def keep(self, view: cluster.View) -> None:
-        """Keep a complete view, soon."""
-        self._view = view
-        self._wake.set()
+        """Keep a view, soon, unless it says no more than the one before.
+
+        One that is not complete, or lacks this node, is of no use at the next start.
+        """
+        if view is self._given or not view.complete or view.own is None:
+            return
+        before, self._given = self._given, view
+        if view != before:
+            self._view = view
+            self._wake.set()
 
     async def run(self) -> NoReturn:
         """Work until cancelled."""

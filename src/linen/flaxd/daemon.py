@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING
 from linen import streams
 from linen.core import cluster, errors, intentions, model, naming, transaction
 from linen.flaxd import cache, devices, metrics, reconcile
+from linen.flaxd.announcement import Announcement
 from linen.flaxd.bridge_guard import BridgeGuard
+from linen.flaxd.change_pace import ChangePace
 from linen.flaxd.conflist_watch import ConflistWatch
 from linen.flaxd.firewall import Firewall
 from linen.flaxd.local_networks import other_networks, vxlan_ports
@@ -32,7 +34,7 @@ from linen.ovsdb.blocking import TransactionError
 from linen.ovsdb.session import Session
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable
 
     from linen.core.plan import Plan
     from linen.flaxd.sources import Source
@@ -41,10 +43,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("flaxd")
 
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.05, 30.0  # seconds between attempts at what keeps failing
-BRIEF = 0.5  # seconds for which ovs-vswitchd may be busy without anybody being told
-REPEATS = 20  # of one change, after which somebody else seems to undo it
-CALM = 5.0  # seconds without that change after which its count starts again
-UNDONE_PAUSE = 1.0  # seconds before it is made once more
 
 # What can be better at the next attempt.
 _PASSING = (errors.Unavailable, errors.OvsRefused, TransactionError, HostError, OSError)
@@ -81,19 +79,14 @@ class Daemon:
         self._vswitchd = Vswitchd(self.session, self._changed)
         self.heard = time.monotonic()  # when the last news of the nodes came
         self.busy_since: float | None = None  # when the decision in work was made
-        self._waiting: tuple[str, ...] = ("starting",)
-        self.faults: tuple[str, ...] = ()  # what is wrong without keeping it from working
+        self._announcement = Announcement(self.source.report, self._changed)
         self.telemetry = Telemetry(self)
         self._conflist_watch = ConflistWatch(settings, given, self._changed)
         self._conflist = NodeConflist(settings, self._underlay, self._changed)
         self._keeper = cache.Keeper(settings)
-        self._is_kept = True  # whether the view is what is kept for the next start
         self._wake = asyncio.Event()
-        self._pace = _Pace()
+        self._pace = ChangePace()
         self._retry = streams.Retry(self._changed, SHORTEST_PAUSE, LONGEST_PAUSE)
-        self._waiting_since: float | None = None
-        self._said_waiting: tuple[str, ...] | None = None  # what was told last; None: nothing yet
-        self._said_faults: tuple[str, ...] = ()
 
     @property
     def view(self) -> cluster.View | None:
@@ -103,10 +96,16 @@ class Daemon:
     @property
     def waiting(self) -> tuple[str, ...]:
         """Why the overlay does not work; empty while it does."""
+        waiting = self._announcement.waiting
         is_known = self.view is not None and self.view.own is not None
-        if is_known or not self._waiting or not self.source.problem:
-            return self._waiting
-        return (*self._waiting, f"the nodes are not known yet: {self.source.problem}")
+        if is_known or not waiting or not self.source.problem:
+            return waiting
+        return (*waiting, f"the nodes are not known yet: {self.source.problem}")
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """What is wrong without keeping the overlay from working."""
+        return self._announcement.faults
 
     async def run(self) -> None:
         """Work until cancelled. An unexpected error in one part of the daemon ends all of it.
@@ -138,16 +137,7 @@ class Daemon:
         if not self.roster.learn(view, names):
             return
         self.heard = time.monotonic()
-        self._is_kept = False
         self._changed()
-
-    def _keep(self) -> None:
-        """Keep the nodes for the next start, after all that is more urgent."""
-        view = self.view
-        if self._is_kept or view is None or not view.complete or view.own is None:
-            return
-        self._is_kept = True
-        self._keeper.keep(view)
 
     async def _reconcile_for_ever(self) -> None:
         while True:
@@ -167,7 +157,8 @@ class Daemon:
             self.busy_since = None
             self.telemetry.metrics.reconciled(outcome, time.monotonic() - began)
             self.telemetry.look()
-            self._keep()
+            if self.view is not None:  # for the next start, after all that is more urgent
+                self._keeper.keep(self.view)
 
     def _other_networks(self) -> frozenset[str]:
         """The Linux bridges of this node's other networks."""
@@ -296,47 +287,5 @@ class Daemon:
             log.info("%s", sentence)
 
     def _tell(self, waiting: tuple[str, ...], faults: tuple[str, ...]) -> None:
-        """Log and report what has changed since the last time, and nothing else."""
-        self._waiting, self.faults = waiting, faults
-        if waiting and self._is_brief(waiting):
-            return
-        if not waiting:
-            self._waiting_since = None
-        was_working, known_faults = self._said_waiting == (), self._said_faults
-        if (waiting, faults) == (self._said_waiting, self._said_faults):
-            return
-        self._said_waiting, self._said_faults = waiting, faults
-        for reason in waiting:
-            log.info("waiting: %s", reason)
-        for fault in sorted(set(faults) - set(known_faults)):
-            log.warning("%s", fault)
-        if not waiting and not was_working:
-            log.info("the overlay works: %d other nodes", len(self.decision.neighbours.peers))
-        self.source.report(waiting, faults)
-
-    def _is_brief(self, waiting: tuple[str, ...]) -> bool:
-        """Whether it has lasted so short that nobody needs to know, as with each new tunnel."""
-        loop = asyncio.get_running_loop()
-        if self._waiting_since is None:
-            self._waiting_since = loop.time()
-            loop.call_later(BRIEF, self._changed)
-        return loop.time() - self._waiting_since < BRIEF and waiting != self._said_waiting
-
-
-class _Pace:
-    """How long to wait before a change that somebody keeps undoing.
-
-    Many nodes that join one after the other are many changes, but each of them is made once.
-    """
-
-    def __init__(self) -> None:
-        self._made: dict[str, tuple[int, float]] = {}  # change: how often in a row, when last
-
-    def changing(self, changes: Sequence[str], now: float) -> float:
-        """Seconds until these changes may be made: none, unless one was made many times before."""
-        self._made = {c: made for c, made in self._made.items() if now - made[1] <= CALM}
-        for change in changes:
-            count, _ = self._made.get(change, (0, now))
-            self._made[change] = (count + 1, now)
-        is_undone = any(self._made[change][0] > REPEATS for change in changes)
-        return UNDONE_PAUSE if is_undone else 0.0
+        """Why the overlay does not work, if it does not, and what is wrong besides."""
+        self._announcement.tell(waiting, faults, len(self.decision.neighbours.peers))

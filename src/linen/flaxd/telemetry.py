@@ -31,8 +31,7 @@ class Watched(Protocol):
     """What there is to see of a daemon.
 
     `heard`: when the last news of the nodes came. `busy_since`: when the decision in work was made.
-    (Times are of `time.monotonic`.) `rules`: None but in topology flow. `faults`: what is wrong
-    although the overlay works.
+    (Times are of `time.monotonic`.) `rules`: None but in topology flow.
     """
 
     settings: Settings
@@ -43,11 +42,14 @@ class Watched(Protocol):
     rules: Rules | None
     heard: float
     busy_since: float | None
-    faults: tuple[str, ...]
 
     @property
     def waiting(self) -> tuple[str, ...]:
         """Why the overlay does not work; empty while it does."""
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """What is wrong without keeping the overlay from working."""
 
     def cluster_range(self) -> tuple[str, ...]:
         """All pods' addresses, as CIDRs."""

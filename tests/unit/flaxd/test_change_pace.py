@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-from linen.flaxd.daemon import CALM, REPEATS, UNDONE_PAUSE, _Pace
+from linen.flaxd.change_pace import CALM, REPEATS, UNDONE_PAUSE, ChangePace
 
 
 def test_many_different_changes_wait_for_nothing() -> None:
     """A thousand nodes that join one after the other are not held up."""
-    pace = _Pace()
+    pace = ChangePace()
 
     pauses = {pace.changing([f"add tunnel {number}"], number / 100) for number in range(1000)}
 
@@ -17,7 +17,7 @@ def test_many_different_changes_wait_for_nothing() -> None:
 
 def test_a_change_that_somebody_undoes_is_made_less_often() -> None:
     """A change that is needed again and again is made at once some times, then once a second."""
-    pace = _Pace()
+    pace = ChangePace()
 
     pauses = [pace.changing(["add tunnel 1", f"add tunnel {n}"], n / 100) for n in range(2, 40)]
 
@@ -26,7 +26,7 @@ def test_a_change_that_somebody_undoes_is_made_less_often() -> None:
 
 def test_calm_forgets() -> None:
     """A change that was not needed for a while is made at once again."""
-    pace = _Pace()
+    pace = ChangePace()
     for _ in range(REPEATS + 1):
         pace.changing(["add tunnel 1"], 0.0)
 
