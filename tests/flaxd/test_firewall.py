@@ -10,7 +10,8 @@ import pytest
 
 from linen.core.notation import to_map
 from linen.flaxd.firewall import Firewall
-from linen.flaxd.local_networks import vxlan_ports
+from linen.flaxd.local_networks import LocalNetworks
+from linen.netlink.monitor import Monitor
 from linen.settings.table import Settings, load
 from support.replicas import PAIRS, TEXT, replica_of
 
@@ -31,7 +32,8 @@ def test_restart_takes_nothing_away() -> None:
 
     async def start() -> tuple[bool, bool]:
         changed = asyncio.Event()
-        firewall = Firewall(chosen(), lambda: UNDERLAY, tuple, lambda: [4789], changed.set)
+        networks = LocalNetworks(chosen(), replica(), Monitor(lambda: None))
+        firewall = Firewall(chosen(), networks, lambda: UNDERLAY, changed.set)
         async with asyncio.timeout(10):
             running = asyncio.create_task(firewall.run())
             await asyncio.sleep(0)  # it has had its turn
@@ -47,7 +49,10 @@ def test_restart_takes_nothing_away() -> None:
 
 def replica(*interfaces: tuple[str, dict[str, str], dict[str, str]]) -> Replica:
     """A copy of OVSDB with these interfaces: type, options and marks."""
-    columns = {"Interface": {"type": TEXT, "options": PAIRS, "external_ids": PAIRS}}
+    columns = {
+        "Bridge": {"name": TEXT, "external_ids": PAIRS},
+        "Interface": {"type": TEXT, "options": PAIRS, "external_ids": PAIRS},
+    }
     rows = [
         {"type": kind, "options": to_map(options), "external_ids": to_map(marks)}
         for kind, options, marks in interfaces
@@ -79,4 +84,7 @@ def test_ports(
 
     A number too large is what Open vSwitch makes of it, and what is none is the default.
     """
-    assert vxlan_ports(chosen(dst_port="9000"), replica(*interfaces)) == ports
+    monitor = Monitor(lambda: None)
+    networks = LocalNetworks(chosen(dst_port="9000"), replica(*interfaces), monitor)
+
+    assert networks.vxlan_ports() == ports

@@ -16,13 +16,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from itertools import product
 from typing import TYPE_CHECKING, NamedTuple
 
 from linen import streams
-from linen.core import flows, naming
+from linen.core import flows
 from linen.core.errors import LinenError
-from linen.core.model import TOPOLOGY_FLOW
-from linen.flaxd.local_networks import marked_bridges, vxlan_ports
 from linen.openflow import wire
 from linen.openflow.session import socket_of, visit
 from linen.openflow.table import Changes, Comparison
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from linen.core.model import Observed
-    from linen.ovsdb.replica import Replica
+    from linen.flaxd.local_networks import LocalNetworks
     from linen.settings.table import Settings
 
 log = logging.getLogger("flaxd.guard")
@@ -55,15 +54,18 @@ class _Situation(NamedTuple):
 class BridgeGuard:
     """Keeps the rules on OVS bridges. `faults`: where it can't, and why.
 
-    `replica`: of OVSDB. `on_change`: called when `faults` are others, or it has seen to a bridge.
+    `networks`: this node's. `on_change`: called when `faults` are others, or it has seen to a
+    bridge.
     """
 
-    def __init__(self, settings: Settings, replica: Replica, on_change: Callable[[], None]) -> None:
+    def __init__(
+        self, settings: Settings, networks: LocalNetworks, on_change: Callable[[], None]
+    ) -> None:
         self.faults: tuple[str, ...] = ()
         # OVS bridges, each with a UDP port, since ovs-vswitchd is there.
         self._seen_to: frozenset[tuple[str, int]] = frozenset()
         self._settings = settings
-        self._replica = replica
+        self._networks = networks
         self._on_change = on_change
         self._wake = asyncio.Event()
         self._known = _Situation(frozenset(), None, None)
@@ -102,19 +104,8 @@ class BridgeGuard:
 
     def _wanted(self) -> frozenset[tuple[str, int]]:
         """Which OVS bridges are to be guarded, and at which UDP ports: each at all of them."""
-        ports = vxlan_ports(self._settings, self._replica)
-        return frozenset((bridge, port) for bridge in self._bridges() for port in ports)
-
-    def _bridges(self) -> set[str]:
-        """Those of networks without a daemon, and the own if it learns."""
-        learns = self._settings.overlay.topology != TOPOLOGY_FLOW
-        names = set()
-        for name, marks in marked_bridges(self._replica).items():
-            network, maker = marks.get(naming.MARK_NETWORK), marks.get(naming.MARK_MAKER)
-            is_own = network == self._settings.network
-            if (is_own and learns) or (network and not is_own and maker == naming.MAKER_PLUGIN):
-                names.add(name)
-        return names
+        bridges, ports = self._networks.learning_bridges(), self._networks.vxlan_ports()
+        return frozenset(product(bridges, ports))
 
     async def _ensure(self, bridge: str, ports: Collection[int]) -> str:
         """Have the rules on one OVS bridge; why they aren't there, or nothing."""

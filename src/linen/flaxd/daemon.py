@@ -22,7 +22,7 @@ from linen.flaxd.bridge_guard import BridgeGuard
 from linen.flaxd.change_pace import ChangePace
 from linen.flaxd.conflist_watch import ConflistWatch
 from linen.flaxd.firewall import Firewall
-from linen.flaxd.local_networks import other_networks, vxlan_ports
+from linen.flaxd.local_networks import LocalNetworks
 from linen.flaxd.node_conflist import NodeConflist
 from linen.flaxd.rules import Rules
 from linen.flaxd.telemetry import Telemetry
@@ -72,10 +72,9 @@ class Daemon:
         is_flow = settings.overlay.topology == model.TOPOLOGY_FLOW
         self.rules = Rules(settings, self.roster, self._changed) if is_flow else None
         self._underlay = Underlay(settings, self.roster, self.monitor)
-        self.firewall = Firewall(
-            settings, self._underlay.devices, self._other_networks, self._vxlan_ports, self._changed
-        )
-        self.bridge_guard = BridgeGuard(settings, self.session.replica, self._changed)
+        self._networks = LocalNetworks(settings, self.session.replica, self.monitor)
+        self.firewall = Firewall(settings, self._networks, self._underlay.devices, self._changed)
+        self.bridge_guard = BridgeGuard(settings, self._networks, self._changed)
         self._vswitchd = Vswitchd(self.session, self._changed)
         self.heard = time.monotonic()  # when the last news of the nodes came
         self.busy_since: float | None = None  # when the decision in work was made
@@ -160,14 +159,6 @@ class Daemon:
             if self.view is not None:  # for the next start, after all that is more urgent
                 self._keeper.keep(self.view)
 
-    def _other_networks(self) -> frozenset[str]:
-        """The Linux bridges of this node's other networks."""
-        return other_networks(self.settings, self.session.replica, self.monitor.links)
-
-    def _vxlan_ports(self) -> frozenset[int]:
-        """The UDP ports of VXLAN of all of this node's networks."""
-        return vxlan_ports(self.settings, self.session.replica)
-
     def cluster_range(self) -> tuple[str, ...]:
         """All pods' addresses, as CIDRs."""
         given = self.view.cluster_range if self.view is not None else ()
@@ -213,7 +204,7 @@ class Daemon:
         """Bring the rules of topology flow in line with a decision; whether any were written."""
         linux_bridge = self.monitor.links.get(self.settings.linux_bridge)
         mac = linux_bridge.mac if linux_bridge else b""
-        rules.learn(decision.outlet, mac, self._vxlan_ports())
+        rules.learn(decision.outlet, mac, self._networks.vxlan_ports())
         return await self._write_rules(rules)
 
     def _hindrances(self, decision: reconcile.Decision) -> tuple[tuple[str, ...], tuple[str, ...]]:

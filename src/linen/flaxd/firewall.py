@@ -28,6 +28,7 @@ from linen.netlink.nftables import TABLE_PREFIX, Nftables, no_vxlan, no_way
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
+    from linen.flaxd.local_networks import LocalNetworks
     from linen.netlink.nftables import Rule
     from linen.settings.table import Settings
 
@@ -40,31 +41,28 @@ class Firewall:
     """Keeps one table of nftables. `fault`: why it can't; empty while it does.
 
     `is_settled`: it has tried.
+    `networks`: this node's.
     `underlay`: the devices that other nodes' packets come in by, None while they aren't known.
-    `others`: the Linux bridges of this node's other networks.
-    `ports`: the UDP ports of all of its networks.
     `on_change`: called when `fault` or `is_settled` is another.
     """
 
     def __init__(
         self,
         settings: Settings,
+        networks: LocalNetworks,
         underlay: Callable[[], Collection[str] | None],
-        others: Callable[[], Collection[str]],
-        ports: Callable[[], Collection[int]],
         on_change: Callable[[], None],
     ) -> None:
         self.fault = ""
         self.is_settled = False
+        self._networks = networks
         self._underlay = underlay
-        self._others = others
-        self._ports = ports
         self._table = f"{TABLE_PREFIX}{settings.network}"
         self._device = settings.linux_bridge
         self._on_change = on_change
         self._wake = asyncio.Event()
-        self._known_others: Collection[str] = ()
-        self._known_ports: Collection[int] = ()
+        self._known_others: frozenset[str] = frozenset()
+        self._known_ports: frozenset[int] = frozenset()
 
     async def run(self) -> None:
         """Look every few seconds until cancelled. The table stays."""
@@ -82,12 +80,14 @@ class Firewall:
     def consider(self) -> None:
         """Look at once if this node's networks are others than they were, or until it has tried."""
         known = self._known_others, self._known_ports
-        if not self.is_settled or (self._others(), self._ports()) != known:
+        now = self._networks.others(), self._networks.vxlan_ports()
+        if not self.is_settled or now != known:
             self._wake.set()
 
     def _ensure(self, underlay: Collection[str]) -> str:
         """Have the table; why it isn't there, or nothing."""
-        self._known_others, self._known_ports = self._others(), self._ports()
+        networks = self._networks
+        self._known_others, self._known_ports = networks.others(), networks.vxlan_ports()
         try:
             nftables = Nftables()
         except OSError as error:

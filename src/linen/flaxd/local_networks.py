@@ -10,55 +10,73 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from linen.core import naming
-from linen.core.model import VXLAN_PORT
+from linen.core.model import TOPOLOGY_FLOW, VXLAN_PORT
 from linen.core.notation import is_, pairs, select
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from linen.netlink.codec import Link
+    from linen.netlink.monitor import Monitor
     from linen.ovsdb.replica import Replica
     from linen.settings.table import Settings
 
-# What `marked_bridges` asks of the replica of OVSDB.
+# What is asked of the replica of OVSDB.
 BRIDGE_QUESTION = select("Bridge", [], ("name", "external_ids"))
-# What `vxlan_ports` asks of it.
 TUNNEL_QUESTION = select("Interface", is_("type", "vxlan"), ("options", "external_ids"))
 
 
-def marked_bridges(replica: Replica) -> dict[str, dict[str, str]]:
-    """The marks of all OVS bridges, by name; none for those that aren't Linen's."""
-    (found,) = replica.answer([BRIDGE_QUESTION])
-    return {row["name"]: pairs(row["external_ids"]) for row in found["rows"]}
+class LocalNetworks:
+    """What this node's networks have, at the moment at which it is asked.
 
-
-def other_networks(
-    settings: Settings, replica: Replica, links: Mapping[str, Link]
-) -> frozenset[str]:
-    """The Linux bridges of this node's other networks: those that their OVS bridges are on."""
-    others = {
-        name
-        for name, marks in marked_bridges(replica).items()
-        if marks.get(naming.MARK_NETWORK) not in (None, settings.network)
-    }
-    masters = {links[name].master for name in others & links.keys()}
-    bridges = {link.name for link in links.values() if link.index in masters}
-    return frozenset(bridges - {settings.linux_bridge})
-
-
-def vxlan_ports(settings: Settings, replica: Replica) -> frozenset[int]:
-    """The UDP ports at which nodes take in VXLAN of any of this node's networks.
-
-    Nodes believe whoever has this node's address, so a pod must not send to any of them.
+    `settings`: of the own network. `replica`: of OVSDB. `monitor`: of this node's devices.
     """
-    (found,) = replica.answer([TUNNEL_QUESTION])
-    told = {
-        pairs(row["options"]).get("dst_port", "")
-        for row in found["rows"]
-        if naming.MARK_NETWORK in pairs(row["external_ids"])
-    }
-    own = settings.overlay.dst_port or VXLAN_PORT  # before there is a tunnel, too
-    return frozenset({own, *map(_port, told)})
+
+    def __init__(self, settings: Settings, replica: Replica, monitor: Monitor) -> None:
+        self._settings = settings
+        self._replica = replica
+        self._monitor = monitor
+
+    def others(self) -> frozenset[str]:
+        """The Linux bridges of the other networks: those that their OVS bridges are on."""
+        own = self._settings.network
+        marks = self._bridge_marks().items()
+        names = {name for name, of in marks if of.get(naming.MARK_NETWORK) not in (None, own)}
+        links = self._monitor.links
+        masters = {links[name].master for name in names & links.keys()}
+        bridges = {link.name for link in links.values() if link.index in masters}
+        return frozenset(bridges - {self._settings.linux_bridge})
+
+    def learning_bridges(self) -> set[str]:
+        """The OVS bridges that learn, and have no other daemon to see to them.
+
+        They are those of networks without a daemon, and the own if its topology is not flow.
+        """
+        own_learns = self._settings.overlay.topology != TOPOLOGY_FLOW
+        names = set()
+        for name, marks in self._bridge_marks().items():
+            network, maker = marks.get(naming.MARK_NETWORK), marks.get(naming.MARK_MAKER)
+            is_own = network == self._settings.network
+            has_no_daemon = network and not is_own and maker == naming.MAKER_PLUGIN
+            if (is_own and own_learns) or has_no_daemon:
+                names.add(name)
+        return names
+
+    def vxlan_ports(self) -> frozenset[int]:
+        """The UDP ports at which nodes take in VXLAN of any of these networks.
+
+        Nodes believe whoever has this node's address, so a pod must not send to any of them.
+        """
+        (found,) = self._replica.answer([TUNNEL_QUESTION])
+        told = {
+            pairs(row["options"]).get("dst_port", "")
+            for row in found["rows"]
+            if naming.MARK_NETWORK in pairs(row["external_ids"])
+        }
+        own = self._settings.overlay.dst_port or VXLAN_PORT  # before there is a tunnel, too
+        return frozenset({own, *map(_port, told)})
+
+    def _bridge_marks(self) -> dict[str, dict[str, str]]:
+        """The marks of all OVS bridges, by name; none for those that aren't Linen's."""
+        (found,) = self._replica.answer([BRIDGE_QUESTION])
+        return {row["name"]: pairs(row["external_ids"]) for row in found["rows"]}
 
 
 def _port(told: str) -> int:

@@ -10,6 +10,8 @@ from linen.core.model import Observed
 from linen.core.notation import to_map
 from linen.flaxd import bridge_guard
 from linen.flaxd.bridge_guard import BridgeGuard
+from linen.flaxd.local_networks import LocalNetworks
+from linen.netlink.monitor import Monitor
 from linen.openflow.session import visit
 from linen.settings.table import load
 from support.replicas import PAIRS, TEXT, replica_of
@@ -51,7 +53,8 @@ def test_another_vswitchd_while_it_looks(tmp_path: Path, monkeypatch: pytest.Mon
     async def scenario() -> None:
         async with asyncio.timeout(30):
             told = asyncio.Event()
-            guard = BridgeGuard(chosen, replica(), told.set)
+            networks = LocalNetworks(chosen, replica(), Monitor(lambda: None))
+            guard = BridgeGuard(chosen, networks, told.set)
             running = asyncio.create_task(guard.run())
             guard.consider(None, "first")
             await told.wait()
