@@ -125,11 +125,16 @@ def test_removed_and_written(adopted: Flaxd, settings: dict[str, Any]) -> None:
     assert json.loads(settings["conflist"].read_text()) == conflist("kbr9", 8)
 
 
+@pytest.mark.parametrize("is_removed", [False, True], ids=["in place", "removed before"])
 @pytest.mark.parametrize("text", ["", '{"name": "mine", "plugins": [', "[]"])
-def test_half_written(text: str, adopted: Flaxd, settings: dict[str, Any]) -> None:
+def test_half_written(
+    text: str, adopted: Flaxd, settings: dict[str, Any], *, is_removed: bool
+) -> None:
     """A file that cannot be used ends nothing and changes nothing; the whole one is followed."""
+    if is_removed:
+        settings["conflist"].unlink()
     write(settings["conflist"], text)
-    adopted.wait_for(f"waiting: {settings['conflist']}")
+    adopted.wait_for("mend it, or remove it")
     assert keys(adopted.host) == {"7"}
 
     write(settings["conflist"], json.dumps(conflist("kbr9", 8)))

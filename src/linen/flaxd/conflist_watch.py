@@ -38,7 +38,6 @@ class ConflistWatch:
 
     `settings`: with what an administrator's conflist says; `given`: without that.
     `on_change`: called when files there may be others than before.
-    `objections`: what in such a conflist contradicts those given, so that nobody knows what to do.
     `rivals`: that the runtime takes another file, and the cure.
     """
 
@@ -46,8 +45,14 @@ class ConflistWatch:
         self._settings = settings
         self._given = given
         self._on_change = on_change
-        self.objections: tuple[str, ...] = ()
+        self._contradictions: tuple[str, ...] = ()
+        self._gone = ""  # that an administrator's conflist was there, and is no more
         self.rivals: tuple[str, ...] = ()
+
+    @property
+    def objections(self) -> tuple[str, ...]:
+        """Why nobody knows which network is wanted; empty while that is clear."""
+        return (*self._contradictions, self._gone) if self._gone else self._contradictions
 
     async def run(self) -> None:
         """Notice when the conflist is changed or removed, or another one comes or goes.
@@ -64,34 +69,39 @@ class ConflistWatch:
                 " that is mounted",
             ) from None
         async for _ in file_changes.in_folder(conflist_folder, *EXTENSIONS):
-            is_gone = self._compare()
-            self.rivals = self._find_rivals()
-            self._on_change()
-            if is_gone:
+            self._look()
+            if self._gone:
                 await asyncio.sleep(REST)
-                if self._compare():
-                    raise ConflistChanged(self.objections[0], self._given)
+                self._look()
+            if self._gone:
+                raise ConflistChanged(self._gone, self._given)
 
-    def _compare(self) -> bool:
-        """Hold an administrator's conflist against the settings; whether that was, and is gone.
+    def _look(self) -> None:
+        self._compare()
+        self.rivals = self._find_rivals()
+        self._on_change()
+
+    def _compare(self) -> None:
+        """Hold an administrator's conflist against the settings.
 
         A file that cannot be read may be half written: who writes ours tells of one that stays so.
         Raises `ConflistChanged`.
         """
         path = self._settings.conflist
+        self._gone = ""
         try:
             theirs = conflist.read_administrators(path)
         except HostError:
-            return False
+            return
         if theirs is None:
-            is_gone = self._settings != self._given
-            self.objections = (f"{path} no longer is an administrator's",) if is_gone else ()
-            return is_gone
+            self._contradictions = ()
+            if self._settings != self._given:
+                self._gone = f"{path} no longer is an administrator's"
+            return
         adopted, faults = conflist.adopt(self._given, theirs)
-        self.objections = tuple(faults)
+        self._contradictions = tuple(faults)
         if not faults and adopted != self._settings:
             raise ConflistChanged(f"{path} wants another network than before", adopted)
-        return False
 
     def _find_rivals(self) -> tuple[str, ...]:
         if self._settings.gateway == GATEWAY_NONE:  # Multus finds a secondary network by its name
