@@ -44,6 +44,18 @@ def test_foreign_device(attached: Attached, name: str) -> None:
     assert attached.host.vsctl("list-br") == ""
 
 
+def test_foreign_device_in_place_of_the_bridges(attached: Attached) -> None:
+    """Where it has replaced the OVS bridge's own device it is a conflict, too, and left alone."""
+    host = attached.host
+    attached.call("ADD").result()
+    host.run("ip", "link", "del", "br0")
+    host.run("ip", "link", "add", "br0", "type", "veth")
+
+    for text in attached.call("ADD").error(102), attached.call("CHECK").error(102):
+        assert "br0 is a network device that is none of Open vSwitch's" in text
+    assert "master" not in host.links()["br0"]
+
+
 def test_database_that_was_never_initialized(attached: Attached) -> None:
     """In an OVSDB without its one row of Open_vSwitch nothing can be made; the cure is named."""
     attached.host.run("ovs-vsctl", "--no-wait", "emer-reset")

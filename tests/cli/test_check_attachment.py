@@ -60,3 +60,29 @@ def test_foreign_bridge_on_another_bridge(fresh: Node, *, is_made: bool) -> None
     fresh.host.run("ip", "link", "set", "br0", "nomaster")
     fresh.chain.add("pod")
     assert fresh.faults() == []
+
+
+@pytest.mark.parametrize("has_row", [False, True], ids=["no row", "row of before"])
+@pytest.mark.parametrize(("kind", "seen"), [("veth", "network device"), ("bridge", "Linux bridge")])
+def test_foreign_device(fresh: Node, kind: str, seen: str, *, has_row: bool) -> None:
+    """A device that only has the OVS bridge's name fails ADDs; nobody is told to hang it anywhere.
+
+    What Open vSwitch itself says of a row of that name is told as well.
+    """
+    fresh.host.run("ip", "link", "add", "kbr0", *KBR0)
+    fresh.host.run("ip", "link", "set", "kbr0", "up")
+    fresh.host.run("ip", "link", "add", "br0", "type", kind)
+    if has_row:
+        br0 = ("--", "set", "bridge", "br0", "datapath_type=netdev")
+        fresh.host.vsctl("--no-wait", "add-br", "br0", *br0)
+
+    findings = [one for one in fresh.findings() if one["severity"] == "error"]
+
+    finding = next(one for one in findings if one["check"] == "overlay")
+    assert finding["what"].startswith(f"br0 is a {seen}")
+    assert "code 102" in finding["cause"]
+    assert "ovs.ovsBridge" in finding["cure"]
+    assert {one["check"] for one in findings} <= {"overlay", "interface-error"}
+    fresh.host.run("ip", "link", "del", "br0")
+    fresh.chain.add("pod")
+    assert [one for one in fresh.findings() if one["severity"] == "error"] == []

@@ -112,6 +112,21 @@ def test_foreign_bridge_on_another_linux_bridge(fresh: Node, *, is_made: bool) -
     assert [line for line in words if line not in refused.stdout + refused.stderr] == []
 
 
+@pytest.mark.parametrize("kind", ["veth", "bridge"])
+def test_foreign_device(fresh: Node, kind: str) -> None:
+    """A device that only has the OVS bridge's name is refused as ADD refuses it, word for word."""
+    fresh.host.run("ip", "link", "add", "br0", "type", kind)
+
+    done = fresh.linenctl("plan")
+
+    assert done.returncode == 1
+    fresh.host.add_namespace("pod")
+    refused = fresh.chain.run("add", "pod")
+    words = done.stderr.removeprefix("Error: ").splitlines()
+    assert len(words) == 2
+    assert [line for line in words if line not in refused.stdout + refused.stderr] == []
+
+
 def test_own_bridge_on_another_linux_bridge(node: Node) -> None:
     """The network's own OVS bridge is planned to move to the network's Linux bridge, and does."""
     node.host.run("ip", "link", "add", "other0", "type", "bridge")

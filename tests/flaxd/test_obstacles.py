@@ -131,6 +131,33 @@ def test_foreign_bridge_on_another_linux_bridge(
         assert node1.links()["br0"].get("master") == ("kbr0" if is_made else None)
 
 
+@pytest.mark.parametrize("has_row", [False, True], ids=["no row", "row of before"])
+@pytest.mark.parametrize("kind", ["veth", "bridge"])
+def test_foreign_device(node1: Host, settings: dict[str, Any], kind: str, *, has_row: bool) -> None:
+    """A device that only has the OVS bridge's name is left alone, and named, until it is gone.
+
+    So it is where OVSDB has an OVS bridge of that name, of which Open vSwitch can make nothing.
+    """
+    node1.run("ip", "link", "add", "kbr0", "type", "bridge")
+    node1.run("ip", "link", "add", "br0", "type", kind)
+    if has_row:
+        br0 = ("--", "set", "bridge", "br0", "datapath_type=netdev")
+        node1.vsctl("--no-wait", "add-br", "br0", *br0)
+    before = node1.vsctl("list-br"), node1.records("Port")
+
+    with running_flaxd(node1, **settings) as daemon:
+        daemon.wait_for(f"waiting: br0 is a {'Linux bridge' if kind == 'bridge' else 'network'}")
+        assert "choose another for ovs.ovsBridge (flaxd's ovs-bridge)" in daemon.log
+        assert daemon.get("/readyz")[0] == 503
+        assert "master" not in node1.links()["br0"]
+        assert (node1.vsctl("list-br"), node1.records("Port")) == before
+        assert not settings["conflist"].exists()
+
+        node1.run("ip", "link", "del", "br0")
+        daemon.wait_for("the overlay works")
+        assert node1.links()["br0"]["master"] == "kbr0"
+
+
 def peers(daemon: Flaxd) -> set[str]:
     """The names of the nodes that the daemon knows besides its own."""
     return {peer["peer"] for peer in daemon.state()["peers"]}

@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where the OVS bridge hangs: which place is right, who may change it, and both in words.
+"""The OVS bridge's device: whether it is one, which place is right, who may change it, in words.
 
 Its device, the internal port with its name, is the way between pods and tunnels, so it belongs on
 the Linux bridge of its network's pods, and is to be up. Anybody's OVS bridge may be hung there from
 nowhere. From another Linux bridge Linen takes only the network's own, whose configuration has
 changed; whoever has hung another one there would lose what it is for.
+
+A device that only has its name, as a Linux bridge `br0` of the node's own network, is left alone.
+Open vSwitch can make none beside it, so nothing is asked of it either.
 """
 
 from __future__ import annotations
@@ -16,9 +19,13 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     class Device(Protocol):
-        """A network device. `master`: index of the Linux bridge it hangs on, 0 for none."""
+        """A network device. `master`: index of the Linux bridge it hangs on, 0 for none.
+
+        `kind`: as the kernel has it (IFLA_INFO_KIND), empty for hardware.
+        """
 
         index: int
+        kind: str
         name: str
         master: int
         up: bool
@@ -29,6 +36,34 @@ if TYPE_CHECKING:
         @property
         def network(self) -> str | None:
             """The network of Linen that it is marked with, None where it carries no mark."""
+
+
+# Of the devices that Open vSwitch makes of its ports: the kernel's datapath, and its own.
+OWN_KINDS = ("openvswitch", "tun")
+LINUX_BRIDGE = "bridge"  # the kind of Linux bridges
+
+
+def is_foreign(device: Device | None) -> bool:
+    """Whether the device with the OVS bridge's name is somebody else's; None: there is none."""
+    return device is not None and device.kind not in OWN_KINDS
+
+
+def refuse_foreign(device: Device | None) -> None:
+    """Raises `Conflict` where the device with the OVS bridge's name `is_foreign`."""
+    if device is None or not is_foreign(device):
+        return
+    name = device.name
+    cure = "two devices cannot have one name: choose another for ovs.ovsBridge (flaxd's ovs-bridge)"
+    if device.kind == LINUX_BRIDGE:
+        raise errors.Conflict(
+            f"{name} is a Linux bridge, and ovs.ovsBridge is {name}, too",
+            f"{cure}, or for `bridge` in the entry of the bridge plugin where that makes it",
+        )
+    raise errors.Conflict(
+        f"{name} is a network device that is none of Open vSwitch's, and ovs.ovsBridge is {name},"
+        " too",
+        cure,
+    )
 
 
 def is_on(port: Device, linux_bridge: Device) -> bool:

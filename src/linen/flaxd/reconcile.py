@@ -89,6 +89,7 @@ def decide(
     seen = observed.answers(replica.answer(questions(settings)), settings.network)
     faults = [*view.faults, *found.faults, *_refused(seen)]
     try:
+        place.refuse_foreign(links.get(spec.bridge))
         plan = replica.converse(planner.find_plan(spec, seen))
         placing = _placing(settings, seen, links)
     except errors.Conflict as conflict:

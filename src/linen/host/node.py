@@ -128,6 +128,7 @@ class Node:
         """Compare a network with what is there. Raises `Unavailable` or `Conflict`."""
         connection = Connection(network.options.ovsdb, Deadline(PATIENCE))
         try:
+            place.refuse_foreign(self.links.get(network.options.ovs_bridge))
             return find_plan(network, connection, self._netlink, self.mtu(network))
         finally:
             connection.close()

@@ -44,7 +44,10 @@ def add(request: Request, config: Config) -> str:
 
 
 def check(request: Request, config: Config) -> str:
-    """Raises `OverlayDiffers` that names all that is not as ADD left it."""
+    """Raises `OverlayDiffers` that names all that is not as ADD left it.
+
+    Or `Conflict`, where no ADD can mend it.
+    """
     netlink = Netlink()
     bridge = links.linux_bridge(netlink, config, request.netns)
     plan = Overlay(config, netlink, bridge.mtu).examine()

@@ -120,7 +120,7 @@ def _refusal(port: Link, bridge: Link, number: int) -> errors.LinenError:
 def internal_port(netlink: Netlink, config: Config, overlay: Overlay) -> Link:
     """The device of the OVS bridge.
 
-    Raises `Unavailable` where ovs-vswitchd does not make it.
+    Raises `Unavailable` where ovs-vswitchd does not make it, `Conflict` where it is another's.
     """
     name = config.options.ovs_bridge
     link = netlink.find_link(name)
@@ -133,15 +133,20 @@ def internal_port(netlink: Netlink, config: Config, overlay: Overlay) -> Link:
             f"device {name} does not exist although OVSDB at {config.options.ovsdb} lists its port",
             "ovs-vswitchd may have been stopped, or runs in another network namespace",
         )
+    place.refuse_foreign(link)
     return link
 
 
 def faults(netlink: Netlink, config: Config, bridge: Link) -> list[str]:
-    """What is wrong with the OVS bridge's place on the Linux bridge."""
+    """What is wrong with the OVS bridge's place on the Linux bridge.
+
+    Raises `Conflict` where its device is another's.
+    """
     name = config.options.ovs_bridge
     port = netlink.find_link(name)
     if port is None:
         return [f"device {name} of the OVS bridge does not exist"]
+    place.refuse_foreign(port)
     if place.is_right(port, bridge):
         return []
     return place.faults(port, bridge, _holder(netlink, port))

@@ -9,7 +9,18 @@ left to do. Who loses a race sees the winner's work and goes on from there.
 from __future__ import annotations
 
 from linen.cni import result
-from linen.core import desired, errors, explain, model, naming, observed, planner, transaction, undo
+from linen.core import (
+    desired,
+    errors,
+    explain,
+    model,
+    naming,
+    observed,
+    place,
+    planner,
+    transaction,
+    undo,
+)
 from linen.light import sock
 from linen.netlink.blocking import OVS_DATAPATH_FAMILY, has_generic_family
 from linen.ovsdb import vswitchd
@@ -27,7 +38,6 @@ if TYPE_CHECKING:
 PATIENCE = 4.5  # seconds for all talk with OVSDB, so that an answer is out within 5
 RESERVE = 0.5  # seconds of them, for what is to be done when ovs-vswitchd has let us wait
 ATTEMPTS = 200  # reads; twenty ADDs at once on a fresh host need three or four each
-OWN_DEVICES = ("openvswitch", "tun")  # kinds of the devices that Open vSwitch makes of its ports
 
 
 class Overlay:
@@ -204,21 +214,7 @@ class Overlay:
 
     def _refuse_foreign_device(self) -> None:
         """Where another device has its name, Open vSwitch cannot make the OVS bridge's."""
-        name = self._config.options.ovs_bridge
-        link = self._netlink.find_link(name)
-        if link is None or link.kind in OWN_DEVICES:
-            return
-        if link.kind == "bridge":
-            raise errors.Conflict(
-                f"{name} is a Linux bridge, and ovs.ovsBridge is {name}, too",
-                "two devices cannot have one name: change `bridge` in the entry of the bridge"
-                " plugin, or ovs.ovsBridge in that of linen",
-            )
-        raise errors.Conflict(
-            f"{name} is a network device that is none of Open vSwitch's, and ovs.ovsBridge is"
-            f" {name}, too",
-            "two devices cannot have one name: choose another for ovs.ovsBridge",
-        )
+        place.refuse_foreign(self._netlink.find_link(self._config.options.ovs_bridge))
 
     def _refuse_absent_datapath(self, plan: Plan) -> None:
         """Without its kernel module Open vSwitch would log an error and leave us to wait."""

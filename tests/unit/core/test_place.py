@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from linen.core import place
+from linen.core import errors, place
 
 
 @dataclass
@@ -18,6 +18,7 @@ class Device:
     name: str
     master: int = 0
     up: bool = True
+    kind: str = ""
 
 
 @dataclass
@@ -103,3 +104,30 @@ def test_what_holds_is_named_with_the_cure(holder: Device | None, named: str) ->
 def test_faults(port: Device, holder: Device | None, faults: list[str]) -> None:
     """Each difference from the right place is a sentence, with what is there and what is right."""
     assert place.faults(port, KBR0, holder) == faults
+
+
+@pytest.mark.parametrize("kind", ["openvswitch", "tun", None])
+def test_devices_of_open_vswitch(kind: str | None) -> None:
+    """A device that Open vSwitch makes, in the kernel or in userspace, and none, is no conflict."""
+    device = None if kind is None else Device(9, "br0", kind=kind)
+
+    place.refuse_foreign(device)
+
+
+@pytest.mark.parametrize(
+    ("kind", "seen"),
+    [
+        ("bridge", "br0 is a Linux bridge, and"),
+        ("veth", "br0 is a network device that is none of Open vSwitch's, and"),
+        ("", "br0 is a network device that is none of Open vSwitch's, and"),  # as a network card
+    ],
+)
+def test_foreign_device(kind: str, seen: str) -> None:
+    """Any other device with the OVS bridge's name is code 102, with the cure for both programs."""
+    with pytest.raises(errors.Conflict) as refused:
+        place.refuse_foreign(Device(9, "br0", kind=kind))
+
+    assert refused.value.code == 102
+    assert refused.value.message == f"{seen} ovs.ovsBridge is br0, too"
+    assert "choose another for ovs.ovsBridge (flaxd's ovs-bridge)" in refused.value.details
+    assert ("bridge plugin" in refused.value.details) == (kind == "bridge")

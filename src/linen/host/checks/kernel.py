@@ -45,6 +45,8 @@ def attachment(node: Node) -> Iterator[Finding]:
                 " namespace",
                 cure="see what the checks above say of ovs-vswitchd; else ovs-vswitchd.log",
             )
+        elif place.is_foreign(port):
+            continue  # the check `overlay` tells
         elif conflict := node.find_hold(network):
             yield error(
                 network.where,
