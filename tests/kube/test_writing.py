@@ -286,7 +286,7 @@ def test_nothing_is_taken_back_at_a_start(plane: ControlPlane, recorder: Path) -
             writer.report(("OVSDB is away",), ("a fault",))
             await api.get("/version")  # it could write meanwhile
 
-            writer.consider(Peer("node1", "10.245.0.1"))
+            writer.consider(Peer("node1", "10.245.0.1"), own)
             await watched.until(lambda: told[-1] == "10.245.0.1", "the new address")
             assert set(told) == {"10.245.0.9", "10.245.0.1"}
             await writer.withdraw()

@@ -134,7 +134,7 @@ class KubernetesSource:
         self._own_peer = self._settle_own_peer(node)
         self._service_faults = self._find_service_faults()
         self._tell(on_view, node)
-        self._writer.consider(self._own_peer)
+        self._writer.consider(self._own_peer, node)
 
     def _complain(self) -> None:
         """Log each new problem, also one of the account's: nodes are up to date without that."""
@@ -193,7 +193,7 @@ class KubernetesSource:
         """
         if node is None:
             return None
-        told = self._told_by_another()
+        told = self._told_by_another(node)
         vtep = self._vtep.take(told.vtep) if told else self._own_vtep(node)
         if vtep is None:
             return None
@@ -210,16 +210,17 @@ class KubernetesSource:
         is_first = self._settings.gateway != GATEWAY_NONE
         return self._vtep.follow(found, own, may_move=is_first)
 
-    def _told_by_another(self) -> cluster.Peer | None:
+    def _told_by_another(self, node: OwnNode) -> cluster.Peer | None:
         """This node, as the daemon of the cluster's network tells it; None if that is for us to do.
 
         A secondary network's tunnels end where the first one's do. If its daemon chose as well, and
-        chose otherwise, the two would write for ever.
+        chose otherwise, the two would write for ever. So what the Node said when it was read is
+        never changed: the watch of all Nodes, which may be behind, has no say in this.
         """
-        record = self._all.records.get(self._settings.node)
-        if self._settings.gateway != GATEWAY_NONE or record is None or record.peer is None:
+        told = node.told
+        if self._settings.gateway != GATEWAY_NONE or told is None:
             return None
-        return record.peer if self._monitor.links_with(record.peer.vtep) else None
+        return told if self._monitor.links_with(told.vtep) else None
 
     def _candidates(self, node: OwnNode) -> list[str]:
         return vteps.candidates(self._settings, self._monitor, node.vteps)

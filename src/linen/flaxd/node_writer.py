@@ -38,7 +38,7 @@ class NodeWriter:
     """Writes whatever the own Node does not say yet, in one task, which retries what fails.
 
     `find_node`: gives the own Node as it was last read; None while there is none. Whoever reads it
-    calls `consider` each time that it is another one.
+    calls `consider` with it each time that it is another one.
     """
 
     def __init__(
@@ -49,6 +49,7 @@ class NodeWriter:
         self._find_node = find_node
         self._events = Recorder(client, _tell_of_drought)
         self._peer: Peer | None = None
+        self._node: OwnNode | None = None  # the own Node by which it was settled what `_peer` is
         # Whether `_peer` counts: before it was settled, None would be taken for "no more".
         self._is_settled = asyncio.Event()
         self._waiting: Sequence[str] | None = None  # None until the daemon has said something
@@ -64,9 +65,13 @@ class NodeWriter:
         """Write from the first `consider` on, until cancelled or `withdraw`."""
         self._task = tasks.create_task(self._write_for_ever(), name="publication")
 
-    def consider(self, peer: Peer | None) -> None:
-        """Look again at what there is to write, where this node is `peer`; None: it is none."""
-        self._peer = peer
+    def consider(self, peer: Peer | None, node: OwnNode | None) -> None:
+        """Look again at what there is to write, where this node is `peer`; None: it is none.
+
+        `node`: the own Node by which that was settled. By a later one nothing is written: what it
+        says may be the reason for another `peer`.
+        """
+        self._peer, self._node = peer, node
         self._is_settled.set()
         self._to_write.set()
 
@@ -128,7 +133,7 @@ class NodeWriter:
 
     async def _write(self) -> None:
         """Write what differs; that it has arrived is told by the next `consider`."""
-        node = self._find_node()
+        node = self._node
         if node is None:
             return
         path = f"{NODES}/{node.name}"

@@ -71,8 +71,9 @@ class OwnNode:
     """What the daemon needs of its own Node.
 
     `vteps`: its InternalIPs, of each family the first. `pod_ranges`: its podCIDRs, empty until they
-    are allocated. `annotations`: ours, as they are. `is_master`: labelled as a star's master.
-    `faults`: what in it could not be used.
+    are allocated. `annotations`: ours, as they are. `told`: what they say to the others, None where
+    that is nothing, or wrong. `is_master`: labelled as a star's master. `faults`: what in it could
+    not be used.
     """
 
     name: str
@@ -83,6 +84,7 @@ class OwnNode:
     condition: Condition | None = None
     is_master: bool = False
     faults: tuple[str, ...] = ()
+    told: cluster.Peer | None = None
 
 
 def parse_record(node: Any, before: NodeRecord | None = None) -> NodeRecord | None:  # noqa: ANN401
@@ -122,6 +124,7 @@ def parse_own(node: Any, _before: OwnNode | None = None) -> OwnNode | None:  # n
     faults: list[str] = []
     cidrs = [cidr for cidr in items(spec, "podCIDRs") if isinstance(cidr, str)]
     ranges = _checked("podCIDRs", ",".join(cidrs), parse_ranges, faults) if cidrs else ()
+    record = parse_record(node)
     return OwnNode(
         name,
         uid,
@@ -131,6 +134,7 @@ def parse_own(node: Any, _before: OwnNode | None = None) -> OwnNode | None:  # n
         _condition(status),
         mapping(metadata, "labels").get(MASTER_LABEL) == "true",
         tuple(faults),
+        record.peer if record is not None else None,
     )
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from dataclasses import replace
+from struct import pack
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,9 +14,11 @@ import pytest
 from linen.core import cluster
 from linen.flaxd import bridge_netfilter, vtep
 from linen.flaxd.kubernetes import KubernetesSource
+from linen.kube import nodes, patches
 from linen.kube.access import Access
 from linen.kube.nodes import OwnNode
-from linen.netlink.monitor import Monitor
+from linen.netlink import codec
+from linen.netlink.monitor import Address, Monitor
 from linen.settings.table import load
 from support.notices import Notice, running
 
@@ -111,3 +114,86 @@ def test_a_kernel_that_changes(set_kernel: Callable[[str], object]) -> None:
                 await source.until(lambda view: bool(view.faults) == is_wrong, told)  # noqa: B023
 
     asyncio.run(body())
+
+
+FIRST, SECOND = "10.245.0.1", "10.245.0.2"  # tunnel addresses that the first network tells in turn
+
+
+class Secondary:
+    """A secondary network's source, on a node that has both addresses, and what it would write.
+
+    By itself it would choose another address than the first network's daemon does.
+    """
+
+    def __init__(self, own_choice: str = "10.245.0.9") -> None:
+        monitor = Monitor(lambda: None)
+        link = codec.message(codec.RTM_NEWLINK, 0, pack(codec.LINK, 0, 0, 1, 0, 0))
+        monitor._links = {1: codec.Link(link)}
+        monitor.addresses = {Address(1, ip, 16, 0, is_passing=False) for ip in (FIRST, SECOND)}
+        chosen = load({"node": "n0", "vtep-ip": own_choice, "gateway": "none"}, {}, None)
+        self._source = KubernetesSource(Access("https://127.0.0.1:1"), chosen, monitor)
+
+    def hear(self, own: str | None, everybody: str | None) -> tuple[str, object]:
+        """The address that it takes, and what it would write, by what its two watches have heard.
+
+        `own`: the own Node's annotation, as the watch of that has it; `everybody`: as the watch of
+        all Nodes has it.
+        """
+        source = self._source
+        heard = nodes.parse_own(node(own))
+        record = nodes.parse_record(node(everybody))
+        assert heard is not None
+        assert record is not None
+        source._own.records["n0"], source._all.records["n0"] = heard, record
+        source._look(lambda *_: None)
+        peer = source._own_peer
+        assert peer is not None
+        return peer.vtep, patches.publication(heard, peer)
+
+
+def node(vtep: str | None) -> dict[str, object]:
+    """The own Node, whose annotations tell this address."""
+    told = {nodes.VTEP: vtep, nodes.VERSION: "1"} if vtep else {}
+    return {"metadata": {"name": "n0", "uid": "uid", "annotations": told}}
+
+
+@pytest.mark.parametrize("between", [(SECOND, FIRST), (FIRST, SECOND)], ids=["own", "all"])
+def test_an_address_that_the_first_network_moves(between: tuple[str, str]) -> None:
+    """Whichever watch hears first of the first network's new address, the old one is not written.
+
+    It is the own Node that would be written to, so what that says is what counts.
+    """
+    secondary = Secondary()
+    assert secondary.hear(FIRST, FIRST) == (FIRST, None)
+
+    assert secondary.hear(*between) == (between[0], None)
+
+    assert secondary.hear(SECOND, SECOND) == (SECOND, None)
+
+
+@pytest.mark.parametrize("choice", [FIRST, "10.245.0.9"], ids=["on a device", "on none"])
+def test_an_address_that_it_has_told_itself(choice: str) -> None:
+    """Where no other network's daemon tells an address it tells its own, and then keeps to it.
+
+    Until that one does, whose word holds from then on.
+    """
+    secondary = Secondary(choice)
+    told, written = secondary.hear(None, None)
+    assert told == choice
+    assert written is not None
+
+    for own, everybody in (None, choice), (choice, None), (choice, choice):
+        assert secondary.hear(own, everybody)[0] == choice
+    assert secondary.hear(SECOND, choice) == (SECOND, None)
+
+
+def test_an_address_that_the_writer_hears_of_first() -> None:
+    """Nothing is written by a Node that was read after it was settled what that should say."""
+    source = Secondary()
+    source.hear(FIRST, FIRST)
+    writer = source._source._writer
+    heard = nodes.parse_own(node(SECOND))
+    assert heard is not None
+    source._source._own.records["n0"] = heard
+
+    asyncio.run(writer._write())  # which would fail: there is no API server

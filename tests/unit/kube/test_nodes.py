@@ -124,6 +124,7 @@ def test_the_own_node() -> None:
         annotations=(("linen-cni/vtep", "10.0.0.1"),),
         condition=nodes.Condition("True", "R", "M", ""),
         faults=('InternalIP is not an IPv4 or IPv6 address: "10.0.0.300"',),
+        told=Peer("a", "10.0.0.1"),
     )
 
 
