@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
@@ -15,6 +15,7 @@ from support.paths import CHECKOUT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from support.control_plane import ControlPlane
     from support.daemons import Flaxd
@@ -80,6 +81,13 @@ def annotations_of(node: KubernetesNode) -> dict[str, str]:
     return found
 
 
+def administrators(conflist: Path, ovs: dict[str, Any]) -> None:
+    """Write an administrator's conflist, with these options for linen."""
+    plugins = [{"type": "bridge", "bridge": "kbr0"}, {"type": "linen", "ovs": ovs}]
+    document = {"cniVersion": "1.0.0", "name": "linen-network", "plugins": plugins}
+    conflist.write_text(json.dumps(document))
+
+
 def is_clean(node: KubernetesNode) -> bool:
     """Whether nothing of ours is on the node."""
     files = [node.settings["conflist"], node.settings["bin_dir"] / "linen"]
@@ -137,6 +145,25 @@ def test_account_that_is_replaced(node: KubernetesNode) -> None:
     assert (node.settings["bin_dir"] / "linen").exists()
     assert node.vteps() == {"10.245.0.2"}
     assert "linen-cni/vtep" in annotations_of(node)
+
+
+def test_account_deleted_and_a_conflist_changed(node: KubernetesNode) -> None:
+    """A daemon that begins anew while its account is gone still knows that it was there.
+
+    So it is where the API server takes the account's token no more.
+    """
+    with node.flaxd(service_account=ACCOUNT) as flaxd:
+        node.wait_for_peers("node2")
+        wait_until(node.settings["conflist"].exists, "the conflist")
+        delete_account(node.plane)
+        flaxd.wait_for("service account linen-system/flaxd is gone")
+        node.write_token("no token any more")
+
+        administrators(node.settings["conflist"], {"vni": 8, "datapathType": "netdev"})
+
+        flaxd.wait_for("starting again with that")
+        flaxd.wait_for("nothing is left to do but to be ended; delete this pod", 60)
+        assert is_clean(node)
 
 
 def test_container_that_is_restarted_alone(node: KubernetesNode) -> None:
@@ -292,11 +319,9 @@ def test_star_by_label(node: KubernetesNode) -> None:
 
 def test_a_master_without_the_label(node: KubernetesNode) -> None:
     """Whose conflist alone says so is no master in Kubernetes, and is heard of all the same."""
-    ovs = {"isMaster": True, "topology": "star", "datapathType": "netdev"}
-    plugins = [{"type": "bridge", "bridge": "kbr0"}, {"type": "linen", "ovs": ovs}]
-    conflist = {"cniVersion": "1.0.0", "name": "linen-network", "plugins": plugins}
     node.settings["conflist"].parent.mkdir(parents=True, exist_ok=True)
-    node.settings["conflist"].write_text(json.dumps(conflist))
+    ovs = {"isMaster": True, "topology": "star", "datapathType": "netdev"}
+    administrators(node.settings["conflist"], ovs)
     with node.flaxd() as daemon:
         wait_until(lambda: "linen-cni/vtep" in annotations_of(node), "its tunnel address")
 

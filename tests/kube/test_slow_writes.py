@@ -6,14 +6,14 @@ from __future__ import annotations
 import asyncio
 import select
 import socket
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING, TypeAlias
 
 import pytest
 
 from linen.core.cluster import Peer, View
 from linen.flaxd import node_writer, own_account
-from linen.flaxd.kubernetes import KubernetesSource
+from linen.flaxd.kubernetes import KubernetesSource, connected
 from linen.flaxd.removal import Removed
 from linen.kube import access
 from linen.netlink.monitor import Monitor
@@ -24,11 +24,13 @@ from support.notices import Notice, running
 from support.paths import CHECKOUT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
+    from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
     from support.control_plane import ControlPlane
 
+Making: TypeAlias = "Callable[[], AbstractAsyncContextManager[KubernetesSource]]"
 WEBHOOKS = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
 SOON = 8.0  # seconds: less than the 10 that the API server gives a webhook to say who it is
 
@@ -64,19 +66,24 @@ async def hang(source: KubernetesSource, listener: socket.socket) -> None:
 
 
 @pytest.fixture
-def source(plane: ControlPlane, tmp_path: Path) -> KubernetesSource:
-    """Node1's."""
+def make(plane: ControlPlane, tmp_path: Path) -> Making:
+    """Makes node1's."""
     plane.add_node("node1")
     token = tmp_path / "token"
     token.write_text(plane.request_token(ACCOUNT, "node1"))
     given = {"node": "node1", "vtep-ip": "10.245.0.1", "service-account": ACCOUNT}
     chosen = load(given, {}, None)
-    return KubernetesSource(
-        access.load(plane.token_kubeconfig(token)), chosen, Monitor(lambda: None)
-    )
+
+    @asynccontextmanager
+    async def made() -> AsyncIterator[KubernetesSource]:
+        way = access.load(plane.token_kubeconfig(token))
+        async with connected(way, chosen.service_account) as make_source:
+            yield make_source(chosen, Monitor(lambda: None))
+
+    return made
 
 
-def test_news_come_while_a_write_hangs(plane: ControlPlane, source: KubernetesSource) -> None:
+def test_news_come_while_a_write_hangs(plane: ControlPlane, make: Making) -> None:
     """A node that joins is told at once, whatever becomes of what this one has to write."""
 
     async def body(listener: socket.socket) -> None:
@@ -86,7 +93,7 @@ def test_news_come_while_a_write_hangs(plane: ControlPlane, source: KubernetesSo
             views.append(view)
             seen()
 
-        async with running(source.run(learn)):
+        async with make() as source, running(source.run(learn)):
             await seen.until(lambda: views, "the Nodes")
             await hang(source, listener)
             for number in range(2, 6):
@@ -99,7 +106,7 @@ def test_news_come_while_a_write_hangs(plane: ControlPlane, source: KubernetesSo
 
 
 def test_removal_while_a_write_hangs(
-    plane: ControlPlane, source: KubernetesSource, monkeypatch: pytest.MonkeyPatch
+    plane: ControlPlane, make: Making, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """That Linen is taken off the cluster is noticed while a write hangs."""
     monkeypatch.setattr(own_account, "GRACE", 0.1)
@@ -107,13 +114,14 @@ def test_removal_while_a_write_hangs(
 
     async def body(listener: socket.socket) -> None:
         seen = Notice()
-        task = asyncio.create_task(source.run(lambda *_: seen()))
-        await seen.until(lambda: seen.calls, "the Nodes")
-        await hang(source, listener)
-        async with asyncio.timeout(SOON):
-            plane.request("DELETE", "/api/v1/namespaces/linen-system/serviceaccounts/flaxd")
-            with pytest.RaisesGroup(Removed, flatten_subgroups=True):
-                await task
+        async with make() as source:
+            task = asyncio.create_task(source.run(lambda *_: seen()))
+            await seen.until(lambda: seen.calls, "the Nodes")
+            await hang(source, listener)
+            async with asyncio.timeout(SOON):
+                plane.request("DELETE", "/api/v1/namespaces/linen-system/serviceaccounts/flaxd")
+                with pytest.RaisesGroup(Removed, flatten_subgroups=True):
+                    await task
 
     try:
         with mute_webhook(plane) as listener:
@@ -122,9 +130,7 @@ def test_removal_while_a_write_hangs(
         plane.apply(CHECKOUT / "deploy" / "base" / "rbac.yaml")
 
 
-def test_nothing_is_told_after_it_was_taken_back(
-    plane: ControlPlane, source: KubernetesSource
-) -> None:
+def test_nothing_is_told_after_it_was_taken_back(plane: ControlPlane, make: Making) -> None:
     """A daemon that has taken back what its Node says of it does not say it again."""
 
     def said() -> bool:
@@ -137,7 +143,7 @@ def test_nothing_is_told_after_it_was_taken_back(
             views.append(view)
             seen()
 
-        async with running(source.run(learn)):
+        async with make() as source, running(source.run(learn)):
             await seen.until(
                 lambda: views and source._own.records["node1"].annotations, "the annotations"
             )

@@ -243,9 +243,10 @@ def test_a_server_that_is_back_is_written_to(
 
     async def body(relay: Relay) -> None:
         way = replace(access.load(recorder), url=f"https://127.0.0.1:{relay.port}")
-        source = KubernetesSource(way, chosen, Monitor(lambda: None))
+        api = client.Client(way, "linen-tests")
+        source = KubernetesSource(api, chosen, Monitor(lambda: None))
         seen, retry = Notice(), source._writer._retry
-        async with running(source.run(lambda *_: seen())):
+        async with api, running(source.run(lambda *_: seen())):
             await seen.until(lambda: seen.calls, "the Nodes")
             await asyncio.to_thread(relay.refuse)
             source.report((), (fault,))

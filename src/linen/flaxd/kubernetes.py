@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
 import linen
@@ -26,10 +27,11 @@ from linen.kube.watch import NOT_CONNECTED, Watch
 from linen.settings.table import GATEWAY_NONE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from linen.flaxd.sources import Learn
     from linen.kube.access import Access
+    from linen.kube.account import AccountName
     from linen.kube.nodes import NodeRecord, OwnNode
     from linen.netlink.monitor import Monitor
     from linen.settings.table import Settings
@@ -37,17 +39,40 @@ if TYPE_CHECKING:
 log = logging.getLogger("flaxd.kubernetes")
 
 
+@asynccontextmanager
+async def connected(
+    access: Access, account: AccountName | None
+) -> AsyncIterator[Callable[[Settings, Monitor], KubernetesSource]]:
+    """What makes a source of an API server, also for a daemon that begins anew.
+
+    All of them have one client, and know of the own service account what the one before knew.
+    """
+    async with AsyncExitStack() as stack:
+        client = await stack.enter_async_context(Client(access, f"flaxd/{linen.__version__}"))
+        own = None
+        if account is not None:
+            own = await stack.enter_async_context(OwnAccount(client, account))
+        yield lambda settings, monitor: KubernetesSource(client, settings, monitor, own)
+
+
 class KubernetesSource:
     """The nodes from an API server. `monitor`: where this node's own addresses are seen.
 
+    `account`: the daemon's own, which is being followed; None where nobody follows it.
     Whatever may change a view sets one event, and each look that follows settles anew what this
     node is, once, for all who are told of it.
     """
 
-    def __init__(self, access: Access, settings: Settings, monitor: Monitor) -> None:
+    def __init__(
+        self,
+        client: Client,
+        settings: Settings,
+        monitor: Monitor,
+        account: OwnAccount | None = None,
+    ) -> None:
         self._settings = settings
         self._monitor = monitor
-        self._client = Client(access, f"flaxd/{linen.__version__}")
+        self._client = client
         self._wake = asyncio.Event()
         self._all: Watch[NodeRecord] = Watch(self._client, parse_record, self._wake.set)
         self._own: Watch[OwnNode] = Watch(
@@ -61,10 +86,9 @@ class KubernetesSource:
         self._own_peer: cluster.Peer | None = None
         self._service_faults: list[str] = []
         self._writer = NodeWriter(self._client, settings, self._own_node)
-        account = settings.service_account
-        self._account = (
-            OwnAccount(self._client, account, self._wake.set) if account is not None else None
-        )
+        self._account = account
+        if account is not None:
+            account.on_change = self._wake.set
         self._is_first = True  # the next view: it is another than the one kept on disk
         self._complaint = ""
 
@@ -92,7 +116,7 @@ class KubernetesSource:
 
         Raises `Removed`, in a group, when Linen is taken off the cluster.
         """
-        async with self._client, asyncio.TaskGroup() as tasks:
+        async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._all.run(), name="nodes")
             tasks.create_task(self._own.run(), name="own node")
             if self._account is not None:

@@ -8,8 +8,9 @@ import logging
 import os
 import signal
 import sys
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, TypeAlias
 
 import click
 
@@ -23,11 +24,13 @@ from linen.host.errors import HostError
 from linen.settings.table import SETTINGS, Settings, SettingsInvalid, load, log_level
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 
     from linen.flaxd.sources import Source
     from linen.light.json import Json
     from linen.netlink.monitor import Monitor
+
+MakeSource: TypeAlias = "Callable[[Settings, Monitor], Source]"
 
 log = logging.getLogger("flaxd")
 
@@ -116,25 +119,28 @@ async def _run_until_stopped(given: Settings, chosen: Settings) -> None:
     told = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, told.set)
-    while True:
-        try:
-            await _run(given, chosen, told)
-        except ConflistChanged as change:
-            log.warning("%s: starting again with that", change)
-            chosen = change.settings
-        except removal.Removed:
-            break
-        else:
-            return
+    async with _sources(given) as make_source:
+        while True:
+            try:
+                await _run(given, chosen, told, make_source)
+            except ConflistChanged as change:
+                log.warning("%s: starting again with that", change)
+                chosen = change.settings
+            except removal.Removed:
+                break
+            else:
+                return
     log.warning("Linen was taken off the cluster, so it goes from this node")
     await removal.take_off(chosen)
     log.info("nothing is left to do but to be ended; delete this pod to have Linen here again")
     await told.wait()
 
 
-async def _run(given: Settings, chosen: Settings, told: asyncio.Event) -> None:
+async def _run(
+    given: Settings, chosen: Settings, told: asyncio.Event, make_source: MakeSource
+) -> None:
     """One daemon until it is told to end. Raises `ConflistChanged`, `Removed` and `LinenError`."""
-    daemon = Daemon(chosen, given, lambda monitor: _source(chosen, monitor))
+    daemon = Daemon(chosen, given, lambda monitor: make_source(chosen, monitor))
     reason: Exception | None = None
     try:
         async with asyncio.TaskGroup() as tasks:
@@ -166,11 +172,18 @@ async def _end(told: asyncio.Event, source: Source) -> None:
     raise _Told
 
 
-def _source(chosen: Settings, monitor: Monitor) -> Source:
-    """Where the nodes come from. Kubernetes' client is loaded only where it is needed."""
-    if chosen.peers is not None:
-        return FileSource(chosen.peers, chosen.node, lambda: cache.load(chosen))
-    from linen.flaxd.kubernetes import KubernetesSource  # noqa: PLC0415
+@asynccontextmanager
+async def _sources(given: Settings) -> AsyncIterator[MakeSource]:
+    """Where the nodes come from: what makes each daemon its source, while this lasts.
+
+    Kubernetes' client is loaded only where it is needed.
+    """
+    peers = given.peers
+    if peers is not None:
+        yield lambda chosen, _: FileSource(peers, chosen.node, lambda: cache.load(chosen))
+        return
+    from linen.flaxd.kubernetes import connected  # noqa: PLC0415
     from linen.kube import access  # noqa: PLC0415
 
-    return KubernetesSource(access.load(chosen.kubeconfig), chosen, monitor)
+    async with connected(access.load(given.kubeconfig), given.service_account) as make_source:
+        yield make_source

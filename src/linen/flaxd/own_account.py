@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from linen.kube import errors
 from linen.kube.account import is_ending, parse_account
@@ -20,6 +20,7 @@ from linen.kube.watch import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import TracebackType
 
     from linen.kube.account import Account, AccountName
     from linen.kube.client import Client
@@ -33,12 +34,18 @@ PARTING = 10.0
 
 
 class OwnAccount:
-    """Follows the account while `run` runs. `on_change`: called when `problem` may be another."""
+    """Follows the account as an asynchronous context manager, whoever asks about it meanwhile.
 
-    def __init__(self, client: Client, name: AccountName, on_change: Callable[[], None]) -> None:
+    A daemon that begins anew could not learn whether it was there: the API server refuses the token
+    of one that is gone, but goes on to serve a watch that is open.
+    `on_change`: called when `problem` may be another; set by who asks.
+    """
+
+    def __init__(self, client: Client, name: AccountName) -> None:
+        self.on_change: Callable[[], None] = lambda: None
         self._client = client
         self._name = name
-        self._on_change = on_change
+        self._following: asyncio.Task[None] | None = None
         self._news = asyncio.Event()
         self._account: Watch[Account] = Watch(
             client, parse_account, self._note, collection=name.collection, only=name.name
@@ -50,9 +57,26 @@ class OwnAccount:
         """Why the account is not followed; empty while it is."""
         return self._account.problem
 
+    async def __aenter__(self) -> Self:
+        """Begin to follow it."""
+        self._following = asyncio.create_task(self._account.run(), name="service account")
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Follow it no longer."""
+        if self._following is not None:
+            self._following.cancel()
+            await asyncio.wait([self._following])
+
     async def run(self) -> None:
-        """Follow the account until cancelled."""
-        await self._account.run()
+        """Raise what goes wrong in following it, until cancelled, after which that goes on."""
+        if self._following is not None:
+            await asyncio.shield(self._following)
 
     async def wait_for_removal(self) -> None:
         """Return once Linen is taken off the cluster."""
@@ -100,7 +124,7 @@ class OwnAccount:
     def _note(self) -> None:
         self._is_gone()
         self._news.set()
-        self._on_change()
+        self.on_change()
 
     def _is_gone(self) -> bool:
         """Whether an account that was there is gone.

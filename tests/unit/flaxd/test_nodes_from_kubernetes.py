@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from linen.core import cluster
 from linen.flaxd.kubernetes import KubernetesSource
 from linen.kube.access import Access
+from linen.kube.client import Client
 from linen.kube.nodes import parse_own, parse_record
 from linen.netlink.monitor import Monitor
 from linen.settings.table import load
@@ -40,7 +41,8 @@ def node(name: str, vtep: str | None) -> dict[str, Any]:
 @given(STEPS)
 def test_views_follow_the_watch(steps: Sequence[Sequence[tuple[str, str, str | None]]]) -> None:
     """A view that was carried on by what is told of some Nodes is that of all Nodes there are."""
-    source = KubernetesSource(Access("https://127.0.0.1:1"), CHOSEN, Monitor(lambda: None))
+    client = Client(Access("https://127.0.0.1:1"), "linen-tests")
+    source = KubernetesSource(client, CHOSEN, Monitor(lambda: None))
     own = parse_own(OWN)
     assert own is not None
     source._own.records["n0"] = own

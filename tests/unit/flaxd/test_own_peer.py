@@ -16,6 +16,7 @@ from linen.flaxd import bridge_netfilter, vtep
 from linen.flaxd.kubernetes import KubernetesSource
 from linen.kube import nodes, patches
 from linen.kube.access import Access
+from linen.kube.client import Client
 from linen.kube.nodes import OwnNode
 from linen.netlink import codec
 from linen.netlink.monitor import Address, Monitor
@@ -34,9 +35,8 @@ class Looking:
 
     def __init__(self) -> None:
         chosen = load({"node": "n0"}, {}, None)
-        self._source = KubernetesSource(
-            Access("https://127.0.0.1:1"), chosen, Monitor(lambda: None)
-        )
+        client = Client(Access("https://127.0.0.1:1"), "linen-tests")
+        self._source = KubernetesSource(client, chosen, Monitor(lambda: None))
         self._notice = Notice()
         self.last: cluster.View | None = None
 
@@ -131,7 +131,8 @@ class Secondary:
         monitor._links = {1: codec.Link(link)}
         monitor.addresses = {Address(1, ip, 16, 0, is_passing=False) for ip in (FIRST, SECOND)}
         chosen = load({"node": "n0", "vtep-ip": own_choice, "gateway": "none"}, {}, None)
-        self._source = KubernetesSource(Access("https://127.0.0.1:1"), chosen, monitor)
+        client = Client(Access("https://127.0.0.1:1"), "linen-tests")
+        self._source = KubernetesSource(client, chosen, monitor)
 
     def hear(self, own: str | None, everybody: str | None) -> tuple[str, object]:
         """The address that it takes, and what it would write, by what its two watches have heard.

@@ -10,6 +10,7 @@ from linen.flaxd import daemon
 from linen.flaxd.kubernetes import KubernetesSource
 from linen.host.errors import HostError
 from linen.kube.access import Access
+from linen.kube.client import Client
 from linen.settings.table import load
 from support.notices import Notice, running
 
@@ -40,8 +41,8 @@ def test_changes_while_attempts_fail(tmp_path: Path, monkeypatch: pytest.MonkeyP
     chosen = load(given, {}, None)
 
     async def body() -> None:
-        access = Access("https://[::1]:1")
-        failing = InVain(chosen, chosen, lambda m: KubernetesSource(access, chosen, m))
+        client = Client(Access("https://[::1]:1"), "linen-tests")
+        failing = InVain(chosen, chosen, lambda m: KubernetesSource(client, chosen, m))
         failing.attempted = attempted = Notice()
         clock = asyncio.get_running_loop().time
         async with running(failing._reconcile_for_ever()):
