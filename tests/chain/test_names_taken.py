@@ -51,7 +51,8 @@ def test_foreign_device_in_place_of_the_bridges(attached: Attached) -> None:
     host.run("ip", "link", "del", "br0")
     host.run("ip", "link", "add", "br0", "type", "veth")
 
-    for text in attached.call("ADD").error(102), attached.call("CHECK").error(102):
+    for command, code in {"ADD": 102, "CHECK": 102, "STATUS": 50}.items():
+        text = attached.call(command).error(code)
         assert "br0 is a network device that is none of Open vSwitch's" in text
     assert "master" not in host.links()["br0"]
 

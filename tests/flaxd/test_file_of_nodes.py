@@ -356,3 +356,20 @@ def test_vswitchd_comes_back(node1: Host, flaxd: Flaxd) -> None:
 
     wait_until(lambda: flaxd.get("/readyz")[0] == 200, "ready again")
     assert flaxd.log.count("waiting: ovs-vswitchd is not running") == 1
+
+
+def test_bridges_device_that_is_removed(node1: Host, flaxd: Flaxd) -> None:
+    """Without the OVS bridge's device, which Open vSwitch does not miss, the daemon is not ready.
+
+    What it says is the cure.
+    """
+    node1.run("ip", "link", "add", "kbr0", "type", "bridge")
+    wait_until(lambda: attached(node1), "br0 on kbr0")
+    node1.run("ip", "link", "del", "br0")
+    flaxd.wait_for("waiting: device br0 of the OVS bridge does not exist: restart ovs-vswitchd")
+    assert flaxd.get("/readyz")[0] == 503
+
+    node1.signal("KILL", "ovs-vswitchd")
+    start_again(node1, VSWITCHD)
+
+    wait_until(lambda: flaxd.get("/readyz")[0] == 200, "ready again")

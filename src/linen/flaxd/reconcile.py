@@ -192,10 +192,13 @@ def _placing(settings: Settings, seen: model.Observed, links: Mapping[str, Link]
 
 
 def _out_of_place(settings: Settings, links: Mapping[str, Link]) -> list[str]:
-    """What keeps packets from passing between the two bridges, where both exist."""
-    port, linux_bridge = links.get(settings.overlay.ovs_bridge), links.get(settings.linux_bridge)
-    if port is None or linux_bridge is None:
+    """What keeps packets from passing between the two bridges, as soon as there is a Linux one."""
+    name = settings.overlay.ovs_bridge
+    port, linux_bridge = links.get(name), links.get(settings.linux_bridge)
+    if linux_bridge is None:
         return []
+    if port is None:  # somebody has removed it, which Open vSwitch does not notice
+        return [f"device {name} of the OVS bridge does not exist: restart ovs-vswitchd"]
     return place.faults(port, linux_bridge, _holder(port, links))
 
 
