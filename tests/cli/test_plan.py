@@ -90,6 +90,18 @@ def test_conflict(fresh: Node) -> None:
     assert "datapath_type" in done.stderr
 
 
+def assert_refused_as_by_add(node: Node) -> None:
+    """`linenctl plan` fails, and an ADD that follows says the same two lines."""
+    done = node.linenctl("plan")
+
+    assert done.returncode == 1
+    node.host.add_namespace("pod")
+    refused = node.chain.run("add", "pod")
+    words = done.stderr.removeprefix("Error: ").splitlines()
+    assert len(words) == 2
+    assert [line for line in words if line not in refused.stdout + refused.stderr] == []
+
+
 @pytest.mark.parametrize("is_made", [True, False], ids=["kbr0 exists", "no kbr0 yet"])
 def test_foreign_bridge_on_another_linux_bridge(fresh: Node, *, is_made: bool) -> None:
     """Somebody else's OVS bridge that hangs on another Linux bridge is refused as ADD refuses it.
@@ -102,14 +114,7 @@ def test_foreign_bridge_on_another_linux_bridge(fresh: Node, *, is_made: bool) -
     if is_made:
         fresh.host.run("ip", "link", "add", "kbr0", "type", "bridge")
 
-    done = fresh.linenctl("plan")
-
-    assert done.returncode == 1
-    fresh.host.add_namespace("pod")
-    refused = fresh.chain.run("add", "pod")
-    words = done.stderr.removeprefix("Error: ").splitlines()
-    assert len(words) == 2
-    assert [line for line in words if line not in refused.stdout + refused.stderr] == []
+    assert_refused_as_by_add(fresh)
 
 
 @pytest.mark.parametrize("kind", ["veth", "bridge"])
@@ -117,14 +122,7 @@ def test_foreign_device(fresh: Node, kind: str) -> None:
     """A device that only has the OVS bridge's name is refused as ADD refuses it, word for word."""
     fresh.host.run("ip", "link", "add", "br0", "type", kind)
 
-    done = fresh.linenctl("plan")
-
-    assert done.returncode == 1
-    fresh.host.add_namespace("pod")
-    refused = fresh.chain.run("add", "pod")
-    words = done.stderr.removeprefix("Error: ").splitlines()
-    assert len(words) == 2
-    assert [line for line in words if line not in refused.stdout + refused.stderr] == []
+    assert_refused_as_by_add(fresh)
 
 
 def test_own_bridge_on_another_linux_bridge(node: Node) -> None:

@@ -43,13 +43,13 @@ OWN_KINDS = ("openvswitch", "tun")
 LINUX_BRIDGE = "bridge"  # the kind of Linux bridges
 
 
-def is_foreign(device: Device | None) -> bool:
-    """Whether the device with the OVS bridge's name is somebody else's; None: there is none."""
-    return device is not None and device.kind not in OWN_KINDS
+def is_foreign(device: Device) -> bool:
+    """Whether the device with the OVS bridge's name is somebody else's."""
+    return device.kind not in OWN_KINDS
 
 
 def refuse_foreign(device: Device | None) -> None:
-    """Raises `Conflict` where the device with the OVS bridge's name `is_foreign`."""
+    """Raises `Conflict` where the device with the OVS bridge's name, if any, `is_foreign`."""
     if device is None or not is_foreign(device):
         return
     name = device.name

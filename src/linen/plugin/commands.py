@@ -11,7 +11,7 @@ and must not: a node without pods still forwards, as the master of a star does.
 from __future__ import annotations
 
 from linen.cni import result
-from linen.core import errors, explain, place
+from linen.core import errors, explain
 from linen.netlink.blocking import Netlink
 from linen.plugin import links, sysfs, underlay
 from linen.plugin.overlay import Overlay, refusals, refuse_absent_kernel_datapath, refused
@@ -63,10 +63,10 @@ def check(request: Request, config: Config) -> str:
 def status(_request: Request, config: Config) -> str:
     """Raises `NotReady` where an ADD could not succeed."""
     try:
-        netlink = Netlink()
-        plan = Overlay(config, netlink).examine()
+        overlay = Overlay(config, Netlink())
+        plan = overlay.examine()
         # It may have taken the place of Open vSwitch's own, whose row says nothing of that.
-        place.refuse_foreign(netlink.find_link(config.options.ovs_bridge))
+        overlay.refuse_foreign_device()
         bridge = plan.seen.bridge
         if not (bridge.datapath_type if bridge else config.options.datapath_type):
             refuse_absent_kernel_datapath()

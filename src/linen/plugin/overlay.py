@@ -73,7 +73,7 @@ class Overlay:
             raise self._misunderstood(error) from None
         seen = observed.answers(results, network)
         if seen.bridge is None:
-            self._refuse_foreign_device()
+            self.refuse_foreign_device()
         spec = self._spec(())
         missing = planner.missing_tunnels(spec, seen)
         # With none missing, one may still lead to this very node: a pod that starts before the
@@ -119,7 +119,7 @@ class Overlay:
                 # They may be of options that another ADD, or flaxd, has put right just now.
                 if are_errors_current or not self._have_errors_renewed():
                     self._take_back(plan, done)
-                    self._refuse_foreign_device()
+                    self.refuse_foreign_device()
                     raise refused(said)
                 are_errors_current = True
         raise errors.Unavailable(
@@ -132,6 +132,10 @@ class Overlay:
         """`ensure`, once an ovs-vswitchd that has just started has made what OVSDB lists."""
         self._have_all_looked_at()
         self.ensure()
+
+    def refuse_foreign_device(self) -> None:
+        """Raises `Conflict` where another device has the OVS bridge's name."""
+        place.refuse_foreign(self._netlink.find_link(self._config.options.ovs_bridge))
 
     def _spec(self, own: set[str] | tuple[()]) -> model.OverlaySpec:
         return desired.overlay_spec(
@@ -211,10 +215,6 @@ class Overlay:
                 f" OVSDB is at {self._connection.path}",
                 "a retry makes it anew, which is wrong only while Linen is taken off this node",
             )
-
-    def _refuse_foreign_device(self) -> None:
-        """Where another device has its name, Open vSwitch cannot make the OVS bridge's."""
-        place.refuse_foreign(self._netlink.find_link(self._config.options.ovs_bridge))
 
     def _refuse_absent_datapath(self, plan: Plan) -> None:
         """Without its kernel module Open vSwitch would log an error and leave us to wait."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from support.control_plane import SERVICES
+
 _PODS = {4: "10.244.0.0/16", 6: "fd00:10:244::/48"}
-_SERVICES = {4: "10.96.0.0/16", 6: "fd00:10:96::/112"}
+_SERVICES = {4: SERVICES, 6: "fd00:10:96::/112"}
 _API_SERVER = {4: "10.96.0.1", 6: "fd00:10:96::1"}
 _DNS = {4: "10.96.0.10", 6: "fd00:10:96::a"}
 _PREFIXES = {4: 24, 6: 64}  # of the two networks between the nodes

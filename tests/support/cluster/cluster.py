@@ -42,8 +42,8 @@ class Cluster:
         self.plane = plane
         self.nodes: dict[str, Node] = {}
         self.addresses = addresses
-        url = f"https://{addressing.in_url(fabric.address)}:{plane.port}"
-        self.kubeconfig = plane.admin_kubeconfig(url)
+        self._url = f"https://{addressing.in_url(fabric.address)}:{plane.port}"
+        self.kubeconfig = plane.admin_kubeconfig(self._url)
         manager = {"allocate-node-cidrs": "true", "cluster-cidr": addresses.pods}
         plane.start_controllers(
             {
@@ -74,7 +74,7 @@ class Cluster:
                 has_ovs=has_ovs,
                 proxy_mode=proxy_mode,
             )
-            node.configure(self.plane)
+            node.configure(self.plane, self._url)
             self.nodes[name] = node
             made.append(node)
         archives = [*sorted(IMAGES.glob("*.tar")), *images]

@@ -68,9 +68,8 @@ class Node(Host):
         """Its InternalIP, of two the first."""
         return next(iter(self.addresses.values()))
 
-    def configure(self, plane: ControlPlane) -> None:
-        """Write the configuration of all that is to run on it."""
-        url = f"https://{addressing.in_url(plane.place.address)}:{plane.port}"
+    def configure(self, plane: ControlPlane, url: str) -> None:
+        """Write the configuration of all that runs on it. `url`: the API server's for nodes."""
         kubelet = plane.client_kubeconfig(
             plane.pki.client(f"system:node:{self.name}", "system:nodes"), url
         )
