@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import linen
 from linen.lab.conflists import plugin_types
 from linen.lab.errors import LabError
+from linen.netlink.blocking import OVS_DATAPATH_FAMILY, has_generic_family
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -94,22 +95,14 @@ def resolve_datapath(wanted: Datapath) -> Datapath:
 
     Only who asks for `system` by name may find the module loaded by us: it outlives the lab.
     """
-    is_loaded = _KERNEL_MODULE.exists()
     if wanted == "auto":
-        return "system" if is_loaded else "netdev"
-    if wanted == "system" and not (is_loaded or _load_kernel_module()):
+        return "system" if _KERNEL_MODULE.exists() else "netdev"
+    if wanted == "system" and not has_generic_family(OVS_DATAPATH_FAMILY):  # which loads it
         raise LabError(
             "datapath system: this kernel has no openvswitch module, nor can it be loaded "
             "(modprobe openvswitch); use --datapath netdev"
         )
     return wanted
-
-
-def _load_kernel_module() -> bool:
-    modprobe = shutil.which("modprobe", path=search_path())
-    if modprobe is None:
-        return False
-    return subprocess.run([modprobe, "-q", "openvswitch"], check=False).returncode == 0
 
 
 def require_root() -> None:
