@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from support.host import DATAPATH
+
 if TYPE_CHECKING:
     from chain.conftest import Attached
     from support.cni import Chain, Json
@@ -63,6 +65,7 @@ def test_without_anything_before_us(attached: Attached) -> None:
     assert attached.host.vsctl("list-br") == ""
 
 
+@pytest.mark.datapath
 def test_again_changes_nothing(chain: Chain) -> None:
     """A second ADD finds everything in place: not one row is added, changed or made anew."""
     chain.add("one")
@@ -107,6 +110,7 @@ def test_damage_is_repaired(chain: Chain, damage: tuple[str, ...]) -> None:
     assert [row["target"] for row in chain.host.records("Controller")] == ["tcp:192.168.2.100:6653"]
 
 
+@pytest.mark.datapath
 @pytest.mark.parametrize("damage", [("nomaster",), ("down",), ("nomaster", "down")], ids=" ".join)
 def test_lost_master_is_repaired(chain: Chain, damage: tuple[str, ...]) -> None:
     """An OVS bridge that was taken off the Linux bridge hangs on it again after the next ADD.
@@ -122,6 +126,7 @@ def test_lost_master_is_repaired(chain: Chain, damage: tuple[str, ...]) -> None:
     assert "UP" in chain.host.links()["br0"]["flags"]
 
 
+@pytest.mark.datapath
 def test_own_bridge_follows_its_networks_linux_bridge(chain: Chain) -> None:
     """The network's own OVS bridge moves from another Linux bridge to that of the pods."""
     chain.add("one")
@@ -134,6 +139,7 @@ def test_own_bridge_follows_its_networks_linux_bridge(chain: Chain) -> None:
     assert chain.check("two").status == 0
 
 
+@pytest.mark.datapath
 def test_peers_come_and_go_with_the_configuration(chain: Chain) -> None:
     """Tunnels and controllers follow the configuration: new ones come, those that left it go."""
     chain.add("one")
@@ -150,7 +156,7 @@ def test_peers_come_and_go_with_the_configuration(chain: Chain) -> None:
 def test_foreign_rows_are_left_alone(chain: Chain) -> None:
     """Ports, controllers and bridges that others made stay as they are."""
     host = chain.host
-    host.vsctl("add-br", "other", "--", "set", "Bridge", "other", "datapath_type=netdev")
+    host.vsctl("add-br", "other", "--", "set", "Bridge", "other", f"datapath_type={DATAPATH}")
     chain.add("one")
     host.vsctl("add-port", "br0", "mine", "--", "set", "Interface", "mine", "type=internal")
     vxlan = ("--", "set", "Interface", "vx-mine", "type=vxlan", "options:remote_ip=10.7.7.7")
@@ -171,7 +177,7 @@ def test_foreign_rows_are_left_alone(chain: Chain) -> None:
 def test_taken_name_of_a_port(chain: Chain) -> None:
     """A port of somebody else with the name that we would take stays; ours gets another."""
     host = chain.host
-    host.vsctl("add-br", "other", "--", "set", "Bridge", "other", "datapath_type=netdev")
+    host.vsctl("add-br", "other", "--", "set", "Bridge", "other", f"datapath_type={DATAPATH}")
     internal = ("--", "set", "Interface", "vxif10_245_2_3", "type=internal")
     host.vsctl("add-port", "other", "vxif10_245_2_3", *internal)
 
@@ -193,6 +199,7 @@ def test_own_address_is_no_peer(chain: Chain) -> None:
     assert ports(chain.host) == MASTERS_PORTS - {"vxif10_245_2_3"}
 
 
+@pytest.mark.datapath
 @pytest.mark.parametrize("gateway", [True, False])
 def test_linux_bridge_keeps_its_mac(chain: Chain, *, gateway: bool) -> None:
     """The Linux bridge has the MAC of bridge's result, though a port with a lower one joined it."""
@@ -253,6 +260,7 @@ def test_second_network_with_another_vni_is_refused(attached: Attached) -> None:
     assert "ovsBridge" in text
 
 
+@pytest.mark.datapath
 def test_two_networks_on_one_node(attached: Attached) -> None:
     """Networks with an OVS bridge and a VNI each stand side by side, with the same peers."""
     attached.call("ADD", attached.with_options(vni=7)).result()

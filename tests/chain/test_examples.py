@@ -13,6 +13,7 @@ import pytest
 from chain.conftest import Recorder
 from support.cni import Chain, Json, plugin_entry
 from support.conflists import VERSIONS, example, options_of, read_conflist, set_version
+from support.host import DATAPATH
 from support.paths import CHECKOUT, EXAMPLES
 
 if TYPE_CHECKING:
@@ -27,22 +28,22 @@ CONFLISTS = sorted(
 )
 BY_DEBIAN = VERSIONS[: VERSIONS.index("1.1.0")]  # what reference plugins 1.1.1 speak
 
-MASTER_SHOWN = """
+MASTER_SHOWN = f"""
 Bridge br0
 Controller "tcp:192.168.2.100:6653"
 fail_mode: standalone
-datapath_type: netdev
+datapath_type: {DATAPATH}
 Port br0
 Interface br0
 type: internal
 Port vxif10_245_2_2
 Interface vxif10_245_2_2
 type: vxlan
-options: {key=flow, remote_ip="10.245.2.2"}
+options: {{key=flow, remote_ip="10.245.2.2"}}
 Port vxif10_245_2_3
 Interface vxif10_245_2_3
 type: vxlan
-options: {key=flow, remote_ip="10.245.2.3"}
+options: {{key=flow, remote_ip="10.245.2.3"}}
 """
 
 

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from support.host import DATAPATH
+
 if TYPE_CHECKING:
     from chain.conftest import Attached
 
-NETDEV = ("--", "set", "bridge", "other", "datapath_type=netdev")
+DATAPATH_OF_OTHER = ("--", "set", "bridge", "other", f"datapath_type={DATAPATH}")
 
 
 @pytest.mark.parametrize(
@@ -23,7 +25,7 @@ NETDEV = ("--", "set", "bridge", "other", "datapath_type=netdev")
 )
 def test_port_of_another_ovs_bridge(attached: Attached, make: tuple[str, ...]) -> None:
     """A port of another OVS bridge, or a VLAN's fake bridge, is a conflict, and no ADD can win."""
-    attached.host.vsctl("add-br", "other", *NETDEV)
+    attached.host.vsctl("add-br", "other", *DATAPATH_OF_OTHER)
     attached.host.vsctl(*make)
 
     for text in attached.call("ADD").error(102), attached.call("STATUS").error(50):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support.cni import call
-from support.host import wait_until
+from support.host import DATAPATH, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -95,7 +95,7 @@ def test_bad_network_name(host: Host, plugin: Path, name: object) -> None:
 
 def test_defaults(attached: Attached) -> None:
     """Without options there is an OVS bridge br0, standalone, without tunnels or controller."""
-    attached.call("ADD", attached.conf(ovs={"datapathType": "netdev"})).result()
+    attached.call("ADD", attached.conf(ovs={"datapathType": DATAPATH})).result()
 
     (bridge,) = attached.host.records("Bridge")
     assert bridge["name"] == "br0"
@@ -229,7 +229,7 @@ def test_legacy_place_is_accepted_with_a_warning(attached: Attached) -> None:
 
 def test_new_place_wins_over_the_legacy_one(attached: Attached) -> None:
     """Where both places are given, top-level `ovs` counts, and the difference is reported."""
-    both = attached.conf(runtimeConfig={"ovs": {"ovsBridge": "old", "datapathType": "netdev"}})
+    both = attached.conf(runtimeConfig={"ovs": {"ovsBridge": "old", "datapathType": DATAPATH}})
 
     answer = attached.call("ADD", both)
 
@@ -268,7 +268,7 @@ def test_room_for_macs_that_an_administrator_has_set(attached: Attached) -> None
 
 def test_room_for_macs_on_a_bridge_of_somebody_else(attached: Attached) -> None:
     """The table of a bridge that Linen has not made stays as it is."""
-    attached.host.vsctl("add-br", "br0", "--", "set", "bridge", "br0", "datapath_type=netdev")
+    attached.host.vsctl("add-br", "br0", "--", "set", "bridge", "br0", f"datapath_type={DATAPATH}")
 
     attached.call("ADD").result()
     assert mac_table(attached.host) == {}

@@ -11,6 +11,7 @@ import pytest
 from chain.conftest import Attached
 from support.cni import plugin_entry
 from support.conflists import set_version
+from support.host import DATAPATH
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -125,7 +126,7 @@ def test_bridge_that_is_the_nodes_uplink(attached: Attached, peers: list[str]) -
     """
     host = attached.host
     host.run("ip", "link", "add", "card", "type", "veth", "peer", "name", "cable")
-    host.vsctl("add-br", "br0", "--", "set", "bridge", "br0", "datapath_type=netdev")
+    host.vsctl("add-br", "br0", "--", "set", "bridge", "br0", f"datapath_type={DATAPATH}")
     host.vsctl("add-port", "br0", "card")
 
     options = attached.chain.linen["ovs"] | {"vtepIPs": peers}
@@ -144,8 +145,8 @@ def test_ovs_bridge_of_others_on_another_linux_bridge(attached: Attached, owner:
     It also gets no tunnel, by which that Linux bridge would be joined to the pods of all nodes.
     """
     host = attached.host
-    netdev = ("--", "set", "bridge", "br0", "datapath_type=netdev", *owner)
-    host.vsctl("add-br", "br0", *netdev)
+    datapath = ("--", "set", "bridge", "br0", f"datapath_type={DATAPATH}", *owner)
+    host.vsctl("add-br", "br0", *datapath)
     host.run("ip", "link", "add", "other0", "type", "bridge")
     host.run("ip", "link", "set", "br0", "master", "other0")
 
@@ -188,8 +189,8 @@ def test_one_name_and_the_ovs_bridge_is_a_row_already(plugin: Path, chain: Chain
     After a start of the machine it is, where the Linux bridge was first.
     """
     attached = on_linux_bridge_br0(plugin, chain, "1.0.0")
-    netdev = ("--", "set", "bridge", "br0", "datapath_type=netdev")
-    chain.host.run("ovs-vsctl", "--timeout=10", "add-br", "br0", *netdev, check=False)
+    datapath = ("--", "set", "bridge", "br0", f"datapath_type={DATAPATH}")
+    chain.host.run("ovs-vsctl", "--timeout=10", "add-br", "br0", *datapath, check=False)
 
     assert "ovs.ovsBridge" in attached.call("ADD").error(102)
 

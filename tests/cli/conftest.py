@@ -11,7 +11,7 @@ import pytest
 
 from support.cni import Chain
 from support.conflists import example, options_of
-from support.host import OVSDB_SOCKET
+from support.host import DATAPATH, OVSDB_SOCKET
 from support.paths import LINENCTL
 
 if TYPE_CHECKING:
@@ -55,7 +55,9 @@ class Node:
 
     def make_underlay(self) -> None:
         """The node's own VTEP address, on an OVS bridge."""
-        self.host.vsctl("add-br", UNDERLAY, "--", "set", "bridge", UNDERLAY, "datapath_type=netdev")
+        self.host.vsctl(
+            "add-br", UNDERLAY, "--", "set", "bridge", UNDERLAY, f"datapath_type={DATAPATH}"
+        )
         self.host.run("ip", "address", "add", f"{OWN_VTEP}/24", "dev", UNDERLAY)
         self.host.run("ip", "link", "set", UNDERLAY, "up")
 

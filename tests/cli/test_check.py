@@ -10,6 +10,7 @@ import pytest
 
 from cli.conftest import UNDERLAY, only
 from support.cni import plugin_entry
+from support.host import DATAPATH
 from support.paths import DEBIAN_PLUGINS, EXAMPLES, LINENCTL
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def test_overlay_differs(node: Node, damage: tuple[str, ...], word: str) -> None
 
 def test_conflict(fresh: Node) -> None:
     """What the plugin would refuse as a conflict is an error before any pod is lost to it."""
-    fresh.host.vsctl("add-br", "br0", "--", "set", "bridge", "br0", "datapath_type=netdev")
+    fresh.host.vsctl("add-br", "br0", "--", "set", "bridge", "br0", f"datapath_type={DATAPATH}")
     fresh.ovs["datapathType"] = "system"
     fresh.write(fresh.document)
 
@@ -159,7 +160,7 @@ def test_rows_of_a_forgotten_network(node: Node) -> None:
 def test_several_bridges(node: Node) -> None:
     """A bridge left from an earlier ovsBridge is a warning, and the one to remove is named."""
     node.host.vsctl(
-        "add-br", "br9", "--", "set", "bridge", "br9", "datapath_type=netdev",
+        "add-br", "br9", "--", "set", "bridge", "br9", f"datapath_type={DATAPATH}",
         "external_ids:linen-network=linen-network", "external_ids:linen-maker=plugin",
     )  # fmt: skip
 
@@ -168,7 +169,7 @@ def test_several_bridges(node: Node) -> None:
 
 def test_bridge_of_somebody_else(fresh: Node) -> None:
     """An OVS bridge that Linen did not make is a note: its settings are left alone."""
-    fresh.host.vsctl("add-br", "br0", "--", "set", "bridge", "br0", "datapath_type=netdev")
+    fresh.host.vsctl("add-br", "br0", "--", "set", "bridge", "br0", f"datapath_type={DATAPATH}")
     fresh.chain.add("pod")
 
     notes = {one["check"]: one["what"] for one in fresh.findings()}
@@ -182,7 +183,7 @@ def test_mac_not_pinned(fresh: Node) -> None:
     fresh.host.run("ip", "link", "add", "kbr0", "type", "bridge")
     fresh.host.run("ip", "link", "set", "kbr0", "up")
     fresh.host.vsctl(
-        "add-br", "br0", "--", "set", "bridge", "br0", "datapath_type=netdev",
+        "add-br", "br0", "--", "set", "bridge", "br0", f"datapath_type={DATAPATH}",
         "external_ids:linen-network=linen-network",
     )  # fmt: skip
 

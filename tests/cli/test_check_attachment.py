@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cli.conftest import only
+from support.host import DATAPATH
 
 if TYPE_CHECKING:
     from cli.conftest import Node
@@ -45,7 +46,7 @@ def test_bridge_on_another_bridge(node: Node) -> None:
 @pytest.mark.parametrize("is_made", [True, False], ids=["kbr0 exists", "no kbr0 yet"])
 def test_foreign_bridge_on_another_bridge(fresh: Node, *, is_made: bool) -> None:
     """An OVS bridge of somebody else that another Linux bridge holds fails ADDs, with this cure."""
-    fresh.host.vsctl("add-br", "br0", "--", "set", "bridge", "br0", "datapath_type=netdev")
+    fresh.host.vsctl("add-br", "br0", "--", "set", "bridge", "br0", f"datapath_type={DATAPATH}")
     fresh.host.run("ip", "link", "add", "other0", "type", "bridge")
     fresh.host.run("ip", "link", "set", "br0", "master", "other0", "up")
     if is_made:
@@ -73,7 +74,7 @@ def test_foreign_device(fresh: Node, kind: str, seen: str, *, has_row: bool) -> 
     fresh.host.run("ip", "link", "set", "kbr0", "up")
     fresh.host.run("ip", "link", "add", "br0", "type", kind)
     if has_row:
-        br0 = ("--", "set", "bridge", "br0", "datapath_type=netdev")
+        br0 = ("--", "set", "bridge", "br0", f"datapath_type={DATAPATH}")
         fresh.host.vsctl("--no-wait", "add-br", "br0", *br0)
 
     findings = [one for one in fresh.findings() if one["severity"] == "error"]

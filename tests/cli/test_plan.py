@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from support.host import DATAPATH
+
 if TYPE_CHECKING:
     from cli.conftest import Node
 
@@ -25,7 +27,7 @@ def test_fresh_node(fresh: Node) -> None:
     """On a fresh node the plan is all that the first ADD makes."""
     options = "key=flow, remote_ip="
     assert plan(fresh) == [
-        "create OVS bridge br0 (datapath netdev)",
+        f"create OVS bridge br0 (datapath {DATAPATH})",
         *(
             f"add tunnel vxif{peer.replace('.', '_')} to OVS bridge br0 ({options}{peer})"
             for peer in ("10.245.2.2", "10.245.2.3", "10.245.2.4")
@@ -80,7 +82,7 @@ def test_own_address_is_no_tunnel(fresh: Node) -> None:
 
 def test_conflict(fresh: Node) -> None:
     """What the plugin would refuse is an error, not a plan."""
-    fresh.host.vsctl("add-br", "br0", "--", "set", "bridge", "br0", "datapath_type=netdev")
+    fresh.host.vsctl("add-br", "br0", "--", "set", "bridge", "br0", f"datapath_type={DATAPATH}")
     fresh.ovs["datapathType"] = "system"
     fresh.write(fresh.document)
 
@@ -108,7 +110,7 @@ def test_foreign_bridge_on_another_linux_bridge(fresh: Node, *, is_made: bool) -
 
     Word for word.
     """
-    fresh.host.vsctl("add-br", "br0", "--", "set", "bridge", "br0", "datapath_type=netdev")
+    fresh.host.vsctl("add-br", "br0", "--", "set", "bridge", "br0", f"datapath_type={DATAPATH}")
     fresh.host.run("ip", "link", "add", "other0", "type", "bridge")
     fresh.host.run("ip", "link", "set", "br0", "master", "other0")
     if is_made:

@@ -7,7 +7,7 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
-from support.host import OVSDB_SOCKET, wait_until
+from support.host import DATAPATH, OVSDB_SOCKET, wait_until
 from support.paths import LINENCTL
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def test_bridge_and_tunnels(node: Node) -> None:
 
     assert bridge["network"] == "linen-network"
     assert (bridge["bridge"], bridge["linuxBridge"]) == ("br0", "kbr0")
-    assert (bridge["datapath"], bridge["owned"]) == ("netdev", True)
+    assert (bridge["datapath"], bridge["owned"]) == (DATAPATH, True)
     tunnels = {tunnel["remote"]: tunnel for tunnel in bridge["tunnels"]}
     assert sorted(tunnels) == ["10.245.2.2", "10.245.2.3", "10.245.2.4"]
     assert all(tunnel["ofport"] > 0 and not tunnel["error"] for tunnel in tunnels.values())
@@ -112,7 +112,7 @@ def test_table_for_people(node: Node) -> None:
     text = node.linenctl("show").stdout
 
     assert text.startswith("network linen-network: OVS bridge br0\n")
-    assert "on Linux bridge kbr0, datapath netdev" in text
+    assert f"on Linux bridge kbr0, datapath {DATAPATH}" in text
     assert len([line for line in text.splitlines() if "vxif10_245_2_" in line]) == 3
 
 

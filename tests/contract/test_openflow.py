@@ -17,6 +17,7 @@ from linen.core.routes import Route
 from linen.flaxd.rules import REPLICATE_LIMIT
 from linen.openflow import table, wire
 from linen.openflow.session import Session
+from support.host import DATAPATH, VSWITCHD
 from support.notices import Notice, running
 from support.sessions import impostor
 
@@ -87,7 +88,7 @@ def every_kind() -> dict[bytes, bytes]:
 @pytest.fixture
 def bridge(host: Host) -> Host:
     """A host with an OVS bridge `br0` without rules but the one that Open vSwitch makes."""
-    host.vsctl("add-br", "br0", "--", "set", "bridge", "br0", "datapath_type=netdev")
+    host.vsctl("add-br", "br0", "--", "set", "bridge", "br0", f"datapath_type={DATAPATH}")
     return host
 
 
@@ -301,8 +302,7 @@ def test_restart_of_the_switch(bridge: Host) -> None:
 
 
 def start_switch(host: Host) -> None:
-    database = "unix:/run/openvswitch/db.sock"
-    host.run("ovs-vswitchd", database, "--disable-system", "--pidfile", "--detach")
+    host.run("sh", "-c", f"cd /run/openvswitch && {VSWITCHD}")
 
 
 def test_a_bridge_without_our_version_is_told_apart(bridge: Host) -> None:
@@ -352,7 +352,7 @@ def test_a_socket_that_is_not_there_is_waited_for(host: Host) -> None:
     async def scenario() -> None:
         async with session(socket_of(host)) as (watching, notice):
             await notice.until(lambda: watching.problem == "No such file or directory", "a reason")
-            bridge = ("add-br", "br0", "--", "set", "bridge", "br0", "datapath_type=netdev")
+            bridge = ("add-br", "br0", "--", "set", "bridge", "br0", f"datapath_type={DATAPATH}")
             await asyncio.to_thread(host.vsctl, *bridge)
             await notice.until(lambda: watching.connected, "the connection")
 

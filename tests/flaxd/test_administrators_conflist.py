@@ -10,7 +10,7 @@ import pytest
 
 from support.cni import Chain
 from support.daemons import Flaxd, running_flaxd
-from support.host import wait_until
+from support.host import DATAPATH, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,7 +32,7 @@ def conflist(linux_bridge: str, vni: int) -> dict[str, Any]:
     """An administrator's, of node1."""
     ipam = {"type": "host-local", "ranges": [[RANGE]]}
     bridge = {"type": "bridge", "bridge": linux_bridge, "isDefaultGateway": True, "ipam": ipam}
-    ovs = {"ovsBridge": "br0", "topology": "mesh", "vni": vni, "datapathType": "netdev"}
+    ovs = {"ovsBridge": "br0", "topology": "mesh", "vni": vni, "datapathType": DATAPATH}
     plugins = [bridge, {"type": "linen", "ovs": ovs}]
     return {"cniVersion": "1.0.0", "name": "linen-network", "plugins": plugins}
 

@@ -10,7 +10,7 @@ import pytest
 
 from linen.flaxd.bridge_guard import INTERVAL
 from support.daemons import running_flaxd
-from support.host import VSWITCHD, wait_until
+from support.host import DATAPATH, VSWITCHD, wait_until
 
 if TYPE_CHECKING:
     from support.daemons import Flaxd
@@ -93,7 +93,7 @@ def test_network_without_a_daemon(node1: Host) -> None:
     One that is not Linen's is not.
     """
     for bridge in "br7", "br8":
-        node1.vsctl("add-br", bridge, "--", "set", "bridge", bridge, "datapath_type=netdev")
+        node1.vsctl("add-br", bridge, "--", "set", "bridge", bridge, f"datapath_type={DATAPATH}")
     node1.vsctl("set", "bridge", "br7", *LISTED.split())
 
     wait_until(lambda: rules(node1, "br7") >= GUARD, "the rules")
@@ -108,7 +108,7 @@ def test_another_networks_port(node1: Host, settings: dict[str, Any], topology: 
         flaxd.wait_for("the overlay works")
         tunnel = ["vxif1", "--", "set", "interface", "vxif1", "type=vxlan"]
         tunnel += ["options:remote_ip=10.245.0.9", "options:dst_port=8472"]
-        node1.vsctl("add-br", "br7", "--", "set", "bridge", "br7", "datapath_type=netdev")
+        node1.vsctl("add-br", "br7", "--", "set", "bridge", "br7", f"datapath_type={DATAPATH}")
         node1.vsctl("set", "bridge", "br7", *LISTED.split())
         node1.vsctl("add-port", "br7", *tunnel)
         node1.vsctl("set", "interface", "vxif1", LISTED.split(maxsplit=1)[0])

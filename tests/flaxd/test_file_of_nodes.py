@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from support.daemons import running_flaxd
-from support.host import OVSDB_SERVER, VSWITCHD, wait_until
+from support.host import DATAPATH, OVSDB_SERVER, VSWITCHD, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -140,7 +140,7 @@ def test_bridge_that_is_the_nodes_uplink(
     nodes.remove("node2")
     nodes.remove("node3")
     node1.run("ip", "link", "add", "card", "type", "veth", "peer", "name", "cable0")
-    node1.vsctl("add-br", "br0", "--", "set", "bridge", "br0", "datapath_type=netdev")
+    node1.vsctl("add-br", "br0", "--", "set", "bridge", "br0", f"datapath_type={DATAPATH}")
     node1.vsctl("add-port", "br0", "card")
     node1.run("ip", "link", "add", "kbr0", "type", "bridge")
 

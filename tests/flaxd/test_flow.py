@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from support.daemons import Flaxd, Nodes, node, running_flaxd
-from support.host import VSWITCHD, wait_until
+from support.host import DATAPATH, VSWITCHD, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -267,7 +267,7 @@ def test_pods_on_the_underlay_itself(node1: Host, settings: dict[str, Any]) -> N
 
 def test_a_bridge_of_somebody_else_is_refused(node1: Host, settings: dict[str, Any]) -> None:
     """An OVS bridge that has other uses gets no rules: the daemon says why, and waits."""
-    node1.vsctl("add-br", "br0", "--", "set", "bridge", "br0", "datapath_type=netdev")
+    node1.vsctl("add-br", "br0", "--", "set", "bridge", "br0", f"datapath_type={DATAPATH}")
     before = rules(node1)
 
     with running_flaxd(node1, **settings) as daemon:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from linen.lab import links
+from linen.lab.switch import UNDERLAY_BRIDGE
 from support.host import wait_until
 from support.overlays import Overlay, Ping, restart_switch, running_overlay, state
 from support.paths import LINENCTL
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
     from linen.lab.node import Node
 
+pytestmark = pytest.mark.datapath
 
 ENOUGH = 60000  # pings, of which one is sent every millisecond: more than a change takes
 FLOW = ("--topology=flow", "--vni=7", "--probe-interval=1")
@@ -73,14 +76,15 @@ def test_a_node_has_other_addresses(overlay: Overlay, source: str, pod: str) -> 
 def test_checks_know_the_other_nodes(overlay: Overlay) -> None:
     """An underlay too small for the pods' packets is found, though no tunnel names a node."""
     node1 = overlay.lab.node("node1")
-    node1.run(["ip", "link", "set", "br-phy", "mtu", "1400"])
+    device = UNDERLAY_BRIDGE if overlay.lab.description.datapath == "netdev" else links.UPLINK
+    node1.run(["ip", "link", "set", device, "mtu", "1400"])
     try:
         found = node1.run([*LINENCTL, "check", "--json"], check=False).stdout
     finally:
-        node1.run(["ip", "link", "set", "br-phy", "mtu", "1500"])
+        node1.run(["ip", "link", "set", device, "mtu", "1500"])
     said = [one["what"] for one in json.loads(found) if one["check"] == "underlay-mtu"]
     assert [what.partition(";")[2] for what in said] == [
-        " br-phy carries 1400, of which VXLAN takes 50"
+        f" {device} carries 1400, of which VXLAN takes 50"
     ]
 
 
@@ -117,7 +121,8 @@ def test_the_health_of_peers_is_told_without_bfd(overlay: Overlay) -> None:
     def health() -> dict[str, str]:
         return {peer["peer"]: peer["state"] for peer in state(node1)["peers"]}
 
-    wait_until(lambda: set(health().values()) == {"up"}, "all peers up", 30)
+    # Of a slow start some probes were lost, and a window has the last twenty.
+    wait_until(lambda: set(health().values()) == {"up"}, "all peers up", 60)
     overlay.lab.cut("node3")
     wait_until(lambda: health() == {"node2": "up", "node3": "down"}, "node3 down", 30)
     overlay.lab.heal("node3")

@@ -80,7 +80,13 @@ class Scene:
 
 @pytest.fixture(
     scope="module",
-    params=["flow ipv4", "flow ipv6", "mesh ipv6", "mesh ipv4 alone", "mesh ipv6 alone"],
+    params=[
+        pytest.param("flow ipv4", marks=pytest.mark.datapath),
+        "flow ipv6",
+        "mesh ipv6",
+        pytest.param("mesh ipv4 alone", marks=pytest.mark.datapath),
+        "mesh ipv6 alone",
+    ],
 )
 def scene(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from support.daemons import FLAXD, running_flaxd
-from support.host import wait_until
+from support.host import DATAPATH, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -113,7 +113,7 @@ def test_foreign_bridge_on_another_linux_bridge(
 
     What it hangs on is named, with the cure, and no runtime takes the node for ready.
     """
-    node1.vsctl("add-br", "br0", "--", "set", "bridge", "br0", "datapath_type=netdev")
+    node1.vsctl("add-br", "br0", "--", "set", "bridge", "br0", f"datapath_type={DATAPATH}")
     for name in ["other0", "kbr0"][: 1 + is_made]:
         node1.run("ip", "link", "add", name, "type", "bridge")
     node1.run("ip", "link", "set", "br0", "master", "other0")
@@ -141,7 +141,7 @@ def test_foreign_device(node1: Host, settings: dict[str, Any], kind: str, *, has
     node1.run("ip", "link", "add", "kbr0", "type", "bridge")
     node1.run("ip", "link", "add", "br0", "type", kind)
     if has_row:
-        br0 = ("--", "set", "bridge", "br0", "datapath_type=netdev")
+        br0 = ("--", "set", "bridge", "br0", f"datapath_type={DATAPATH}")
         node1.vsctl("--no-wait", "add-br", "br0", *br0)
     before = node1.vsctl("list-br"), node1.records("Port")
 

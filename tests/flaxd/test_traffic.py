@@ -26,6 +26,7 @@ def overlay(tmp_path: Path) -> Iterator[Overlay]:
         yield running
 
 
+@pytest.mark.datapath
 def test_restart_of_the_daemon_loses_no_packet(overlay: Overlay) -> None:
     """While the daemon of a node is stopped and started again, not one packet is lost.
 
@@ -67,6 +68,7 @@ def health(node: Node) -> dict[str, str]:
     return {peer["peer"]: peer["state"] for peer in state(node)["peers"]}
 
 
+@pytest.mark.datapath
 def test_health_of_the_peers(overlay: Overlay) -> None:
     """A cut cable is noticed by BFD within seconds, on both sides, and so is its repair."""
     node1, node3 = overlay.lab.node("node1"), overlay.lab.node("node3")

@@ -6,6 +6,8 @@ from __future__ import annotations
 import itertools
 import json
 
+import pytest
+
 from linen.lab.cluster import Lab
 from linen.lab.description import describe
 from support.labs import linenctl
@@ -15,6 +17,7 @@ from support.vxlan import Listener, frame
 ENOUGH = 5  # seconds for those who can answer, where a matrix waits in vain for others
 
 
+@pytest.mark.datapath
 def test_every_pod_reaches_every_other(overlay: Lab) -> None:
     """Every pod gets an answer from every other."""
     matrix = overlay.ping_matrix()
@@ -24,6 +27,7 @@ def test_every_pod_reaches_every_other(overlay: Lab) -> None:
     assert len(matrix.times) == 6
 
 
+@pytest.mark.datapath
 def test_a_broadcast_arrives_once(overlay: Lab) -> None:
     """A broadcast reaches each other pod exactly once: the overlay has no loop.
 
@@ -56,6 +60,7 @@ def test_the_wire_falls_silent(overlay: Lab) -> None:
         assert arrived + sink.count(seconds=1) <= next(sent)
 
 
+@pytest.mark.datapath
 def test_a_stream_arrives_whole(overlay: Lab) -> None:
     """A megabyte of TCP crosses nodes unharmed: no checksum or segment is left to hardware."""
     server, client, _ = overlay.pods()
@@ -63,6 +68,7 @@ def test_a_stream_arrives_whole(overlay: Lab) -> None:
     assert send_stream(client, server, str(server.addresses[0])) == MEGABYTE
 
 
+@pytest.mark.datapath
 def test_cut_and_heal(overlay: Lab) -> None:
     """A node that is cut off is lost to the others and to no one else; healed, it is back."""
     assert overlay.ping_matrix().complete

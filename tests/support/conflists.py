@@ -7,6 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from support.cni import Json, plugin_entry
+from support.host import DATAPATH
 from support.paths import EXAMPLES
 
 if TYPE_CHECKING:
@@ -17,10 +18,10 @@ VERSIONS = ("", "0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0")
 
 
 def read_conflist(path: Path) -> Json:
-    """A conflist for a host without kernel datapath: `datapathType` is the only addition."""
+    """A conflist for the tests' datapath: `datapathType` is the only addition."""
     conflist = json.loads(path.read_text())
     assert isinstance(conflist, dict)
-    options_of(plugin_entry(conflist, "linen"))["datapathType"] = "netdev"
+    options_of(plugin_entry(conflist, "linen"))["datapathType"] = DATAPATH
     return conflist
 
 

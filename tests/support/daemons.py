@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from support.host import PATIENCE, wait_until
+from support.host import DATAPATH, PATIENCE, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -134,7 +134,7 @@ def running_flaxd(
 
     `program`: the command line that the settings are added to, which has to become the daemon.
     """
-    given = {"datapath_type": "netdev", "listen": "127.0.0.1:0"} | settings
+    given = {"datapath_type": DATAPATH, "listen": "127.0.0.1:0"} | settings
     arguments = [f"--{name.replace('_', '-')}={value}" for name, value in given.items()]
     name = "-".join(str(given[key]) for key in ("node", "network") if key in given)
     log = host.folder / f"flaxd-{name}.log"

@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
 OVSDB_SOCKET = "/var/run/openvswitch/db.sock"
 OVSDB_SERVER = "ovsdb-server conf.db --remote=punix:db.sock --detach --pidfile -vconsole:off"
-VSWITCHD = "ovs-vswitchd unix:db.sock --disable-system --detach --pidfile -vconsole:off"
+# Where packets are switched: in userspace on every machine, unless "system" asks for the kernel.
+DATAPATH = os.environ.get("DATAPATH", "netdev")
+_SWITCH_OPTIONS = "--disable-system " if DATAPATH == "netdev" else ""
+VSWITCHD = f"ovs-vswitchd unix:db.sock {_SWITCH_OPTIONS}--detach --pidfile -vconsole:off"
 PATIENCE = 30.0  # seconds, for what takes less than one on a machine that has nothing else to do
 _SCRIPT = Path(__file__).with_name("host.sh")
 _SBIN = "/usr/sbin:/usr/bin:/sbin:/bin"
@@ -138,7 +141,7 @@ def running_host(folder: Path) -> Iterator[Host]:
     with (
         log.open("wb") as stderr,
         subprocess.Popen(
-            ["unshare", *namespaces, "--", _SCRIPT, folder],
+            ["unshare", *namespaces, "--", _SCRIPT, folder, VSWITCHD],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=stderr,

@@ -7,10 +7,12 @@
 # Prints its pid as seen from outside once everything is ready; lives until standard input is closed,
 # so that nothing is left behind however the tests end.
 #
-#   host.sh LOGS     LOGS: the folder for the daemons' logs
+#   host.sh LOGS VSWITCHD     LOGS: the folder for the daemons' logs
+#                             VSWITCHD: the command that starts ovs-vswitchd
 
 set -eu
 logs=$1
+vswitchd=$2
 
 read -r pid _ </proc/self/stat # still the outer /proc: the outer pid
 mount -t proc proc /proc
@@ -25,9 +27,8 @@ ovsdb-tool create conf.db /usr/share/openvswitch/vswitch.ovsschema
 ovsdb-server conf.db --remote=punix:db.sock --detach --pidfile \
   --log-file="$logs/ovsdb-server.log" -vconsole:off
 ovs-vsctl --no-wait init
-# The same on every machine: no kernel datapath, even where the module is there.
-ovs-vswitchd unix:db.sock --disable-system --detach --pidfile \
-  --log-file="$logs/ovs-vswitchd.log" -vconsole:off
+# shellcheck disable=SC2086 # several words
+$vswitchd --log-file="$logs/ovs-vswitchd.log"
 
 echo "$pid"
 exec cat

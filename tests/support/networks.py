@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Self
 from linen.lab.cluster import Lab
 from linen.lab.description import describe
 from support.daemons import FLAXD
-from support.host import wait_until
+from support.host import DATAPATH, wait_until
 from support.labs import fresh_name
 from support.overlays import is_whole
 from support.vxlan import DEADLINE, PAUSE
@@ -94,7 +94,7 @@ class Network:
             "mtu": 1450,
             "ipam": {"type": "host-local", "ranges": self._pod_ranges(node)},
         }
-        peers = {"vtepIPs": [str(one.vtep.ip) for one in others], "datapathType": "netdev"}
+        peers = {"vtepIPs": [str(one.vtep.ip) for one in others], "datapathType": DATAPATH}
         linen = {"type": "linen", "ovs": ovs | peers}
         return {"cniVersion": "1.0.0", "name": self.name, "plugins": [bridge, linen]}
 
@@ -118,7 +118,7 @@ class Network:
             "ovs-bridge": f"br{self.number}",
             "conflist": self.conflist,
             "listen": f"{host}:{port}",
-            "datapath-type": "netdev",
+            "datapath-type": DATAPATH,
         }
         if self.vni is not None:
             given["vni"] = self.vni

@@ -1,0 +1,57 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# Process 1 of scripts/uml: lays the file system, waits until Open vSwitch can be started, runs the
+# command, and ends the machine.
+#
+# From the kernel's command line: CHECKOUT, and STATE, a folder of the host's with `command` in it;
+# `status` comes to lie beside it.
+
+set -euo pipefail
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+root=/mnt/root
+
+# The host's files, with all that is written in memory. The root is changed for good, since who joins
+# a mount namespace gets the namespace's root (setns(2)).
+mount -n -t proc proc /proc
+mount -n -t tmpfs -o size=75% tmpfs /mnt
+mkdir /mnt/upper /mnt/work "$root"
+mount -n -t overlay -o lowerdir=/,upperdir=/mnt/upper,workdir=/mnt/work overlay "$root"
+mount -n -t proc proc "$root/proc"
+mount -n -t sysfs sysfs "$root/sys"
+mount -n -t cgroup2 cgroup2 "$root/sys/fs/cgroup"
+mount -n -t devtmpfs devtmpfs "$root/dev"
+mkdir -p "$root"/dev/{pts,shm}
+mount -n -t devpts devpts "$root/dev/pts"
+for folder in dev/shm run tmp; do
+  mount -n -t tmpfs tmpfs "$root/$folder"
+done
+chmod 1777 "$root"/{dev/shm,tmp}
+mkdir "$root"/run/{lock,netns} "$root/old"
+mount -n -t hostfs -o "$CHECKOUT/build" hostfs "$root$CHECKOUT/build"
+rm -rf "$root/lib/modules"
+ln -s "$CHECKOUT/.cache/uml/lib/modules" "$root/lib/modules"
+cd "$root"
+pivot_root . old
+umount -n -l /old
+rmdir /old
+
+ln -sfn /proc/self/fd /dev/fd
+exec </dev/null >/dev/tty1 2>&1
+stty -F /dev/tty1 -opost # no carriage returns
+hostname uml
+ip link set lo up
+modprobe -a openvswitch br_netfilter
+
+# ovs-vswitchd 3.1 that starts within ten seconds of the boot counts no processor, for good, and
+# loses each packet that the kernel asks it about (its count is kept "since time 0").
+uptime=0
+until ((${uptime%.*} > 10)); do
+  read -r -t 0.1 <><(:) || :
+  read -r uptime _ </proc/uptime
+done
+
+status=0
+bash "$STATE/command" || status=$?
+echo "$status" >"$STATE/status"
+exec python3 -c 'import ctypes; ctypes.CDLL(None).reboot(0x4321FEDC)' # RB_POWER_OFF of reboot(2)
