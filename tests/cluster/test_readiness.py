@@ -6,25 +6,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from support.cluster.cluster import PATIENCE
-from support.cluster.linen import CONFLIST
+from support.cluster.linen import CONFLIST, NO_SWITCH
 from support.host import wait_until
 
 if TYPE_CHECKING:
     from support.cluster.cluster import Cluster
     from support.cluster.linen import Linen
     from support.cluster.pods import Pods
-
-PLUGINS_WORDS = "ovs-vswitchd is not running"
-
-
-def wait_for_message(cluster: Cluster, node: str, kind: str, status: str, words: str) -> None:
-    """Return when a condition of a Node has this status, and these words in its message."""
-
-    def says() -> bool:
-        found = cluster.condition(node, kind)
-        return found.get("status") == status and words in found["message"]
-
-    wait_until(says, f"{kind} of {node} to be {status} because of {words!r}", PATIENCE)
 
 
 def test_node_without_open_vswitch(linen: Linen, cluster: Cluster) -> None:
@@ -38,17 +26,17 @@ def test_node_without_open_vswitch(linen: Linen, cluster: Cluster) -> None:
     cluster.wait_until_ready("node1", "node2")
     neighbour = cluster.nodes["node2"].tunnel_address
     wait_until(lambda: neighbour in linen.tunnels("node1"), "tunnels of the others", PATIENCE)
-    wait_for_message(
-        cluster, "node3", "NetworkUnavailable", "True", "OVSDB at /var/run/openvswitch"
+    cluster.wait_for_condition(
+        "node3", "NetworkUnavailable", "True", "OVSDB at /var/run/openvswitch"
     )
-    wait_for_message(cluster, "node3", "Ready", "False", "cni plugin not initialized")
+    cluster.wait_for_condition("node3", "Ready", "False", "cni plugin not initialized")
     assert late.run("ls", CONFLIST, check=False).returncode
 
     late.start_ovs()
 
     cluster.wait_until_ready("node3")
     linen.wait_for_tunnels(cluster.nodes)
-    wait_for_message(cluster, "node3", "NetworkUnavailable", "False", "works on this node")
+    cluster.wait_for_condition("node3", "NetworkUnavailable", "False", "works on this node")
 
 
 def test_node_whose_switch_ends(linen: Linen, cluster: Cluster, pods_of_test: Pods) -> None:
@@ -58,13 +46,13 @@ def test_node_whose_switch_ends(linen: Linen, cluster: Cluster, pods_of_test: Po
     node.signal("KILL", "ovs-vswitchd")
 
     # containerd asks the plugin for its STATUS as often as kubelet asks containerd for its own.
-    wait_for_message(cluster, "node3", "Ready", "False", PLUGINS_WORDS)
-    wait_for_message(cluster, "node3", "NetworkUnavailable", "True", PLUGINS_WORDS)
+    cluster.wait_for_condition("node3", "Ready", "False", NO_SWITCH)
+    cluster.wait_for_condition("node3", "NetworkUnavailable", "True", NO_SWITCH)
 
     node.start_ovs()
 
     cluster.wait_until_ready("node3")
     linen.wait_for_tunnels(cluster.nodes)
-    wait_for_message(cluster, "node3", "NetworkUnavailable", "False", "works on this node")
+    cluster.wait_for_condition("node3", "NetworkUnavailable", "False", "works on this node")
     address = pods_of_test.addresses["node3-a"]
     pods_of_test.wait_for_ping("node1-a", address)

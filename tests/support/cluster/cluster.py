@@ -156,6 +156,15 @@ class Cluster:
 
         wait_until(ready, f"{', '.join(wanted)} to be Ready; logs are in {self.folder}", seconds)
 
+    def wait_for_condition(self, node: str, kind: str, status: str, words: str) -> None:
+        """Return when a condition of a Node has this status, and these words in its message."""
+
+        def says() -> bool:
+            found = self.condition(node, kind)
+            return found.get("status") == status and words in found["message"]
+
+        wait_until(says, f"{kind} of {node} to be {status} because of {words!r}", PATIENCE)
+
     def add_dns(self) -> None:
         """Start the cluster's DNS server; return when it serves."""
         manifest = _DNS.read_text(encoding="utf-8").replace("CLUSTER_IP", f'"{self.addresses.dns}"')

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from support.cluster.cluster import Cluster
 
 CONFLIST = "/etc/cni/net.d/linen.conflist"
+NO_SWITCH = "ovs-vswitchd is not running"  # what the plugin says of it, and flaxd
 _LEASES = "/var/lib/cni/networks/linen-network"
 
 # Open vSwitch switches in userspace here, whether or not the machine has the kernel's module, and
