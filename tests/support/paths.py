@@ -16,3 +16,4 @@ CNITOOL = GO_TOOLS / "cnitool"
 DEBIAN_PLUGINS = Path("/usr/lib/cni")
 KUBERNETES = CHECKOUT / ".cache" / "kubernetes" / "bin"
 FLANNEL = CHECKOUT / ".cache" / "flannel"
+MULTUS = CHECKOUT / ".cache" / "multus"
