@@ -2,7 +2,8 @@
 """docs/kubernetes.md, "A second network": pods of real kubelets in two networks of Linen.
 
 The second DaemonSet is that of the document. Multus' part is played by cnitool, which attaches a
-pod's second interface after kubelet has started the pod, and detaches it before it ends.
+pod's second interface after kubelet has started the pod, and detaches it before it ends;
+test_multus.py has the real one.
 """
 
 from __future__ import annotations

@@ -56,7 +56,13 @@ class Pods:
         self.addresses: dict[str, str] = {}
         self.nodes: dict[str, str] = {}
 
-    def create(self, *names: str, ports: Sequence[dict[str, Any]] = (), **spec: Any) -> None:
+    def create(
+        self,
+        *names: str,
+        ports: Sequence[dict[str, Any]] = (),
+        annotations: dict[str, str] | None = None,
+        **spec: Any,
+    ) -> None:
         """Start pods, and return when they are Ready. A pod NODE-WORD is put on NODE.
 
         Each has a label `pod` with its name, by which a service can choose it.
@@ -66,7 +72,7 @@ class Pods:
         for name in names:
             labels = self.labels | {"pod": name}
             made = template(labels, ports, nodeName=name.partition("-")[0], **spec)
-            made["metadata"]["name"] = name
+            made["metadata"] |= {"name": name, "annotations": annotations or {}}
             objects.append(head | made)
         self.cluster.apply(*objects)
         self.wait_until_ready()

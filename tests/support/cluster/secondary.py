@@ -37,6 +37,17 @@ _GUIDE = CHECKOUT / "docs" / "kubernetes.md"
 # --- what the document says ---
 
 
+def definition() -> str:
+    """The document's NetworkAttachmentDefinition."""
+    return _find(r"kubectl apply -f - <<EOF\n(.*?\n)EOF\n")
+
+
+def annotation() -> dict[str, str]:
+    """That by which the document puts a pod into the second network."""
+    name, _, value = _find(r"kubectl run .*? --annotations=(\S+)\n").partition("=")
+    return {name: value}
+
+
 def _find(pattern: str) -> str:
     chapter = _GUIDE.read_text(encoding="utf-8").partition("## A second network\n")[2]
     (found,) = re.findall(pattern, chapter.partition("\n## ")[0], re.DOTALL)
