@@ -20,7 +20,7 @@ from support.cluster.linen import NO_SWITCH
 from support.cluster.pods import running_pods
 from support.cluster.secondary import IFNAME, NAMES, NODES, address_of
 from support.host import wait_until
-from support.paths import CNITOOL
+from support.paths import CNITOOL, LINENCTL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -199,3 +199,22 @@ def test_multus_has_a_copy(first: Linen, pods: Pods) -> None:
         (name,) = changed.addresses
         assert "mtu 1400" in changed.exec(name, "ip", "link", "show", "eth0")
         changed.wait_for_ping(name, pods.addresses[NAMES[1]])
+
+
+def test_all_goes(first: Linen, pods: Pods, second: Path) -> None:
+    """Without Multus, the second network and then the first, nodes have nothing of them.
+
+    The second one's daemon ended before the first was deleted, so the document has a last command.
+    """
+    pods.delete()
+    multus.delete(first.cluster)
+    first.kubectl("delete", f"--kustomize={second}")
+    secondary.wait_for_end(first, "linen-secondary")
+    first.delete()
+    secondary.wait_for_end(first, "linen")
+
+    for node in first.cluster.nodes.values():
+        node.run(*LINENCTL, *secondary.leftovers_command())
+        secondary.check_traces(node)
+        folders = ("/etc/cni", "/opt/cni/bin", "/var/lib/linen")
+        assert not node.run("find", *folders, "!", "-type", "d").stdout

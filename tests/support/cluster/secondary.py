@@ -48,6 +48,11 @@ def annotation() -> dict[str, str]:
     return {name: value}
 
 
+def leftovers_command() -> list[str]:
+    """What the document says to do on a node where the second network was not removed."""
+    return _find(r"`linenctl (uninstall [^`]*)` on each node").split()
+
+
 def _find(pattern: str) -> str:
     chapter = _GUIDE.read_text(encoding="utf-8").partition("## A second network\n")[2]
     (found,) = re.findall(pattern, chapter.partition("\n## ")[0], re.DOTALL)
