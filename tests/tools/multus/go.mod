@@ -1,8 +1,7 @@
 // Multus, with which tests/cluster attaches pods to a second network of Linen.
 //
 // A module of its own, since it and Kubernetes want different versions of what both use. Its thin
-// plugin, and the programs by which its own manifest installs that. The Go module proxy has this
-// module under exact versions alone, and lists none: ask for the next one by its number.
+// plugin, and the programs by which its own manifest installs that.
 module linen.test/multus
 
 go 1.25.0
