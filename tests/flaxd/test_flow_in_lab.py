@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     from linen.lab.node import Node
 
-pytestmark = pytest.mark.datapath
-
 ENOUGH = 60000  # pings, of which one is sent every millisecond: more than a change takes
 FLOW = ("--topology=flow", "--vni=7", "--probe-interval=1")
 MESH = ("--topology=mesh", "--vni=7", "--probe-interval=1")
@@ -38,11 +36,13 @@ def overlay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Overlay]:
         yield running
 
 
+@pytest.mark.datapath
 def test_every_pod_reaches_every_other(overlay: Overlay) -> None:
     """Every pod gets an answer from every other over IPv4, and over IPv6."""
     assert overlay.lab.ping_matrix().losses == []
 
 
+@pytest.mark.datapath
 def test_hosts_and_gateways_are_reached(overlay: Overlay) -> None:
     """A pod reaches the gateway of another node, a node another's pod, and a pod its own node."""
     node1 = overlay.lab.node("node1")
@@ -51,6 +51,7 @@ def test_hosts_and_gateways_are_reached(overlay: Overlay) -> None:
         assert node1.run(["ping", "-c1", "-w30", address], pod=pod).returncode == 0
 
 
+@pytest.mark.datapath
 @pytest.mark.parametrize(
     ("source", "pod"), [("10.99.0.1", "10.244.3.2"), ("fd00:99::1", "fd00:10:244:2::2")]
 )
@@ -73,6 +74,7 @@ def test_a_node_has_other_addresses(overlay: Overlay, source: str, pod: str) -> 
     wait_until(is_found_by_asking, f"{pod} to be found")
 
 
+@pytest.mark.datapath
 def test_checks_know_the_other_nodes(overlay: Overlay) -> None:
     """An underlay too small for the pods' packets is found, though no tunnel names a node."""
     node1 = overlay.lab.node("node1")
@@ -94,6 +96,7 @@ def is_found(node: Node, address: str) -> bool:
     return any("lladdr" in one for one in json.loads(node.run(show).stdout))
 
 
+@pytest.mark.datapath
 def test_a_broadcast_stays_on_its_node(overlay: Overlay) -> None:
     """A packet to everybody is not sent to other nodes unless that is asked for."""
     node1 = overlay.lab.node("node1")
@@ -121,14 +124,14 @@ def test_the_health_of_peers_is_told_without_bfd(overlay: Overlay) -> None:
     def health() -> dict[str, str]:
         return {peer["peer"]: peer["state"] for peer in state(node1)["peers"]}
 
-    # Of a slow start some probes were lost, and a window has the last twenty.
-    wait_until(lambda: set(health().values()) == {"up"}, "all peers up", 60)
+    wait_until(lambda: set(health().values()) == {"up"}, "all peers up", 30)
     overlay.lab.cut("node3")
     wait_until(lambda: health() == {"node2": "up", "node3": "down"}, "node3 down", 30)
     overlay.lab.heal("node3")
     wait_until(lambda: set(health().values()) == {"up"}, "all peers up again", 30)
 
 
+@pytest.mark.datapath
 def test_a_restart_of_the_switch(overlay: Overlay) -> None:
     """When ovs-vswitchd was killed and is back, every pod reaches every other again."""
     restart_switch(overlay.lab.node("node2"))
@@ -136,6 +139,7 @@ def test_a_restart_of_the_switch(overlay: Overlay) -> None:
     assert overlay.lab.ping_matrix().complete
 
 
+@pytest.mark.datapath
 def test_a_node_that_leaves_is_not_heard(overlay: Overlay) -> None:
     """A node that is taken out of the list reaches nobody, until it is there again."""
     node1 = overlay.lab.node("node1")
@@ -153,6 +157,7 @@ def _rules_of(overlay: Overlay, vtep: str) -> int:
     return overlay.lab.node("node1").run(flows).stdout.count(vtep)
 
 
+@pytest.mark.datapath
 def test_broadcasts_arrive_once_where_they_are_replicated(tmp_path: Path) -> None:
     """With `broadcast: replicate` each other pod gets one copy of a packet to everybody."""
     with running_overlay(tmp_path, *FLOW, "--broadcast=replicate") as overlay:
@@ -164,6 +169,7 @@ def test_broadcasts_arrive_once_where_they_are_replicated(tmp_path: Path) -> Non
             listener.close()
 
 
+@pytest.mark.datapath
 @pytest.mark.timeout(300)
 def test_from_mesh_to_flow_and_back(tmp_path: Path) -> None:
     """A live cluster changes its topology node by node, and its packets arrive meanwhile.

@@ -159,17 +159,30 @@ def test_a_pod_cannot_send_vxlan(scene: Scene, pod_b: Listener, target: str) -> 
 @pytest.mark.parametrize("target", ["node2", "gateway2", "pod_b"])
 def test_a_pod_cannot_send_vxlan_to_a_service(scene: Scene, pod_b: Listener, target: str) -> None:
     """VXLAN out of a pod is delivered by no node where a Service leads to a VXLAN port."""
-    service, address = scene.addresses.service, getattr(scene.addresses, target)
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    node1 = scene.lab.node("node1")
-    with (
-        translating(node1, service, address),
-        node1.open_pod_socket("a", family, socket.SOCK_DGRAM) as pod,
-    ):
+    service, endpoint = scene.addresses.service, getattr(scene.addresses, target)
+    with translating(scene.lab.node("node1"), service, endpoint):
+        assert heard_by_service(scene, pod_b) == []
+
+
+@pytest.mark.uml
+@pytest.mark.parametrize("target", ["node2", "gateway2", "pod_b"])
+def test_a_pod_cannot_send_vxlan_to_a_service_of_ipvs(
+    scene: Scene, pod_b: Listener, target: str
+) -> None:
+    """Neither is it where IPVS makes Services, which translates what has come to the node."""
+    service, endpoint = scene.addresses.service, getattr(scene.addresses, target)
+    with translating_by_ipvs(scene.lab.node("node1"), service, endpoint):
+        assert heard_by_service(scene, pod_b) == []
+
+
+def heard_by_service(scene: Scene, pod_b: Listener) -> list[bytes]:
+    """What arrives at node2's pod of VXLAN that node1's pod sends to a Service."""
+    service = scene.addresses.service
+    family = socket.AF_INET6 if ":" in service else socket.AF_INET
+    with scene.lab.node("node1").open_pod_socket("a", family, socket.SOCK_DGRAM) as pod:
         for _ in range(3):  # the first may be lost while addresses are asked for
             pod.sendto(vxlan(VNI, frame(b"forged")), (service, SERVICE_PORT))
-
-        assert pod_b.until_end(scene.send_last) == []
+        return pod_b.until_end(scene.send_last)
 
 
 @contextmanager
@@ -186,3 +199,26 @@ def translating(node: Node, service: str, endpoint: str) -> Iterator[None]:
         yield
     finally:
         node.run(["nft", "delete", "table", ip, "proxy"])
+
+
+@contextmanager
+def translating_by_ipvs(node: Node, service: str, endpoint: str) -> Iterator[None]:
+    """Likewise by IPVS: the node has the Service's address, on a device that leads nowhere."""
+    bracket = "[{}]".format if ":" in service else str
+    entry = ["--udp-service", f"{bracket(service)}:{SERVICE_PORT}"]
+    server = ["--real-server", f"{bracket(endpoint)}:{PORT}", "--masquerading"]
+    node.run(["ip", "link", "add", "kube-ipvs0", "type", "dummy"])
+    node.run(["ip", "address", "add", service, "dev", "kube-ipvs0"])
+    for key in (
+        "net.ipv4.conf.all.forwarding",
+        "net.ipv6.conf.all.forwarding",
+        "net.ipv4.vs.conntrack",
+    ):
+        node.run(["sysctl", "--write", f"{key}=1"])
+    node.run(["ipvsadm", "--add-service", *entry, "--scheduler", "rr"])
+    node.run(["ipvsadm", "--add-server", *entry, *server])
+    try:
+        yield
+    finally:
+        node.run(["ipvsadm", "--clear"])
+        node.run(["ip", "link", "delete", "kube-ipvs0"])

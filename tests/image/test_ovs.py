@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support.host import PATIENCE, wait_until
+from support.host import DATAPATH, PATIENCE, wait_until
 from support.images import end
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ sys.stdin.read()
 """
 
 DAEMONS = ("ovs-vswitchd", "ovsdb-server")
-NETDEV = ("set", "bridge", "br0", "datapath_type=netdev")
+BRIDGE = ("set", "bridge", "br0", f"datapath_type={DATAPATH}")
 
 
 class Switch:
@@ -98,7 +98,7 @@ class Switch:
 
     def add_bridge(self) -> None:
         """Make br0; ovs-vsctl returns when it is there."""
-        self.vsctl("--", "--may-exist", "add-br", "br0", "--", *NETDEV)
+        self.vsctl("--", "--may-exist", "add-br", "br0", "--", *BRIDGE)
 
 
 def commands(container: subprocess.Popen[bytes]) -> dict[int, str]:
@@ -185,7 +185,7 @@ def test_a_daemon_that_crashed_runs_again(switch: Switch, daemon: str) -> None:
 
     switch.crash(containers[daemon], signal.SIGKILL)
     switch.wait_for(containers[daemon], f"{daemon} ended with status 137: it is started again in 1")
-    switch.vsctl("--", "add-br", "br1", "--", "set", "bridge", "br1", "datapath_type=netdev")
+    switch.vsctl("--", "add-br", "br1", "--", "set", "bridge", "br1", f"datapath_type={DATAPATH}")
 
     assert {"br0", "br1"} <= set(switch.host.links())
     wait_until(lambda: switch.vsctl("get", "Open_vSwitch", ".", "other_config") == "{}", "release")
