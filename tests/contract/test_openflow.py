@@ -47,7 +47,7 @@ SENT_TO_MANY = (
     "set_field:fd00::4->tun_ipv6_dst,output:1"
 )
 BY_NODE = "in_port=LOCAL,dl_src=02:00:00:00:00:01"
-ASKS_FOR_A_POD = "icmp_type=135,nd_target=fd00::/16"
+ASKS_FOR_A_POD = "icmp_type=135,icmp_code=0,nd_target=fd00::/16"
 UNDER_10 = "actions=set_field:0x1->reg0,set_field:10.244.1.1->arp_spa"
 UNDER_FD00 = "actions=set_field:fd00:1::1->ipv6_src"
 AGAIN = "resubmit(,0)"
@@ -62,14 +62,14 @@ SHOWN = {
     f"priority=100,ip,in_port=LOCAL,nw_dst=10.244.2.0/24 {SENT_TO_2}",
     f"priority=300,arp,in_port=LOCAL,arp_tpa=10.244.2.0/24 {SENT_TO_2}",
     f"priority=100,ipv6,in_port=LOCAL,ipv6_dst=fd00:2::/64 {SENT_TO_2}",
-    f"priority=300,icmp6,in_port=LOCAL,icmp_type=135,nd_target=fd00:2::/64 {SENT_TO_2}",
+    f"priority=300,icmp6,in_port=LOCAL,icmp_type=135,icmp_code=0,nd_target=fd00:2::/64 {SENT_TO_2}",
     f"priority=100,ip,in_port=LOCAL,nw_dst=10.244.9.9 {SENT_TO_2}",
     f"priority=300,arp,in_port=LOCAL,arp_tpa=10.244.9.9 {SENT_TO_2}",
     "priority=100,tun_id=0x7,tun_ipv6_src=fd00::3 actions=LOCAL",
     f"priority=100,ip,in_port=LOCAL,nw_dst=10.244.3.0/24 {SENT_TO_3}",
     f"priority=300,arp,in_port=LOCAL,arp_tpa=10.244.3.0/24 {SENT_TO_3}",
     f"priority=100,ipv6,in_port=LOCAL,ipv6_dst=fd00:3::7 {SENT_TO_3}",
-    f"priority=300,icmp6,in_port=LOCAL,icmp_type=135,nd_target=fd00:3::7 {SENT_TO_3}",
+    f"priority=300,icmp6,in_port=LOCAL,icmp_type=135,icmp_code=0,nd_target=fd00:3::7 {SENT_TO_3}",
 }
 
 

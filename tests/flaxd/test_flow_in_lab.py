@@ -75,6 +75,19 @@ def test_a_node_has_other_addresses(overlay: Overlay, source: str, pod: str) -> 
 
 
 @pytest.mark.datapath
+@pytest.mark.parametrize("family", ["10.244.{}.2", "fd00:10:244:{}::2"])
+def test_pods_of_two_nodes_are_found_at_once(overlay: Overlay, family: str) -> None:
+    """A pod finds pods of two nodes right after one another, as asking for one says nothing yet.
+
+    What is done with a question is remembered by the datapath, which must know whom it was for.
+    """
+    node1 = overlay.lab.node("node1")
+    node1.run(["ip", "neighbour", "flush", "dev", "eth0"], pod="a")
+    for index in 2, 3:
+        node1.run(["ping", "-c1", "-w10", family.format(index)], pod="a")
+
+
+@pytest.mark.datapath
 def test_checks_know_the_other_nodes(overlay: Overlay) -> None:
     """An underlay too small for the pods' packets is found, though no tunnel names a node."""
     node1 = overlay.lab.node("node1")

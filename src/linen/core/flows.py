@@ -41,6 +41,7 @@ ARP_TPA = "arp_tpa"
 IPV6_SRC = "ipv6_src"
 IPV6_DST = "ipv6_dst"
 ICMPV6_TYPE = "icmpv6_type"
+ICMPV6_CODE = "icmpv6_code"
 ND_TARGET = "nd_target"
 TUN_ID = "tun_id"
 TUN_SRC = "tun_src"
@@ -64,7 +65,12 @@ _ARP: Part = (DL_TYPE, b"\x08\x06", b"")
 _IPV6: Part = (DL_TYPE, b"\x86\xdd", b"")
 _UDP: Part = (NW_PROTO, b"\x11", b"")
 _ICMPV6: Part = (NW_PROTO, b"\x3a", b"")
-_NEIGHBOUR_SOLICITATION: Part = (ICMPV6_TYPE, b"\x87", b"")  # RFC 4861, 4.3
+# RFC 4861, 4.3. Without the code Open vSwitch leaves ND_TARGET out of what it tells the kernel's
+# datapath (lib/odp-util.c), which then does with each question what it did with the first.
+_NEIGHBOUR_SOLICITATION: tuple[Part, ...] = (
+    (ICMPV6_TYPE, b"\x87", b""),
+    (ICMPV6_CODE, b"\0", b""),
+)
 _LINK_LOCAL: Part = (IPV6_SRC, b"\xfe\x80" + bytes(14), b"\xff\xc0" + bytes(14))  # fe80::/10
 _ARP_REQUEST: Part = (ARP_OP, b"\0\x01", b"")
 _FRESH: Part = (MARK, bytes(4), b"")
@@ -145,7 +151,7 @@ def asker_rules(mac: bytes, gateways: Sequence[str], cluster_range: Sequence[str
             match = (*by_node, _ARP, _ARP_REQUEST, _FRESH)
             rules.append(Rule(ASKER, match, (_SEEN, (ARP_SPA, own), _AGAIN)))
             continue
-        asks = (*by_node, _IPV6, _ICMPV6, _NEIGHBOUR_SOLICITATION, _LINK_LOCAL)
+        asks = (*by_node, _IPV6, _ICMPV6, *_NEIGHBOUR_SOLICITATION, _LINK_LOCAL)
         rules += [
             Rule(ASKER, (*asks, *_within(ND_TARGET, cidr)), ((IPV6_SRC, own), _AGAIN))
             for cidr in cluster_range
@@ -183,7 +189,7 @@ def peer_rules(outlet: Outlet, route: Route) -> list[Rule]:
 
 def _range_rules(cidr: str, actions: Sequence[Action]) -> list[Rule]:
     if ":" in cidr:
-        asks = (_FROM_PODS, _IPV6, _ICMPV6, _NEIGHBOUR_SOLICITATION, *_within(ND_TARGET, cidr))
+        asks = (_FROM_PODS, _IPV6, _ICMPV6, *_NEIGHBOUR_SOLICITATION, *_within(ND_TARGET, cidr))
         return [
             Rule(PEER, (_FROM_PODS, _IPV6, *_within(IPV6_DST, cidr)), actions),
             Rule(ASK, asks, actions),

@@ -84,6 +84,7 @@ _FIELDS = {
     flows.IPV6_SRC: (_OPENFLOW, 26),
     flows.IPV6_DST: (_OPENFLOW, 27),
     flows.ICMPV6_TYPE: (_OPENFLOW, 29),
+    flows.ICMPV6_CODE: (_OPENFLOW, 30),
     flows.ND_TARGET: (_OPENFLOW, 31),
     flows.TUN_ID: (_OPENFLOW, 38),
     flows.MARK: (_NICIRA, 0),

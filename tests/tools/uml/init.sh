@@ -23,11 +23,11 @@ mount -n -t cgroup2 cgroup2 "$root/sys/fs/cgroup"
 mount -n -t devtmpfs devtmpfs "$root/dev"
 mkdir -p "$root"/dev/{pts,shm}
 mount -n -t devpts devpts "$root/dev/pts"
-for folder in dev/shm run tmp; do
-  mount -n -t tmpfs tmpfs "$root/$folder"
+for folder in dev/shm run tmp; do # empty at first, unless this very checkout lies in there
+  [[ $CHECKOUT == /$folder/* ]] || mount -n -t tmpfs tmpfs "$root/$folder"
 done
 chmod 1777 "$root"/{dev/shm,tmp}
-mkdir "$root"/run/{lock,netns} "$root/old"
+mkdir -p "$root"/run/{lock,netns} "$root/old"
 mount -n -t hostfs -o "$CHECKOUT/build" hostfs "$root$CHECKOUT/build"
 rm -rf "$root/lib/modules"
 ln -s "$CHECKOUT/.cache/uml/lib/modules" "$root/lib/modules"
@@ -39,7 +39,7 @@ rmdir /old
 ln -sfn /proc/self/fd /dev/fd
 exec </dev/null >/dev/tty1 2>&1
 stty -F /dev/tty1 -opost # no carriage returns
-hostname uml
+echo uml >/proc/sys/kernel/hostname
 ip link set lo up
 modprobe -a openvswitch br_netfilter
 
