@@ -192,8 +192,7 @@ def translating(node: Node, service: str, endpoint: str) -> Iterator[None]:
     match = f"{ip} daddr {service} udp dport {SERVICE_PORT}"
     chain = "type nat hook prerouting priority dstnat;"
     rules = f"table {ip} proxy {{\nchain services {{\n{chain}\n{match} dnat to {end}:{PORT}\n}}\n}}"
-    for family in "ipv4", "ipv6":
-        node.run(["sysctl", "--write", f"net.{family}.conf.all.forwarding=1"])
+    let_forward(node)
     node.run(["nft", "-f", "-"], input=rules)
     try:
         yield
@@ -209,12 +208,8 @@ def translating_by_ipvs(node: Node, service: str, endpoint: str) -> Iterator[Non
     server = ["--real-server", f"{bracket(endpoint)}:{PORT}", "--masquerading"]
     node.run(["ip", "link", "add", "kube-ipvs0", "type", "dummy"])
     node.run(["ip", "address", "add", service, "dev", "kube-ipvs0"])
-    for key in (
-        "net.ipv4.conf.all.forwarding",
-        "net.ipv6.conf.all.forwarding",
-        "net.ipv4.vs.conntrack",
-    ):
-        node.run(["sysctl", "--write", f"{key}=1"])
+    let_forward(node)
+    node.run(["sysctl", "--write", "net.ipv4.vs.conntrack=1"])
     node.run(["ipvsadm", "--add-service", *entry, "--scheduler", "rr"])
     node.run(["ipvsadm", "--add-server", *entry, *server])
     try:
@@ -222,3 +217,9 @@ def translating_by_ipvs(node: Node, service: str, endpoint: str) -> Iterator[Non
     finally:
         node.run(["ipvsadm", "--clear"])
         node.run(["ip", "link", "delete", "kube-ipvs0"])
+
+
+def let_forward(node: Node) -> None:
+    """Have a node pass on what is for others, as Kubernetes' nodes do."""
+    for family in "ipv4", "ipv6":
+        node.run(["sysctl", "--write", f"net.{family}.conf.all.forwarding=1"])
