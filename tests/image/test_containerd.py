@@ -46,7 +46,7 @@ def test_an_import_has_the_name_and_the_capabilities(ctr: Callable[..., str], ho
     """After `ctr images import` the image is there by its name, and unpacked with capabilities."""
     archive = archive_of("linen")
     version = archive.name.removeprefix("linen-").removesuffix(".oci.tar")
-    name = f"docker.io/library/linen:{version}"
+    name = f"localhost/linen:{version}"
     ctr("images", "import", archive)
     assert ctr("images", "list", "--quiet").split() == [name]
     root = host.folder / "mounted"

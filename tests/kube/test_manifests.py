@@ -320,7 +320,9 @@ def test_images_are_of_this_version(overlay: str) -> None:
         for spec in pods_of(rendered(overlay)).values()
         for container in containers_of(spec).values()
     }
-    assert images <= {f"{image}:{linen.__version__}" for image in manifests.IMAGES}
+    assert images <= {
+        f"{manifests.BUILT}/{image}:{linen.__version__}" for image in manifests.IMAGES
+    }
 
 
 def test_names_agree_with_the_code() -> None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 NAMESPACE, SERVICE_ACCOUNT, DAEMON_SET = "linen-system", "flaxd", "linen"
 IMAGES = ("linen", "linen-ovs", "linen-controller")
+BUILT = "localhost"  # where the manifests have them: on the node, as scripts/image has built them
 HOST_OVS, BUNDLED_OVS = "host-ovs", "bundled-ovs"
 
 # The settings of flaxd that have a line in the ConfigMap of deploy/base.
@@ -51,7 +52,7 @@ class Rollout:
 
     `overlay`: a folder of deploy. `components`: folders of deploy/components, besides.
     `values`: texts of settings, by name.
-    `registry`: where the images are, "" for the name that `scripts/image` gives them.
+    `registry`: where the images are, "" for the nodes themselves.
     """
 
     overlay: str
@@ -103,6 +104,7 @@ def _changed(document: dict[str, Any], rollout: Rollout) -> dict[str, Any]:
         ]
     if rollout.registry:
         changed["images"] = [
-            {"name": image, "newName": f"{rollout.registry}/{image}"} for image in IMAGES
+            {"name": f"{BUILT}/{image}", "newName": f"{rollout.registry}/{image}"}
+            for image in IMAGES
         ]
     return changed
