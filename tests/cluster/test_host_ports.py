@@ -21,7 +21,14 @@ if TYPE_CHECKING:
 SERVER = "node1-server"
 HOST_HTTP, HOST_UDP = 30080, 30081
 # The pod's own node and others, the pod itself, pods beside it and elsewhere, and the outside.
-PLACES = (SERVER, "node1-a", "node2-a", "node1", "node2", OUTSIDE)
+PLACES = (
+    pytest.param(SERVER, marks=pytest.mark.portmap),
+    "node1-a",
+    "node2-a",
+    "node1",
+    "node2",
+    OUTSIDE,
+)
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +55,7 @@ def test_host_port(cluster: Cluster, place: str) -> None:
     assert ask_udp(cluster, place, address, HOST_UDP, 8) == [SERVER] * 8
 
 
+@pytest.mark.portmap
 @pytest.mark.usefixtures("pods")
 def test_host_port_on_loopback(cluster: Cluster) -> None:
     """The pod's node reaches it by its loopback, too."""

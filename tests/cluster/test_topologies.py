@@ -52,7 +52,7 @@ def controller(star: Linen) -> Iterator[Linen]:
     """A star that obeys a controller."""
     cluster = star.cluster
     for node in cluster.nodes.values():
-        node.import_image(image("linen-controller"))
+        node.load_image(image("linen-controller"))
     controller = Linen(cluster, "controller")
     roll_out(controller)
     controller.kubectl("rollout", "status", "deployment/linen-controller")

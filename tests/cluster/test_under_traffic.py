@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pods' connections go on whatever happens to Linen, containerd or kubelet, or their API server."""
+"""Connections of pods go on whatever happens to Linen, the runtime, kubelet or their API server."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 
 from support.cluster.cluster import PATIENCE
 from support.cluster.pods import running_pods, template
+from support.cluster.runtimes import RUNTIME
 from support.cluster.settings import STATIC_PODS
 from support.cluster.traffic import ask, network, running_traffic
 from support.host import wait_until
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from support.cluster.traffic import Network, Traffic
 
 SOURCE, TARGET = "node1-source", "node2-target"
-OTHER_TAG = "docker.io/library/linen:next"
+OTHER_TAG = "localhost/linen:next"
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +79,7 @@ def test_flaxd_is_killed(linen: Linen, traffic: Traffic) -> None:
 def test_upgrade(linen: Linen, cluster: Cluster, traffic: Traffic) -> None:
     """Linen can be upgraded with another setting, and taken back, and no connection notices."""
     for node in cluster.nodes.values():
-        node.ctr("images", "tag", "docker.io/library/linen:0.1.0", OTHER_TAG)
+        node.tag_image("localhost/linen:0.1.0", OTHER_TAG)
     first = uids(linen)
     linen.configure(probe_interval="5")
     linen.apply()
@@ -94,11 +95,11 @@ def test_upgrade(linen: Linen, cluster: Cluster, traffic: Traffic) -> None:
     assert not second & uids(linen)
 
 
-@pytest.mark.parametrize("service", ["containerd", "kubelet"])
+@pytest.mark.parametrize("service", [RUNTIME.name, "kubelet"])
 def test_service_is_killed(
     service: str, cluster: Cluster, pods: Pods, pods_of_test: Pods, traffic: Traffic
 ) -> None:
-    """containerd and kubelet can be killed on a pod's node, and no connection notices."""
+    """The runtime and kubelet can be killed on a pod's node, and no connection notices."""
     node = cluster.nodes[pods.nodes[SOURCE]]
     node.kill_service(service)
     traffic.wait_for_more()

@@ -15,5 +15,6 @@ GO_TOOLS = CHECKOUT / ".cache" / "tools" / "bin"
 CNITOOL = GO_TOOLS / "cnitool"
 DEBIAN_PLUGINS = Path("/usr/lib/cni")
 KUBERNETES = CHECKOUT / ".cache" / "kubernetes" / "bin"
+CRIO = CHECKOUT / ".cache" / "crio" / "bin"
 FLANNEL = CHECKOUT / ".cache" / "flannel"
 MULTUS = CHECKOUT / ".cache" / "multus"

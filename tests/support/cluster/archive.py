@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Container images without a registry: an OCI image layout in one file, for `ctr images import`.
+"""Container images without a registry: an OCI image layout in one file, for ctr and podman.
 
 The format: https://github.com/opencontainers/image-spec/blob/main/image-layout.md, with one layer.
 Equal content gives equal bytes: no times, no owners but root.
@@ -99,7 +99,10 @@ def write(
         "layers": [content],
     }
     index = blob("manifest.v1+json", json.dumps(manifest).encode())
-    index["annotations"] = {"io.containerd.image.name": name}
+    index["annotations"] = {
+        "io.containerd.image.name": name,
+        "org.opencontainers.image.ref.name": name,
+    }
     files = {f"blobs/sha256/{digest}": content for digest, content in blobs.items()}
     files["oci-layout"] = json.dumps({"imageLayoutVersion": "1.0.0"}).encode()
     files["index.json"] = json.dumps({"schemaVersion": 2, "manifests": [index]}).encode()

@@ -61,7 +61,7 @@ class Cluster:
         has_ovs: bool = True,
         proxy_mode: str = "nftables",
     ) -> None:
-        """Start nodes whose containerd has all images of the tests and these archives."""
+        """Start nodes whose runtime has all images of the tests and these archives."""
         made = []
         for name in names:
             number = _FIRST_NUMBER + len(self.nodes)
@@ -87,15 +87,15 @@ class Cluster:
             self.wait_for_pod_range(node)
 
     def _unpack(self, folder: Path, archives: Sequence[Path]) -> None:
-        """Be a node for as long as it takes containerd to unpack these."""
+        """Be a node for as long as it takes the runtime to unpack these."""
         number = _FIRST_NUMBER - 1
         node = Node(
             folder, "template", number, self.addresses, has_ovs=False, proxy_mode="nftables"
         )
         try:
-            node.boot_containerd(self.fabric)
+            node.boot_runtime(self.fabric)
             for archive in archives:
-                node.import_image(archive)
+                node.load_image(archive)
         finally:
             node.switch_off()
 

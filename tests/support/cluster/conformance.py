@@ -48,7 +48,7 @@ def _rename_images(cluster: Cluster) -> None:
     for name in listed.stdout.split():
         if ours := _SUBSTITUTES.get(name.rpartition("/")[2].partition(":")[0]):
             for node in cluster.nodes.values():
-                node.ctr("images", "tag", ours, name)
+                node.tag_image(ours, name)
 
 
 def _run(cluster: Cluster, focus: str) -> int:

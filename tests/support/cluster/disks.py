@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The disk of a new node, with the images of the tests already in containerd's hands.
+"""The disk of a new node, with the images of the tests already in the runtime's hands.
 
 To unpack them takes some seconds of processor for each node, so it is done once for all nodes to
-come. Files of images are never written to again, neither by containerd nor through an overlay, so
-the nodes' disks share them by hard links; containerd's databases are copied.
+come. Files of images are never written to again, neither by the runtime nor through an overlay, so
+the nodes' disks share them by hard links; the runtime's databases are copied.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from support.cluster.runtimes import RUNTIME
 from support.paths import KUBERNETES
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 CLUSTERS = KUBERNETES.parent / "clusters"
 _TEMPLATES = KUBERNETES.parent / "linen-templates"
 _KEPT = 3  # of templates, one for each set of images that tests use, and of the logs of clusters
-_CONTAINERD = "var/lib/containerd"
 
 
 @contextmanager
@@ -45,9 +45,9 @@ def cluster_folder() -> Iterator[Path]:
 
 
 def prepare(disk: Path, archives: Sequence[Path], unpack: Callable[[Path], None]) -> None:
-    """Give a new disk containerd's folder.
+    """Give a new disk the runtime's folder.
 
-    `unpack` makes a node in an empty folder, whose containerd unpacks the archives.
+    `unpack` makes a node in an empty folder, whose runtime unpacks the archives.
     """
     CLUSTERS.mkdir(exist_ok=True)
     with (CLUSTERS / "lock").open("w") as lock:
@@ -55,7 +55,7 @@ def prepare(disk: Path, archives: Sequence[Path], unpack: Callable[[Path], None]
         template = _TEMPLATES / _digest(archives)
         if not template.exists():
             _make(template, unpack)
-        _copy(template / "disk" / _CONTAINERD, disk / _CONTAINERD)
+        _copy(template / "disk" / RUNTIME.storage, disk / RUNTIME.storage)
 
 
 def _make(template: Path, unpack: Callable[[Path], None]) -> None:
@@ -79,7 +79,8 @@ def _keep_newest(folders: list[Path]) -> None:
 def _copy(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True)
     subprocess.run(["cp", "--archive", "--link", source, target], check=True)
-    for database in target.rglob("*.db"):
+    databases = (path for pattern in RUNTIME.rewritten for path in target.rglob(pattern))
+    for database in databases:
         content = database.read_bytes()
         database.unlink()
         database.write_bytes(content)
@@ -88,4 +89,4 @@ def _copy(source: Path, target: Path) -> None:
 def _digest(archives: Sequence[Path]) -> str:
     """Name the archives' content by what changes with it."""
     found = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in archives]
-    return hashlib.sha256(repr(found).encode()).hexdigest()[:16]
+    return hashlib.sha256(repr((RUNTIME.name, found)).encode()).hexdigest()[:16]

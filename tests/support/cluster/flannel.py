@@ -48,7 +48,7 @@ def install(cluster: Cluster) -> None:
     for node in cluster.nodes.values():
         node.run("cp", *_PLUGINS.iterdir(), _FOLDER)
         for one in archives:
-            node.import_image(one)
+            node.load_image(one)
     cluster.kubectl("apply", f"--filename={MANIFEST}")
     cluster.wait_until_ready()
 

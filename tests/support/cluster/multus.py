@@ -62,7 +62,7 @@ def install(cluster: Cluster) -> None:
     """Install it before the network that is there; return when all nodes have its conflist."""
     assert _IMAGE.exists(), f"{_IMAGE} is not there: run scripts/setup long"
     for node in cluster.nodes.values():
-        node.import_image(_IMAGE)
+        node.load_image(_IMAGE)
     cluster.kubectl("apply", f"--filename={MANIFEST}")
     _wait_for_rollout(cluster, {})
 

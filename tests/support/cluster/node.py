@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A node of a cluster: namespaces with containerd, kubelet and kube-proxy in them.
+"""A node of a cluster: namespaces with a container runtime, kubelet and kube-proxy in them.
 
 It has a disk, which is a folder, and can be switched off and booted again: then the disk is as it
 was, /run is empty and nothing runs that ran before.
@@ -17,6 +17,7 @@ import yaml
 
 from linen.lab import namespaces
 from support.cluster import addressing, settings
+from support.cluster.runtimes import RUNTIME
 from support.host import Host, wait_until
 from support.paths import KUBERNETES, LINENCTL
 
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from support.control_plane import ControlPlane
 
 _HERE = Path(__file__).parent
-_CTR = (str(KUBERNETES / "ctr"), f"--address={settings.CONTAINERD_SOCKET}")
 
 
 class Node(Host):
@@ -58,10 +58,11 @@ class Node(Host):
         self._proxy_mode = proxy_mode
         self._keeper: subprocess.Popen[bytes] | None = None
         self._services: dict[str, subprocess.Popen[bytes]] = {}
-        self._commands = {"containerd": [f"--config={folder}/containerd.toml"]}
+        configuration = folder / f"{RUNTIME.name}.toml"
+        self._commands = {RUNTIME.name: [*RUNTIME.start, str(configuration)]}
         self.disk = folder / "disk"
         self.disk.mkdir(parents=True)
-        self._write("containerd.toml", settings.CONTAINERD)
+        self._write(configuration.name, RUNTIME.configuration)
 
     @property
     def address(self) -> str:
@@ -81,27 +82,31 @@ class Node(Host):
         self._write("kube-proxy.yaml", yaml.safe_dump(proxying))
         self._commands |= {
             "kubelet": [
+                str(KUBERNETES / "kubelet"),
                 f"--config={self.folder}/kubelet.yaml",
                 f"--kubeconfig={kubelet}",
                 f"--hostname-override={self.name}",
                 f"--node-ip={','.join(self.addresses.values())}",
             ],
-            "kube-proxy": [f"--config={self.folder}/kube-proxy.yaml"],
+            "kube-proxy": [
+                str(KUBERNETES / "kube-proxy"),
+                f"--config={self.folder}/kube-proxy.yaml",
+            ],
         }
 
     # --- power ---
 
     def boot(self, fabric: Fabric) -> None:
         """Switch on; return when kubelet has been started."""
-        self.boot_containerd(fabric)
+        self.boot_runtime(fabric)
         self.start_service("kubelet")
         self.start_service("kube-proxy")
 
-    def boot_containerd(self, fabric: Fabric) -> None:
+    def boot_runtime(self, fabric: Fabric) -> None:
         """Switch on, without what makes it a node of the cluster."""
         self._start_keeper(fabric)
-        self.start_service("containerd")
-        self._wait_for_service("containerd", self._containerd_serves)
+        self.start_service(RUNTIME.name)
+        self._wait_for_service(RUNTIME.name, self._runtime_serves)
 
     def switch_off(self) -> None:
         """End all that runs on it at once."""
@@ -142,13 +147,12 @@ class Node(Host):
     # --- what runs on it ---
 
     def start_service(self, name: str) -> None:
-        """Start containerd, kubelet or kube-proxy, with its log in NAME.log."""
-        command = [str(KUBERNETES / name), *self._commands[name]]
+        """Start the runtime, kubelet or kube-proxy, with its log in NAME.log."""
         with (self.folder / f"{name}.log").open("ab") as log:
-            self._services[name] = self._spawn(command, log.fileno())
+            self._services[name] = self._spawn(self._commands[name], log.fileno())
 
     def kill_service(self, name: str) -> None:
-        """End containerd, kubelet or kube-proxy as a crash would."""
+        """End the runtime, kubelet or kube-proxy as a crash would."""
         service = self._services.pop(name)
         service.kill()
         service.wait(timeout=10)
@@ -161,13 +165,13 @@ class Node(Host):
         self.kill_service("kube-proxy")
         self.start_service("kube-proxy")
 
-    def import_image(self, archive: Path) -> None:
-        """Give containerd an image."""
-        self.ctr("images", "import", str(archive))
+    def load_image(self, archive: Path) -> None:
+        """Give the runtime an image."""
+        self.run(*RUNTIME.load, archive, timeout=120)
 
-    def ctr(self, *argv: str) -> str:
-        """What containerd's own command prints, which is asked for Kubernetes' things."""
-        return self.run(*_CTR, "--namespace=k8s.io", *argv, timeout=120).stdout
+    def tag_image(self, image: str, name: str) -> None:
+        """Give an image of the runtime another name besides."""
+        self.run(*RUNTIME.tag, image, name)
 
     def faults(self) -> list[str]:
         """The names of what `linenctl check` finds on it, but for notes."""
@@ -202,8 +206,8 @@ class Node(Host):
         finally:
             os.close(pidfd)
 
-    def _containerd_serves(self) -> bool:
-        return self.run(*_CTR, "version", check=False).returncode == 0
+    def _runtime_serves(self) -> bool:
+        return self.run(*RUNTIME.probe, check=False).returncode == 0
 
     def _wait_for_service(self, name: str, condition: Callable[[], bool]) -> None:
         def holds() -> bool:

@@ -1,41 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The configuration files of what runs on a node: containerd, kubelet and kube-proxy."""
+"""The configuration files of what Kubernetes runs on a node: kubelet and kube-proxy."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from support.cluster import images
+from support.cluster.runtimes import RUNTIME
 from support.paths import KUBERNETES
 
-CONTAINERD_SOCKET = "/run/containerd/containerd.sock"
 STATIC_PODS = "/etc/kubernetes/manifests"  # pods that kubelet runs without asking the API server
-
-# https://github.com/containerd/containerd/blob/main/docs/cri/config.md
-CONTAINERD = f"""
-version = 3
-root = "/var/lib/containerd"
-state = "/run/containerd"
-
-[grpc]
-  address = "{CONTAINERD_SOCKET}"
-
-[plugins."io.containerd.cri.v1.images".pinned_images]
-  sandbox = "{images.PAUSE}"
-
-[plugins."io.containerd.cri.v1.runtime"]
-  disable_apparmor = true         # its profiles would be loaded into the machine's kernel
-  restrict_oom_score_adj = true   # to lower it takes CAP_SYS_RESOURCE, which containers of CI lack
-  enable_unprivileged_ports = true
-  enable_unprivileged_icmp = true
-
-[plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc]
-  runtime_type = "io.containerd.runc.v2"
-
-[plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc.options]
-  BinaryName = "/usr/sbin/runc"
-  SystemdCgroup = false
-"""
 
 
 def kubelet(group: str, authority: str, dns: str) -> dict[str, Any]:
@@ -53,7 +26,7 @@ def kubelet(group: str, authority: str, dns: str) -> dict[str, Any]:
         "cgroupRoot": f"/{group}",
         "failCgroupV1": False,
         "failSwapOn": False,
-        "containerRuntimeEndpoint": f"unix://{CONTAINERD_SOCKET}",
+        "containerRuntimeEndpoint": f"unix://{RUNTIME.socket}",
         "clusterDomain": "cluster.local",
         "clusterDNS": [dns],
         "resolvConf": "",

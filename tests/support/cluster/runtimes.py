@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What runs the containers of a cluster's nodes: containerd, or CRI-O if RUNTIME=crio says so."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+from support.cluster import images
+from support.paths import CRIO, KUBERNETES
+
+_CTR = (str(KUBERNETES / "ctr"), "--namespace=k8s.io")
+
+
+class Runtime(NamedTuple):
+    """A container runtime, as the service that kubelet calls.
+
+    Of its files on a node's disk: `storage` is the folder with the images, and those in there that
+    it writes to in place match `rewritten`. Commands to which words have to be added: `start` wants
+    the path of `configuration`, `load` that of an image, `tag` an image and another name for it.
+    `probe` succeeds when it serves.
+    """
+
+    name: str
+    socket: str
+    configuration: str
+    storage: str
+    rewritten: tuple[str, ...]
+    start: tuple[str, ...]
+    probe: tuple[str, ...]
+    load: tuple[str, ...]
+    tag: tuple[str, ...]
+
+
+# https://github.com/containerd/containerd/blob/main/docs/cri/config.md
+_CONTAINERD = Runtime(
+    name="containerd",
+    socket="/run/containerd/containerd.sock",  # as ctr has it
+    configuration=f"""
+version = 3
+
+[plugins."io.containerd.cri.v1.images".pinned_images]
+  sandbox = "{images.PAUSE}"
+
+[plugins."io.containerd.cri.v1.runtime"]
+  disable_apparmor = true         # its profiles would be loaded into the machine's kernel
+  restrict_oom_score_adj = true   # to lower it takes CAP_SYS_RESOURCE, which containers of CI lack
+  enable_unprivileged_ports = true
+  enable_unprivileged_icmp = true
+
+[plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc]
+  runtime_type = "io.containerd.runc.v2"
+
+[plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc.options]
+  BinaryName = "/usr/sbin/runc"
+  SystemdCgroup = false
+""",
+    storage="var/lib/containerd",
+    rewritten=("*.db",),
+    start=(str(KUBERNETES / "containerd"), "--config"),
+    probe=(*_CTR, "version"),
+    load=(*_CTR, "images", "import"),
+    tag=(*_CTR, "images", "tag"),
+)
+
+# Not its usual one, by which kubelet would know it, and ask it for seconds about each container of
+# the other nodes, whose control groups it sees.
+_CRIO_SOCKET = "/run/crio/runtime.sock"
+
+# crio.conf(5). What a container may do is CRI-O's default, which is less than containerd's.
+_CRIO = Runtime(
+    name="crio",
+    socket=_CRIO_SOCKET,
+    configuration=f"""
+[crio]
+  clean_shutdown_file = ""   # a node that is switched off keeps its images: no registry has them
+
+[crio.api]
+  listen = "{_CRIO_SOCKET}"
+
+[crio.runtime]
+  default_runtime = "runc"
+  cgroup_manager = "cgroupfs"
+  conmon_cgroup = "pod"
+  pinns_path = "{CRIO / "pinns"}"
+  default_sysctls = [
+    "net.ipv4.ping_group_range=0 2147483647",
+    "net.ipv4.ip_unprivileged_port_start=0",
+  ]
+
+[crio.runtime.runtimes.runc]
+  runtime_path = "{Path(__file__).with_name("runc.py")}"
+  monitor_path = "/usr/bin/conmon"
+  monitor_cgroup = "pod"
+
+[crio.image]
+  pause_image = "{images.PAUSE}"
+""",
+    storage="var/lib/containers",
+    rewritten=("*.lock", "*.db"),
+    start=(str(CRIO / "crio"), "--config-dir=", "--config"),
+    probe=(str(CRIO / "crio"), "status", f"--socket={_CRIO_SOCKET}", "info"),
+    load=("podman", "load", "--input"),
+    tag=("podman", "tag"),
+)
+
+RUNTIME = {one.name: one for one in (_CONTAINERD, _CRIO)}[os.environ.get("RUNTIME", "containerd")]
