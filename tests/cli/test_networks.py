@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from cli.conftest import only
 from linen.host.conflists import CONF_DIR, SECONDARY_CONF_DIR
 from support.cni import plugin_entry
-from support.conflists import options_of
+from support.conflists import multus_file, options_of
 from support.host import OVSDB_SOCKET
 from support.paths import CNITOOL
 
@@ -106,6 +107,22 @@ def test_the_node_as_a_way_between_networks(node: Node) -> None:
 
     node.host.run("nft", "add", "table", "inet", "linen-second")
     assert "between-networks" not in dict(node.faults())
+
+
+def test_multus_has_a_copy_of_before(node: Node) -> None:
+    """Multus' copy of a conflist that has changed since is a warning, until it is made anew."""
+    file = node.conf_dir / "00-multus.conflist"
+    file.write_text(json.dumps(multus_file(node.document)))
+    assert node.faults() == []
+
+    plugin_entry(node.document, "bridge")["mtu"] = 1390
+    node.write(node.document)
+    finding = only(node, "multus-copy", "warning")
+    assert finding["where"].startswith(f"{file}: ")
+    assert "mtu is 1400, and 1390 in linen.conflist" in finding["what"]
+
+    file.write_text(json.dumps(multus_file(node.document)))
+    assert node.faults() == []
 
 
 @pytest.mark.parametrize(("folder", "stays"), [(CONF_DIR, "br1"), (SECONDARY_CONF_DIR, "br0")])

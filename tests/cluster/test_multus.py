@@ -186,14 +186,19 @@ def test_garbage_is_no_pod_that_runs(first: Linen, pods: Pods) -> None:
 
 
 def test_multus_has_a_copy(first: Linen, pods: Pods) -> None:
-    """A value that is changed reaches pods once Multus, too, has been rolled out anew."""
+    """A value that is changed reaches pods once Multus, too, has been rolled out anew.
+
+    Until then `linenctl check` on the node tells of it.
+    """
     first.configure(vni="1", mtu="1400")
     first.apply()
     first.wait_until_rolled_out()
     node = first.cluster.nodes[NODES[0]]
     assert '"mtu":1400' not in node.run("cat", multus.CONFLIST).stdout
+    assert "multus-copy" in node.faults()
     multus.restart(first.cluster)
     assert '"mtu":1400' in node.run("cat", multus.CONFLIST).stdout
+    assert "multus-copy" not in node.faults()
 
     with running_pods(first.cluster, "changed", f"{node.name}-changed") as changed:
         (name,) = changed.addresses

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 from support.cni import Json, plugin_entry
@@ -45,3 +46,21 @@ def options_of(entry: Json) -> dict[str, Any]:
     options = entry["ovs"] if "ovs" in entry else entry["runtimeConfig"]["ovs"]
     assert isinstance(options, dict)
     return options
+
+
+def multus_file(original: Json, **changes: object) -> Json:
+    """What Multus 4.3.0 writes into the folder where it has found a conflist.
+
+    As its template has it (createMultusConfig, cmd/thin_entrypoint/main.go). `changes`: of its
+    plugin's entry; None takes a key out.
+    """
+    entry: Json = {
+        "type": "multus",
+        "cniConf": "/host/etc/cni/multus/net.d",
+        "kubeconfig": "/etc/cni/net.d/multus.d/multus.kubeconfig",
+        "delegates": [deepcopy(original)],
+    }
+    entry = {key: value for key, value in (entry | changes).items() if value is not None}
+    head = {"cniVersion": original["cniVersion"], "name": "multus-cni-network"}
+    is_list = original["cniVersion"] >= "1.0.0"
+    return head | {"plugins": [entry]} if is_list else head | entry

@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from linen.host.checks import multus
 from linen.host.conflists import (
     LINEN,
     MULTUS,
@@ -75,8 +76,8 @@ def readable(folder: Folder) -> Iterator[Finding]:
 
 
 def present(folder: Folder) -> Iterator[Finding]:
-    """There is a conflist of ours; it may be one that cannot be read."""
-    if not folder.ours and not folder.unreadable:
+    """There is a conflist of ours; it may be one that cannot be read, or only Multus' copy."""
+    if not folder.ours and not folder.unreadable and not multus.has_copy(folder):
         yield warning(
             str(folder.path),
             "no conflist here names linen, so no pod of this node is in an overlay",
@@ -125,7 +126,7 @@ def _users_of_flaxd() -> set[int]:
 def first_file(folder: Folder) -> Iterator[Finding]:
     """Our conflist comes first: containerd and CRI-O take the first file alone."""
     ours = [conflist.path for conflist in folder.ours]
-    passing_on = [one.path for one in folder.conflists if any(map(one.of_type, MULTUS))]
+    passing_on = [conflist.path for conflist in folder.conflists if _is_of_multus(conflist)]
     if ours and folder.files[0] not in ours + passing_on:
         yield warning(
             str(folder.files[0]),
@@ -133,6 +134,10 @@ def first_file(folder: Folder) -> Iterator[Finding]:
             cause="a runtime takes the first file in alphabetical order",
             cure=f"remove it, or {_to_come_first(folder.ours[0])}",
         )
+
+
+def _is_of_multus(conflist: Conflist) -> bool:
+    return any(map(conflist.of_type, MULTUS))
 
 
 def _to_come_first(conflist: Conflist) -> str:
@@ -144,9 +149,12 @@ def _to_come_first(conflist: Conflist) -> str:
 
 
 def same_name(folder: Folder) -> Iterator[Finding]:
-    """Each network's name is its own."""
+    """Each network's name is its own.
+
+    Multus' file defines none: by --override-network-name it has that of the network it passes on.
+    """
     seen: dict[str, Conflist] = {}
-    for conflist in folder.conflists:
+    for conflist in (one for one in folder.conflists if not _is_of_multus(one)):
         first = seen.setdefault(conflist.name, conflist)
         if first is not conflist and conflist.name:
             yield error(
@@ -162,9 +170,10 @@ CHECKS: tuple[Check[Folder], ...] = (
     Check("conflist-missing", "a conflist names linen", present),
     Check("file-mode", "the conflist belongs to root alone", file_mode),
     Check("first-file", "the runtime takes our conflist first", first_file),
+    Check("multus-copy", "Multus' copy of our conflist, if any, is as ours", multus.stale_copy),
     Check("same-name", "every network has a name of its own", same_name),
 )
 
 # In a folder of secondary networks a conflist is found by its name, and there may be none.
-_OF_THE_DEFAULT = ("conflist-missing", "first-file")
+_OF_THE_DEFAULT = ("conflist-missing", "first-file", "multus-copy")
 SECONDARY_CHECKS = tuple(check for check in CHECKS if check.name not in _OF_THE_DEFAULT)
