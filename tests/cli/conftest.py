@@ -69,14 +69,18 @@ class Node:
         older.write_text(json.dumps(schema))
         self.host.run("ovsdb-client", "convert", f"unix:{OVSDB_SOCKET}", older)
 
-    def linenctl(self, command: str, *argv: str | Path) -> subprocess.CompletedProcess[str]:
-        """Run a command with this node's folders."""
+    def argv(self, command: str, *argv: str | Path) -> list[str | Path]:
+        """The command line of a command with this node's folders."""
         folders: list[str | Path] = ["--conf-dir", self.conf_dir]
         if command in {"check", "doctor", "install", "uninstall"}:
             folders += ["--bin-dir", self.bin_dir]
         if command in {"check", "install", "uninstall"}:
             folders += ["--state-dir", self.state_dir]
-        done = self.host.run(*LINENCTL, command, *folders, *argv, check=False)
+        return [*LINENCTL, command, *folders, *argv]
+
+    def linenctl(self, command: str, *argv: str | Path) -> subprocess.CompletedProcess[str]:
+        """Run a command with this node's folders."""
+        done = self.host.run(*self.argv(command, *argv), check=False)
         assert "Traceback" not in done.stderr, done.stderr
         return done
 

@@ -20,7 +20,7 @@ from linen.core.model import (
     refusal,
 )
 from linen.core.naming import MARK_VNI
-from linen.core.notation import optional, pairs, select, uuids
+from linen.core.notation import is_, optional, pairs, select, to_set, uuids
 from linen.core.observed import SYSTEM_DATAPATHS
 from linen.ovsdb import vswitchd
 from linen.ovsdb.blocking import TransactionError
@@ -28,6 +28,7 @@ from linen.ovsdb.blocking import TransactionError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from linen.light.sock import Deadline
     from linen.ovsdb.blocking import Connection
 
     Row = dict[str, Any]
@@ -130,6 +131,13 @@ class Bridge:
         """The tunnels that Linen made."""
         return [(port, port.tunnel) for port in self.ports if port.network and port.tunnel]
 
+    def refused(self) -> list[Interface]:
+        """What Open vSwitch has not made of what Linen has put here."""
+        ours = [tunnel for _, tunnel in self.tunnels()]
+        if self.network and self.internal:
+            ours.append(self.internal)
+        return [interface for interface in ours if interface.refusal]
+
     def links(self) -> list[str]:
         """The network devices that are its ports and that Open vSwitch did not make."""
         return [
@@ -173,6 +181,10 @@ class Inventory:
         """The OVS bridge `name`."""
         return next((bridge for bridge in self.bridges if bridge.name == name), None)
 
+    def refused(self) -> list[Interface]:
+        """What Open vSwitch has not made of ours, on any bridge."""
+        return [interface for bridge in self.bridges for interface in bridge.refused()]
+
     def bridge_of_device(self, device: str) -> Bridge | None:
         """The OVS bridge that has this network device as an internal port."""
         for bridge in self.bridges:
@@ -214,6 +226,45 @@ def read_inventory(connection: Connection) -> Inventory:
         stopped,
         tuple(sorted(map(tree.bridge, bridges), key=lambda bridge: bridge.name)),
     )
+
+
+def read_once_settled(connection: Connection, deadline: Deadline) -> Inventory:
+    """Read it, as soon as no interface of ours is refused, or else when the deadline has passed.
+
+    What is in Interface.error may be of options that have been put right since: ovs-vswitchd takes
+    it back by itself when it gets to that change, so that waiting is enough. The plugin has it look
+    at everything once more instead (`next_cfg`). Whoever looks for faults must not: then
+    ovs-vswitchd also tries again what it had given up, such as a tunnel whose address another port
+    had at the time. That mends the node, and nobody would learn that pods have been cut off. Until
+    somebody has it look, such an interface does not exist, so its error is true.
+
+    Raises `Unavailable`.
+    """
+    inventory = read_inventory(connection)
+    while inventory.refused() and not inventory.stopped and deadline.remaining():
+        _wait_for_news(connection, inventory.refused()[0], deadline)
+        inventory = read_inventory(connection)
+    return inventory
+
+
+def _wait_for_news(connection: Connection, interface: Interface, deadline: Deadline) -> None:
+    """Let OVSDB wait until the interface is another one, or another thing is said of it."""
+    seen = {"error": to_set([interface.error] if interface.error else [])}
+    ofport = to_set([] if interface.ofport is None else [interface.ofport])
+    wait = {
+        "op": "wait",
+        "table": "Interface",
+        "where": is_("name", interface.name),
+        "columns": ["error", "ofport"],
+        "until": "!=",
+        "rows": [seen | {"ofport": ofport}],
+        "timeout": int(deadline.remaining() * 1000),
+    }
+    try:
+        connection.transact([wait])
+    except TransactionError as error:
+        if error.kind != "timed out":
+            raise unreadable(connection.path, error) from None
 
 
 def unreadable(path: str, error: TransactionError) -> errors.Unavailable:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from linen.core import errors, place
 from linen.core.model import REMOTE_BY_RULE, OverlayOptions
 from linen.host.conflists import Conflist, Network
-from linen.host.inventory import read_inventory
+from linen.host.inventory import read_inventory, read_once_settled
 from linen.host.overlay import find_plan
 from linen.host.record import STATE_DIR, known_vteps
 from linen.light.sock import Deadline
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from linen.netlink.codec import Link, Route
 
 PATIENCE = 5.0  # seconds for one talk with OVSDB
+SECOND_LOOK = 2.0  # seconds of them for ovs-vswitchd to take back an error
 DEFAULT_OVSDB = OverlayOptions().ovsdb
 
 
@@ -59,17 +60,19 @@ class Node:
         """One OVSDB, or why it could not be read."""
         if path not in self._read:
             try:
-                self._read[path] = self._read_database(path)
+                with Connection(path, Deadline(PATIENCE)) as connection:
+                    self._read[path] = read_inventory(connection)
             except errors.LinenError as error:
                 self._read[path] = error
         return self._read[path]
 
-    def _read_database(self, path: str) -> Inventory:
-        connection = Connection(path, Deadline(PATIENCE))
-        try:
-            return read_inventory(connection)
-        finally:
-            connection.close()
+    def settle(self) -> None:
+        """Read an OVSDB anew in which Open vSwitch reports errors, and wait for them to go."""
+        for inventory in (one for one in self.inventories() if one.refused()):
+            with suppress(errors.LinenError):  # then what was read stands
+                with Connection(inventory.path, Deadline(PATIENCE)) as connection:
+                    settled = read_once_settled(connection, Deadline(SECOND_LOOK))
+                self._read[inventory.path] = settled
 
     def inventories(self) -> list[Inventory]:
         """The OVSDBs that could be read."""

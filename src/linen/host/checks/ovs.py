@@ -115,19 +115,18 @@ def overlay(node: Node) -> Iterator[Finding]:
 
 
 def interfaces(node: Node) -> Iterator[Finding]:
-    """Open vSwitch could make every interface of ours."""
+    """Open vSwitch could make every interface of ours, or does while we wait."""
+    node.settle()
     for bridge in node.bridges():
-        ours = [interface for _, interface in bridge.tunnels()]
-        if bridge.network and bridge.internal:
-            ours.append(bridge.internal)
-        for interface in (one for one in ours if one.refusal):
+        for interface in bridge.refused():
             causes = (why for text, why in _CAUSES.items() if text in interface.refusal)
             remote = interface.options.get("remote_ip", "other nodes")
             yield error(
                 f"interface {interface.name} on OVS bridge {bridge.name}",
                 f"Open vSwitch reports: {interface.refusal}",
                 cause=next(causes, f"nothing reaches {remote} by it"),
-                cure=f"`ovs-vsctl list interface {interface.name}`, and ovs-vswitchd.log",
+                cure=f"`ovs-vsctl list interface {interface.name}`, and ovs-vswitchd.log; if the"
+                " cause has gone, the next pod's ADD has ovs-vswitchd try again",
             )
 
 
