@@ -32,16 +32,19 @@ def second_network(node: Node, **ovs: object) -> dict[str, Any]:
     return document
 
 
-def add_elsewhere(node: Node, document: dict[str, Any]) -> Path:
+def add_elsewhere(
+    node: Node, document: dict[str, Any], pod: str = "pod2", ifname: str = "eth0"
+) -> Path:
     """Attach a pod to a network whose conflist is in another folder, as those of Multus are."""
     folder = node.host.folder / "elsewhere"
     folder.mkdir()
     path = folder / "second.conflist"
     path.write_text(json.dumps(document))
     path.chmod(0o600)
-    node.host.add_namespace("pod2")
-    variables = {"CNI_PATH": str(node.bin_dir), "NETCONFPATH": str(folder)}
-    node.host.run(CNITOOL, "add", "second", "/run/netns/pod2", env=variables)
+    if f"/run/netns/{pod}" not in node.chain.namespaces():
+        node.host.add_namespace(pod)
+    variables = {"CNI_PATH": str(node.bin_dir), "NETCONFPATH": str(folder), "CNI_IFNAME": ifname}
+    node.host.run(CNITOOL, "add", "second", f"/run/netns/{pod}", env=variables)
     return path
 
 
@@ -60,6 +63,32 @@ def test_two_networks(node: Node) -> None:
     node.host.run("mount", "-t", "tmpfs", "tmpfs", "/etc/cni")
     node.host.run("install", "-D", path, f"{SECONDARY_CONF_DIR}/second.conflist", "-m600")
     assert node.faults() == []
+
+
+@pytest.mark.parametrize("version", ["0.2.0", "1.1.0"])
+def test_pod_in_two_networks(fresh: Node, version: str) -> None:
+    """A pod that is in both networks is no fault, and a fault of one is not told of the other.
+
+    Results older than 0.3.0 do not name the Linux bridge, and the pod is on two.
+    """
+    fresh.ovs["vni"] = 7
+    fresh.write(fresh.document | {"cniVersion": version})
+    fresh.chain.add("pod")
+    second = second_network(fresh) | {"cniVersion": version}
+    bridge = plugin_entry(second, "bridge")
+    bridge |= {"mtu": 1350, "ipam": {"type": "host-local", "subnet": "10.9.0.0/16",
+               "rangeStart": "10.9.1.10", "rangeEnd": "10.9.1.99"}}  # fmt: skip
+    path = add_elsewhere(fresh, second, "pod", "net1")
+    argv = ("check", "--live", str(fresh.conf_dir), str(path))
+    done = fresh.linenctl(*argv)
+    assert "0 errors, 0 warnings" in done.stdout, done.stdout
+
+    fresh.host.run("ip", "link", "set", "br1", "nomaster")
+
+    found = [one for one in fresh.linenctl(*argv).stdout.splitlines() if one.startswith("error")]
+    (line,) = found
+    assert "network second" in line
+    assert line.endswith("[attachment]")
 
 
 @pytest.mark.parametrize(

@@ -254,6 +254,29 @@ print(json.dumps([links["veth0"], pod, links["kbr0"]]))
     assert none is None
 
 
+def test_pods_end_of_a_link(host: Host) -> None:
+    """A link that is looked for in the pod's network namespace is the host's end's other end."""
+    prepared(host)
+
+    found, peer, absent = python(
+        host,
+        OURS
+        + """
+links = {link.name: link for link in netlink.links()}
+pod = netlink.netns_id(os.open("/run/netns/pod", os.O_RDONLY))
+found = netlink.find_link("eth0", pod)
+print(json.dumps([
+    [found.name, found.index, found.peer == links["veth0"].index],
+    links["veth0"].peer,
+    [netlink.find_link("veth0", pod), netlink.find_link("eth0"), links["kbr0"].peer],
+]))
+""",
+    )
+
+    assert found == ["eth0", peer, True]
+    assert absent == [None, None, 0]
+
+
 def test_generic_families(host: Host) -> None:
     """A generic netlink family is found if the kernel has it."""
     has, has_not = python(

@@ -53,10 +53,11 @@ _VARIABLES: dict[str, tuple[tuple[str, ...], Callable[[str], str]]] = {
 class Request:
     """One call of the plugin.
 
-    `netns`: path of the pod's network namespace, "" where none was given.
+    `netns`: path of the pod's network namespace, `ifname`: of its interface there; each "" where
+    none was given.
     """
 
-    __slots__ = ("command", "netns", "own_netns_allowed")
+    __slots__ = ("command", "ifname", "netns", "own_netns_allowed")
 
     def __init__(self, environment: Mapping[bytes, bytes]) -> None:
         """Raises `EnvironmentInvalid` that names everything that is missing or wrong."""
@@ -76,6 +77,7 @@ class Request:
         if wrong:
             raise errors.EnvironmentInvalid("; ".join(wrong), f"for {self.command}")
         self.netns = values["CNI_NETNS"]
+        self.ifname = values["CNI_IFNAME"]
         self.own_netns_allowed = values["CNI_NETNS_OVERRIDE"].upper() in ("1", "TRUE")
 
 

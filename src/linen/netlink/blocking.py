@@ -54,9 +54,9 @@ class Netlink:
         """End the conversation."""
         self._socket.close()
 
-    def find_link(self, name: str) -> Link | None:
-        """The link `name`, None where there is none."""
-        return self._find_link(codec.get_link(name))
+    def find_link(self, name: str, netns: int | None = None) -> Link | None:
+        """The link `name`, None where there is none. `netns`: id of a namespace other than ours."""
+        return self._find_link(codec.get_link(name, netns))
 
     def find_link_at(self, index: int) -> Link | None:
         """The link with this index, None where there is none."""

@@ -34,7 +34,7 @@ RTM_GETNSID = 90
 GENERIC_CONTROL, GETFAMILY = 16, 3  # GENL_ID_CTRL, CTRL_CMD_GETFAMILY
 
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_MASTER, IFLA_LINKINFO = 1, 3, 4, 10, 18
-IFLA_EXT_MASK, IFLA_LINK_NETNSID = 29, 37
+IFLA_LINK, IFLA_EXT_MASK, IFLA_LINK_NETNSID, IFLA_TARGET_NETNSID = 5, 29, 37, 46
 IFLA_INFO_KIND = 1
 IFLA_PROTINFO, IFLA_BRPORT_MULTICAST_ROUTER = 12, 25
 NESTED = 1 << 15  # NLA_F_NESTED
@@ -59,11 +59,12 @@ class NetlinkError(Exception):
 class Link(Value):
     """A network device.
 
-    `master`: index of the bridge it hangs on, 0 for none. `peer_netns`: id of the namespace that
-    its other end is in, None where that is this one. `mac`: 6 bytes.
+    `master`: index of the bridge it hangs on, 0 for none. `peer`: index of its other end, 0 where
+    it has none; `peer_netns`: id of the namespace which that is in, None where that is this one.
+    `mac`: 6 bytes.
     """
 
-    __slots__ = ("index", "kind", "mac", "master", "mtu", "name", "peer_netns", "up")
+    __slots__ = ("index", "kind", "mac", "master", "mtu", "name", "peer", "peer_netns", "up")
 
     def __init__(self, message: bytes) -> None:
         _, _, self.index, flags, _ = unpack_from(LINK, message, HEADER_SIZE)
@@ -76,6 +77,7 @@ class Link(Value):
         self.kind = text(
             dict(attributes(found.get(IFLA_LINKINFO, b""), 0)).get(IFLA_INFO_KIND, b"")
         )
+        self.peer = number(found.get(IFLA_LINK))
         netns = found.get(IFLA_LINK_NETNSID)
         self.peer_netns: int | None = None if netns is None else unpack_from("=i", netns)[0]
 
@@ -147,14 +149,15 @@ def is_interrupted(message: bytes) -> bool:
     return bool(unpack_from("=IHH", message)[2] & DUMP_INTERRUPTED)
 
 
-def get_link(name: str) -> bytes:
-    """Ask for the link `name` (at most 15 bytes)."""
+def get_link(name: str, netns: int | None = None) -> bytes:
+    """Ask for the link `name` (at most 15 bytes). `netns`: the id of another namespace to look in.
+
+    The latter since Linux 4.15, for who has CAP_NET_ADMIN there (rtnl_get_net_ns_capable).
+    """
     mask = attribute(IFLA_EXT_MASK, pack("=I", SKIP_STATISTICS))
-    return message(
-        RTM_GETLINK,
-        0,
-        pack(LINK, 0, 0, 0, 0, 0) + attribute(IFLA_IFNAME, name.encode() + b"\0") + mask,
-    )
+    place = b"" if netns is None else attribute(IFLA_TARGET_NETNSID, pack("=i", netns))
+    named = attribute(IFLA_IFNAME, name.encode() + b"\0")
+    return message(RTM_GETLINK, 0, pack(LINK, 0, 0, 0, 0, 0) + named + mask + place)
 
 
 def get_link_at(index: int) -> bytes:

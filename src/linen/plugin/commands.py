@@ -27,16 +27,16 @@ def add(request: Request, config: Config) -> str:
     """Join the pod's Linux bridge to the overlay, which is made or mended first where needed."""
     netlink = Netlink()
     seen = sysfs.find_pods_bridge(config.prev_result, config.options.ovs_bridge)
-    mtu = (seen or links.linux_bridge(netlink, config, request.netns)).mtu
+    mtu = (seen or links.linux_bridge(netlink, config, request)).mtu
 
     def refuse_held(observed: Observed) -> None:
-        links.refuse_held(netlink, config, observed, request.netns)
+        links.refuse_held(netlink, config, observed, request)
 
     overlay = Overlay(config, netlink, mtu, refuse_held)
     plan, changed = overlay.ensure()
     if changed or seen is None or not seen.has_overlay:
         port = links.internal_port(netlink, config, overlay)
-        bridge = links.linux_bridge(netlink, config, request.netns)
+        bridge = links.linux_bridge(netlink, config, request)
         links.put_in_place(netlink, config, plan.seen, port, bridge)
         if changed:
             config.warnings += underlay.mtu_warnings(netlink, plan.spec.tunnels, bridge)
@@ -49,7 +49,7 @@ def check(request: Request, config: Config) -> str:
     Or `Conflict`, where no ADD can mend it.
     """
     netlink = Netlink()
-    bridge = links.linux_bridge(netlink, config, request.netns)
+    bridge = links.linux_bridge(netlink, config, request)
     plan = Overlay(config, netlink, bridge.mtu).examine()
     faults = explain.faults(config.options.ovs_bridge, plan.steps) + refusals(plan)
     faults += links.faults(netlink, config, bridge)

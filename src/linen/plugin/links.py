@@ -13,13 +13,14 @@ from linen.netlink.codec import NetlinkError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from linen.cni.config import Config
+    from linen.cni.request import Request
     from linen.core.model import Observed
     from linen.netlink.blocking import Netlink
     from linen.netlink.codec import Link
     from linen.plugin.overlay import Overlay
 
 
-def linux_bridge(netlink: Netlink, config: Config, netns: str) -> Link:
+def linux_bridge(netlink: Netlink, config: Config, call: Request) -> Link:
     """The Linux bridge that the plugin before us put the pod on.
 
     Raises `ConfigInvalid` where there is none.
@@ -35,7 +36,7 @@ def linux_bridge(netlink: Netlink, config: Config, netns: str) -> Link:
         if link is not None and link.kind == "bridge":
             return link
     if "interfaces" not in config.prev_result:
-        found = _bridge_of_pod(netlink, netns)
+        found = _bridge_of_pod(netlink, call)
         if found is not None:
             return found
     seen = ", ".join(names) or "none"
@@ -45,14 +46,15 @@ def linux_bridge(netlink: Netlink, config: Config, netns: str) -> Link:
     )
 
 
-def _bridge_of_pod(netlink: Netlink, netns: str) -> Link | None:
-    """The Linux bridge that holds the host's end of a pod's interface.
+def _bridge_of_pod(netlink: Netlink, call: Request) -> Link | None:
+    """The Linux bridge that holds the host's end of the pod's interface which the call is about.
 
-    Results older than 0.3.0 do not name it. The kernel does: a veth tells the network namespace
-    of its other end, by an id that exists from the moment somebody has listed the link.
+    Results older than 0.3.0 do not name it. The kernel does: a veth tells the index of its other
+    end, and that one's network namespace, by an id that exists from the moment somebody has listed
+    the link. The pod may have interfaces in other networks, which are on other Linux bridges.
     """
     try:
-        descriptor = posix.open(netns, posix.O_RDONLY | posix.O_CLOEXEC)
+        descriptor = posix.open(call.netns, posix.O_RDONLY | posix.O_CLOEXEC)
     except (OSError, ValueError):
         return None
     try:
@@ -60,12 +62,16 @@ def _bridge_of_pod(netlink: Netlink, netns: str) -> Link | None:
         pod = netlink.netns_id(descriptor)
     finally:
         posix.close(descriptor)
-    masters = {link.master for link in links if link.peer_netns == pod >= 0}
+    own = netlink.find_link(call.ifname, pod) if pod >= 0 else None
+    if own is None:
+        return None
+    ends = [link for link in links if (link.peer_netns, link.peer) == (pod, own.index)]
+    masters = {link.master for link in ends}
     bridges = [link for link in links if link.index in masters and link.kind == "bridge"]
     return bridges[0] if bridges else None
 
 
-def refuse_held(netlink: Netlink, config: Config, observed: Observed, netns: str) -> None:
+def refuse_held(netlink: Netlink, config: Config, observed: Observed, call: Request) -> None:
     """Raises `Conflict` where the OVS bridge has to stay on another Linux bridge.
 
     Asked before anything is written: tunnels would join that Linux bridge to all nodes' pods.
@@ -74,7 +80,7 @@ def refuse_held(netlink: Netlink, config: Config, observed: Observed, netns: str
         return  # as nearly always, so that the kernel is not asked
     port = netlink.find_link(config.options.ovs_bridge)
     if port is not None:
-        _refuse_held(netlink, config, observed, port, linux_bridge(netlink, config, netns))
+        _refuse_held(netlink, config, observed, port, linux_bridge(netlink, config, call))
 
 
 def _refuse_held(

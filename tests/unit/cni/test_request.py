@@ -25,7 +25,7 @@ def test_complete_environment() -> None:
     """With all variables there is a request."""
     found = request.Request(COMPLETE)
 
-    assert (found.command, found.netns) == ("ADD", "/run/netns/pod")
+    assert (found.command, found.netns, found.ifname) == ("ADD", "/run/netns/pod", "eth0")
 
 
 @pytest.mark.parametrize(
