@@ -60,7 +60,6 @@ def test_two_networks(node: Node) -> None:
     assert done.returncode == 0, done.stdout
     assert "0 errors, 0 warnings" in done.stdout
 
-    node.host.run("mount", "-t", "tmpfs", "tmpfs", "/etc/cni")
     node.host.run("install", "-D", path, f"{SECONDARY_CONF_DIR}/second.conflist", "-m600")
     assert node.faults() == []
 
@@ -158,7 +157,6 @@ def test_multus_has_a_copy_of_before(node: Node) -> None:
 def test_uninstall_takes_one_of_two_networks(node: Node, folder: str, stays: str) -> None:
     """What is removed with a folder's network is not what the network in the other one needs."""
     path = add_elsewhere(node, second_network(node))
-    node.host.run("mount", "-t", "tmpfs", "tmpfs", "/etc/cni")
     for source, target in (node.conflist, CONF_DIR), (path, SECONDARY_CONF_DIR):
         node.host.run("install", "-D", "-m600", source, f"{target}/linen.conflist")
     node.host.run("ip", "netns", "delete", "pod")

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A host of its own for each test: namespaces with a real ovsdb-server and ovs-vswitchd in them.
 
-The host has its own network, mounts and processes. In it, /run and /var/lib/cni are empty at first,
-so /var/run/openvswitch/db.sock, /run/netns and the caches of CNI are where a configuration expects
-them, and unix sockets have short paths. All else is the machine's file system.
+The host has its own network, mounts and processes. In it, /run, /etc/cni and /var/lib/cni are
+empty at first, so /var/run/openvswitch/db.sock, /run/netns and what belongs to CNI are where a
+configuration expects them, and unix sockets have short paths. All else is the machine's.
 It starts in less than 0.1 s, so nothing is shared between tests and nothing has to be cleaned.
 """
 
