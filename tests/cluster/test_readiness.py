@@ -5,8 +5,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from support.cluster.cluster import PATIENCE
 from support.cluster.linen import CONFLIST, NO_SWITCH
+from support.cluster.runtimes import RUNTIME
 from support.host import wait_until
 
 if TYPE_CHECKING:
@@ -29,7 +32,7 @@ def test_node_without_open_vswitch(linen: Linen, cluster: Cluster) -> None:
     cluster.wait_for_condition(
         "node3", "NetworkUnavailable", "True", "OVSDB at /var/run/openvswitch"
     )
-    cluster.wait_for_condition("node3", "Ready", "False", "cni plugin not initialized")
+    cluster.wait_for_condition("node3", "Ready", "False", RUNTIME.unconfigured)
     assert late.run("ls", CONFLIST, check=False).returncode
 
     late.start_ovs()
@@ -39,6 +42,7 @@ def test_node_without_open_vswitch(linen: Linen, cluster: Cluster) -> None:
     cluster.wait_for_condition("node3", "NetworkUnavailable", "False", "works on this node")
 
 
+@pytest.mark.status
 def test_node_whose_switch_ends(linen: Linen, cluster: Cluster, pods_of_test: Pods) -> None:
     """A node whose ovs-vswitchd ends is NotReady, in the plugin's words, until that is back."""
     node = cluster.nodes["node3"]

@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from support.cluster.runtimes import RUNTIME
+from support.cluster.runtimes import NAME, RUNTIME
 from support.paths import KUBERNETES
 
 if TYPE_CHECKING:
@@ -89,4 +89,4 @@ def _copy(source: Path, target: Path) -> None:
 def _digest(archives: Sequence[Path]) -> str:
     """Name the archives' content by what changes with it."""
     found = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in archives]
-    return hashlib.sha256(repr((RUNTIME.name, found)).encode()).hexdigest()[:16]
+    return hashlib.sha256(repr((NAME, found)).encode()).hexdigest()[:16]

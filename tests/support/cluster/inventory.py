@@ -28,7 +28,7 @@ def inventory(node: Node) -> set[str]:
     found = {f"link: {name}" for name in node.links()}
     found |= {f"port of {row['type'] or 'the system'}: {row['name']}" for row in _ports(node)}
     found |= {f"{_kind(path)}: {path}" for path in _files(node, "/var/lib/cni", *_NO_LEASES)}
-    found |= {f"{NAMESPACE}: {path}" for path in _files(node, "/run/netns")}
+    found |= {f"{NAMESPACE}: {path}" for path in _namespaces(node)}
     found |= {f"neighbour: {name}" for name in _lines(node, *_SET_NEIGHBOURS)}
     found |= {f"route: {line}" for line in _lines(node, "ip", "route", "show", "table", "all")}
     found |= {f"rule: {rule}" for rule in _rules(node)}
@@ -42,6 +42,12 @@ def _ports(node: Node) -> list[dict[str, str]]:
 def _kind(path: str) -> str:
     """host-local has a file for each address, libcni one for each attachment."""
     return ADDRESS if "/networks/" in path else ATTACHMENT
+
+
+def _namespaces(node: Node) -> list[str]:
+    """Network namespaces; not the node's own, which CRI-O has there for pods that share it."""
+    (own,) = _lines(node, "stat", "--dereference", "--format=%i", "/proc/1/ns/net")
+    return _files(node, "/run/netns", "-not", "-inum", own)
 
 
 def _files(node: Node, folder: str, *condition: str) -> list[str]:

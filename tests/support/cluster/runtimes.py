@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What runs the containers of a cluster's nodes: containerd, or CRI-O if RUNTIME=crio says so."""
+"""What runs the containers of a cluster's nodes: containerd, or what the variable RUNTIME names."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from support.cluster import images
 from support.paths import CRIO, KUBERNETES
 
 _CTR = (str(KUBERNETES / "ctr"), "--namespace=k8s.io")
+_OLD_CTR = ("/usr/bin/ctr", "--namespace=k8s.io")
 
 
 class Runtime(NamedTuple):
@@ -19,7 +20,8 @@ class Runtime(NamedTuple):
     Of its files on a node's disk: `storage` is the folder with the images, and those in there that
     it writes to in place match `rewritten`. Commands to which words have to be added: `start` wants
     the path of `configuration`, `load` that of an image, `tag` an image and another name for it.
-    `probe` succeeds when it serves.
+    `probe` succeeds when it serves. `path`: where what it runs itself is looked for first.
+    `unconfigured`: what it says of a node without a conflist.
     """
 
     name: str
@@ -31,6 +33,8 @@ class Runtime(NamedTuple):
     probe: tuple[str, ...]
     load: tuple[str, ...]
     tag: tuple[str, ...]
+    path: str
+    unconfigured: str
 
 
 # https://github.com/containerd/containerd/blob/main/docs/cri/config.md
@@ -62,13 +66,41 @@ version = 3
     probe=(*_CTR, "version"),
     load=(*_CTR, "images", "import"),
     tag=(*_CTR, "images", "tag"),
+    path=str(KUBERNETES),
+    unconfigured="cni plugin not initialized",
+)
+
+# Debian 12's, 1.6, which knows CNI up to 1.0.0.
+_OLD_CONTAINERD = _CONTAINERD._replace(
+    configuration=f"""
+version = 2
+
+[plugins."io.containerd.grpc.v1.cri"]
+  sandbox_image = "{images.PAUSE}"
+  disable_apparmor = true
+  restrict_oom_score_adj = true
+  enable_unprivileged_ports = true
+  enable_unprivileged_icmp = true
+
+[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
+  runtime_type = "io.containerd.runc.v2"
+
+[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
+  BinaryName = "/usr/sbin/runc"
+  SystemdCgroup = false
+""",
+    start=("/usr/bin/containerd", "--config"),
+    probe=(*_OLD_CTR, "version"),
+    load=(*_OLD_CTR, "images", "import"),
+    tag=(*_OLD_CTR, "images", "tag"),
+    path="/usr/bin",
 )
 
 # Not its usual one, by which kubelet would know it, and ask it for seconds about each container of
 # the other nodes, whose control groups it sees.
 _CRIO_SOCKET = "/run/crio/runtime.sock"
 
-# crio.conf(5). What a container may do is CRI-O's default, which is less than containerd's.
+# crio.conf(5).
 _CRIO = Runtime(
     name="crio",
     socket=_CRIO_SOCKET,
@@ -84,9 +116,9 @@ _CRIO = Runtime(
   cgroup_manager = "cgroupfs"
   conmon_cgroup = "pod"
   pinns_path = "{CRIO / "pinns"}"
-  default_sysctls = [
-    "net.ipv4.ping_group_range=0 2147483647",
-    "net.ipv4.ip_unprivileged_port_start=0",
+  default_capabilities = [   # its default's, and what ping wants
+    "CHOWN", "DAC_OVERRIDE", "FSETID", "FOWNER", "SETGID", "SETUID", "SETPCAP",
+    "NET_BIND_SERVICE", "KILL", "NET_RAW",
   ]
 
 [crio.runtime.runtimes.runc]
@@ -96,6 +128,9 @@ _CRIO = Runtime(
 
 [crio.image]
   pause_image = "{images.PAUSE}"
+
+[crio.network]
+  cni_status_grace_period = "1s"   # by default STATUS is asked for until it has been well once
 """,
     storage="var/lib/containers",
     rewritten=("*.lock", "*.db"),
@@ -103,6 +138,10 @@ _CRIO = Runtime(
     probe=(str(CRIO / "crio"), "status", f"--socket={_CRIO_SOCKET}", "info"),
     load=("podman", "load", "--input"),
     tag=("podman", "tag"),
+    path=str(CRIO),
+    unconfigured="no CNI configuration file in /etc/cni/net.d/",
 )
 
-RUNTIME = {one.name: one for one in (_CONTAINERD, _CRIO)}[os.environ.get("RUNTIME", "containerd")]
+_RUNTIMES = {"containerd": _CONTAINERD, "containerd-1.6": _OLD_CONTAINERD, "crio": _CRIO}
+NAME = os.environ.get("RUNTIME", "containerd")
+RUNTIME = _RUNTIMES[NAME]

@@ -6,7 +6,6 @@ from __future__ import annotations
 from typing import Any
 
 from support.cluster.runtimes import RUNTIME
-from support.paths import KUBERNETES
 
 STATIC_PODS = "/etc/kubernetes/manifests"  # pods that kubelet runs without asking the API server
 
@@ -62,4 +61,4 @@ def kube_proxy(name: str, kubeconfig: str, mode: str, pod_network: str) -> dict[
 
 def environment() -> dict[str, str]:
     """The environment of a node's programs."""
-    return {"PATH": f"{KUBERNETES}:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
+    return {"PATH": f"{RUNTIME.path}:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
