@@ -14,9 +14,9 @@ import pytest
 
 from cli.conftest import only
 from linen.host.node import SECOND_LOOK
-from support.host import wait_until
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Iterator
 
     from cli.conftest import Node
@@ -39,10 +39,12 @@ def put_right(node: Node) -> Iterator[Node]:
     node.host.signal("CONT", "ovs-vswitchd")
 
 
-def is_waited_for(host: Host) -> bool:
-    """Whether a transaction lasts until ovs-vswitchd has done something."""
-    usage = host.run("ovs-appctl", "--target=ovsdb-server", "memory/show").stdout
-    return "triggers:" in usage
+def let_it_go_on(host: Host) -> subprocess.Popen[bytes]:
+    """Let ovs-vswitchd go on as soon as a transaction waits for what it does."""
+    waits = "ovs-appctl --target=ovsdb-server memory/show | grep -q triggers:"
+    script = f"until {waits}; do :; done; kill -CONT $0"
+    pid = host.daemon("ovs-vswitchd")
+    return host.start("timeout", str(LIMIT), "sh", "-c", script, pid)
 
 
 def state(host: Host) -> list[object]:
@@ -56,13 +58,12 @@ def state(host: Host) -> list[object]:
 
 def test_error_of_before(put_right: Node) -> None:
     """An error that ovs-vswitchd takes back by itself, as soon as it gets to it, is none."""
-    host = put_right.host
-    check = host.start(*put_right.argv("check", "--json"))
-    wait_until(lambda: is_waited_for(host) or check.poll() is not None, "it to wait or end")
-    host.signal("CONT", "ovs-vswitchd")
+    going_on = let_it_go_on(put_right.host)
+    check = put_right.host.start(*put_right.argv("check", "--json"))
 
     out, _ = check.communicate(timeout=LIMIT)
 
+    assert going_on.wait(timeout=LIMIT) == 0
     found = {one["check"] for one in json.loads(out) if one["severity"] in {"error", "warning"}}
     assert (check.returncode, found) == (0, set())
 

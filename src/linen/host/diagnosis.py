@@ -77,6 +77,7 @@ def diagnose_node(known: Sequence[Network], bin_dir: Path, state_dir: Path) -> l
     Where no OVSDB answers, that is found, and nothing else that only OVSDB could tell.
     """
     with closing(Node(known, bin_dir, state_dir)) as node:
+        node.settle()
         together = diagnose_together([*known, *node.unlisted_networks()], "this node")
         found = ovs.REACHABLE.run(node, "this node")
         if node.inventories():

@@ -67,7 +67,10 @@ class Node:
         return self._read[path]
 
     def settle(self) -> None:
-        """Read an OVSDB anew in which Open vSwitch reports errors, and wait for them to go."""
+        """Read an OVSDB anew in which Open vSwitch reports errors, and wait for them to go.
+
+        Before the kernel is asked, which has other devices then.
+        """
         for inventory in (one for one in self.inventories() if one.refused()):
             with suppress(errors.LinenError):  # then what was read stands
                 with Connection(inventory.path, Deadline(PATIENCE)) as connection:

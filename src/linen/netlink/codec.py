@@ -59,8 +59,8 @@ class NetlinkError(Exception):
 class Link(Value):
     """A network device.
 
-    `master`: index of the bridge it hangs on, 0 for none. `peer`: index of its other end, 0 where
-    it has none; `peer_netns`: id of the namespace which that is in, None where that is this one.
+    `master`: index of the bridge it hangs on, 0 for none. `peer`: of a veth the index of its other
+    end; `peer_netns`: id of the namespace which that is in, None where that is this one.
     `mac`: 6 bytes.
     """
 

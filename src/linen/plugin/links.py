@@ -60,9 +60,9 @@ def _bridge_of_pod(netlink: Netlink, call: Request) -> Link | None:
     try:
         links = netlink.links()
         pod = netlink.netns_id(descriptor)
+        own = netlink.find_link(call.ifname, pod) if pod >= 0 else None
     finally:
         posix.close(descriptor)
-    own = netlink.find_link(call.ifname, pod) if pod >= 0 else None
     if own is None:
         return None
     ends = [link for link in links if (link.peer_netns, link.peer) == (pod, own.index)]

@@ -244,7 +244,8 @@ def test_two_networks_of_topology_flow(net_d: NetD) -> None:
 @pytest.mark.parametrize("program", ["multus", "multus-shim"])
 def test_multus_before_ours(net_d: NetD, program: str) -> None:
     """Multus' own file may come first: it passes pods on to the networks after it."""
-    net_d.write("00-multus.conf", {"name": "multus", "cniVersion": "1.0.0", "type": program})
+    file = {"name": "multus", "cniVersion": "1.0.0", "type": program, "clusterNetwork": "first"}
+    net_d.write("00-multus.conf", file)
 
     assert net_d.faults() == {}
 

@@ -89,6 +89,7 @@ def test_copy_without_what_was_added(net_d: WithMultus) -> None:
     [
         {"delegates": None, "clusterNetwork": "first"},
         {"delegates": None, "clusterNetwork": "first", "type": "multus-shim"},
+        {"delegates": None, "type": "multus-shim"},  # whose daemon knows
         {"clusterNetwork": "first"},  # with which Multus reads no delegates
         {"delegates": [{"name": "other", "cniVersion": "1.0.0", "plugins": [{"type": "ptp"}]}]},
         {"delegates": [{"name": "other", "cniVersion": "1.0.0", "type": "ptp"}]},
@@ -150,9 +151,11 @@ def test_file_that_multus_did_not_make(net_d: WithMultus) -> None:
     [
         ({"name": "first"}, "", "an object"),
         ("first", "", "'first'"),
+        ([], "", "an empty list"),
+        (None, "", "null"),
         ([network(), 7], "[1]", "7"),
         ([None], "[0]", "null"),
-        ([[]], "[0]", "a list"),
+        ([[]], "[0]", "an empty list"),
     ],
 )
 def test_malformed_delegates(net_d: WithMultus, delegates: Any, place: str, kind: str) -> None:
@@ -164,6 +167,14 @@ def test_malformed_delegates(net_d: WithMultus, delegates: Any, place: str, kind
     assert finding.severity == "error"
     assert finding.where.endswith(f"00-multus.conflist: plugins[0].delegates{place}")
     assert f"is {kind}" in finding.what
+    assert finding.cure.startswith("remove the file")
+
+
+def test_malformed_file_of_others(net_d: WithMultus) -> None:
+    """A file that Multus did not write is to be corrected, not removed."""
+    net_d.multus(network(), "01-mine.conflist", delegates={})
+
+    assert net_d.only_fault("multus-copy").cure.startswith("correct it")
 
 
 @pytest.mark.parametrize("plugins", [7, [7], {"type": "bridge"}, [{"type": ["linen"]}], None])

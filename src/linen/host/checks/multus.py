@@ -14,7 +14,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from linen.cni import options
-from linen.host.conflists import LINEN, MULTUS, Conflist
+from linen.host.conflists import LINEN, Conflist
 from linen.host.findings import error, warning
 from linen.host.programs import version_key
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from linen.host.checks.folder import Folder
     from linen.host.findings import Finding
 
+THIN = "multus"  # the plugin that reads delegates
 # Multus' file as it calls it itself: before CNI 1.0.0, and since.
 OLD_FILE, FILE = "00-multus.conf", "00-multus.conflist"
 COPIED = {".conf", ".conflist"}  # what it looks for (getMasterConfigPath)
@@ -37,8 +38,8 @@ ABSENT = object()
 def stale_copy(folder: Folder) -> Iterator[Finding]:
     """What Multus gives pods is what our conflist says."""
     for at, listed in _delegates(folder):
-        if not isinstance(listed, list):
-            yield _malformed(at, "a list of conflists", listed)
+        if not listed or not isinstance(listed, list):
+            yield _malformed(folder, at, "a list of at least one conflist", listed)
             continue
         for index, value in enumerate(listed):
             yield from _judge(folder, f"{at}[{index}]", value)
@@ -55,25 +56,27 @@ def _delegates(folder: Folder) -> Iterator[tuple[str, object]]:
     """Place and value of `delegates` in the file that a runtime takes, where that is Multus'."""
     for first in folder.conflists[:1]:
         for place, entry in first.entries:
-            listed = entry.get("delegates")
-            is_read = entry.get("type") in MULTUS and not entry.get("clusterNetwork")
-            if is_read and listed is not None:
-                yield first.at(f"{place}.delegates".removeprefix(".")), listed
+            is_read = entry.get("type") == THIN and not entry.get("clusterNetwork")
+            if is_read:
+                yield first.at(f"{place}.delegates".removeprefix(".")), entry.get("delegates")
 
 
-def _malformed(at: str, wanted: str, value: object) -> Finding:
+def _malformed(folder: Folder, at: str, wanted: str, value: object) -> Finding:
+    found = "an empty list" if value == [] else options.kind(value)
+    is_own = folder.conflists[0].path.name in {OLD_FILE, FILE}
+    anew = f"remove the file and have Multus write it anew: {RESTART}"
     return error(
         at,
-        f"must be {wanted}, is {options.kind(value)}",
+        f"must be {wanted}, is {found}",
         cause="Multus cannot read it, so no pod starts",
-        cure=f"remove the file and have Multus write it anew: {RESTART}",
+        cure=anew if is_own else "correct it, or the file that Multus was told to copy",
     )
 
 
 def _judge(folder: Folder, at: str, value: object) -> Iterator[Finding]:
     """What is wrong with one of the delegates."""
     if not isinstance(value, dict):
-        yield _malformed(at, "a conflist", value)
+        yield _malformed(folder, at, "a conflist", value)
         return
     copy = Conflist(folder.conflists[0].path, value)
     namesakes = [one for one in folder.ours if one.name == copy.name]

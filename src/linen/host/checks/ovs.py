@@ -115,8 +115,7 @@ def overlay(node: Node) -> Iterator[Finding]:
 
 
 def interfaces(node: Node) -> Iterator[Finding]:
-    """Open vSwitch could make every interface of ours, or does while we wait."""
-    node.settle()
+    """Open vSwitch could make every interface of ours."""
     for bridge in node.bridges():
         for interface in bridge.refused():
             causes = (why for text, why in _CAUSES.items() if text in interface.refusal)
