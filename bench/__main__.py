@@ -83,24 +83,27 @@ def main() -> None:
         "names", nargs="*", metavar="NAME", help=f"one of {', '.join(BENCHMARKS)} (default: all)"
     )
     parser.add_argument("--quick", action="store_true", help="few rounds: a wide interval")
+    parser.add_argument(
+        "--rounds", type=int, help="so many, 2 or more, instead of each one's own number"
+    )
     arguments = parser.parse_args()
     unknown = set(arguments.names) - BENCHMARKS.keys()
     if unknown:
         parser.error(f"no benchmark {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")
-    run(arguments.names or list(BENCHMARKS), quick=arguments.quick)
+    run(arguments.names or list(BENCHMARKS), arguments.rounds, quick=arguments.quick)
 
 
-def run(names: Sequence[str], *, quick: bool) -> None:
-    """Run benchmarks one after the other, and report."""
+def run(names: Sequence[str], rounds: int | None, *, quick: bool) -> None:
+    """Run benchmarks one after the other, and report. `rounds`: of each; None: as it has."""
     RESULTS.mkdir(parents=True, exist_ok=True)
     facts = machine.describe()
     print("\n".join(f"- {label}: {value}" for label, value in facts.items()), end="\n\n")
     goals: list[Goal] = []
     failed: list[str] = []
     for name in names:
-        rounds = BENCHMARKS[name].rounds[0 if quick else 1]
+        chosen = rounds or BENCHMARKS[name].rounds[0 if quick else 1]
         try:
-            goals += run_one(name, rounds, facts)
+            goals += run_one(name, chosen, facts)
         except Exception:  # noqa: BLE001  (what the others have found in an hour is not lost)
             traceback.print_exc()
             failed.append(name)
