@@ -62,7 +62,7 @@ def gateway(node: Node) -> str:
 def create_in(pods: Pods, name: str, given: ipaddress.IPv4Network) -> None:
     """Start a pod whose address is in the range that its node has just got.
 
-    containerd reads a conflist anew a moment after it was replaced; what starts before is replaced.
+    The runtime reads a conflist a moment after it was replaced; what starts before is replaced.
     """
 
     def is_in_range() -> bool:

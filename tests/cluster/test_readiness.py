@@ -49,7 +49,8 @@ def test_node_whose_switch_ends(linen: Linen, cluster: Cluster, pods_of_test: Po
     pods_of_test.create("node1-a", "node3-a")
     node.signal("KILL", "ovs-vswitchd")
 
-    # containerd asks the plugin for its STATUS as often as kubelet asks containerd for its own.
+    # containerd calls the plugin's STATUS as often as kubelet asks containerd for its own, CRI-O
+    # every five seconds.
     cluster.wait_for_condition("node3", "Ready", "False", NO_SWITCH)
     cluster.wait_for_condition("node3", "NetworkUnavailable", "True", NO_SWITCH)
 

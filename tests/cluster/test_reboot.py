@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from support.cluster.node import Node
     from support.cluster.pods import Pods
 
-RESULTS = "/var/lib/cni/results"  # containerd's memory of each attachment
+RESULTS = "/var/lib/cni/results"  # the runtime's memory of each attachment
 
 
 def attachments(node: Node) -> int:
-    """How many pods containerd has attached to our network."""
+    """How many pods the runtime has attached to our network."""
     names = node.run("ls", RESULTS).stdout.split()
     return sum(name.startswith("linen-network-") for name in names)
 

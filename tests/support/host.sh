@@ -5,7 +5,8 @@
 # /var/lib/cni, and a real ovsdb-server and ovs-vswitchd, all of which end with it.
 #
 # Prints its pid as seen from outside once everything is ready; lives until standard input is closed,
-# so that nothing is left behind however the tests end.
+# so that nothing is left behind however the tests end, but for folders to mount on that the machine
+# did not have.
 #
 #   host.sh LOGS VSWITCHD     LOGS: the folder for the daemons' logs
 #                             VSWITCHD: the command that starts ovs-vswitchd

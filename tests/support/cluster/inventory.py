@@ -46,11 +46,12 @@ def _kind(path: str) -> str:
 
 def _namespaces(node: Node) -> list[str]:
     """Network namespaces; not the node's own, which CRI-O has there for pods that share it."""
-    # What goes meanwhile is an error of `stat` about that one. (`find` compares other inodes: those
-    # of the files on which the namespaces are mounted.)
-    listed = node.run("sh", "-c", "stat --format='%i %n' /run/netns/*", check=False).stdout
+    # `find` would compare other inodes: those of the files on which the namespaces are mounted.
+    listed = node.run("sh", "-c", "stat --format='%i %n' /run/netns/*", check=False)
+    for line in listed.stderr.splitlines():  # of those that go meanwhile, or of none at all
+        assert line.endswith("No such file or directory"), line
     (own,) = _lines(node, "stat", "--dereference", "--format=%i", "/proc/1/ns/net")
-    found = (line.split() for line in listed.splitlines())
+    found = (line.split() for line in listed.stdout.splitlines())
     return [path for inode, path in found if inode != own]
 
 

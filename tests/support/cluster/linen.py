@@ -129,9 +129,10 @@ class Linen:
 
     def flaxd(self, node: str) -> str:
         """The pid, on that node, of its flaxd; empty while it does not run."""
-        # Of words that end with a zero; the search itself has another word.
+        # A command line's words end with NUL (-z); [d] keeps grep from finding itself.
         search = "grep -lszx '/usr/bin/flax[d]' /proc/[0-9]*/cmdline"
         found = self.cluster.nodes[node].run("sh", "-c", search, check=False).stdout.split()
+        assert len(found) <= 1, f"several flaxd run on {node}: {found}"
         return found[0].split("/")[2] if found else ""
 
     def kill_flaxd(self, *nodes: str) -> None:

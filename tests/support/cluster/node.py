@@ -171,7 +171,7 @@ class Node(Host):
 
     def tag_image(self, image: str, name: str) -> None:
         """Give an image of the runtime another name besides."""
-        self.run(*RUNTIME.tag, image, name)
+        self.run(*RUNTIME.tag, image, name, timeout=120)
 
     def faults(self) -> list[str]:
         """The names of what `linenctl check` finds on it, but for notes."""

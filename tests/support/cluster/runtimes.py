@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What runs the containers of a cluster's nodes: containerd, or what the variable RUNTIME names."""
+"""What runs the containers of a cluster's nodes: containerd, unless --runtime says another."""
 
 from __future__ import annotations
 
@@ -100,12 +100,24 @@ version = 2
 # the other nodes, whose control groups it sees.
 _CRIO_SOCKET = "/run/crio/runtime.sock"
 
+# Where images are, whatever the machine's storage.conf says.
+_CRIO_STORE = "/var/lib/containers/storage"
+_PODMAN = (
+    "podman",
+    f"--root={_CRIO_STORE}",
+    "--runroot=/run/containers/storage",
+    "--storage-driver=overlay",
+)
+
 # crio.conf(5).
 _CRIO = Runtime(
     name="crio",
     socket=_CRIO_SOCKET,
     configuration=f"""
 [crio]
+  root = "{_CRIO_STORE}"
+  runroot = "/run/containers/storage"
+  storage_driver = "overlay"
   clean_shutdown_file = ""   # a node that is switched off keeps its images: no registry has them
 
 [crio.api]
@@ -133,15 +145,17 @@ _CRIO = Runtime(
   cni_status_grace_period = "1s"   # by default STATUS is asked for until it has been well once
 """,
     storage="var/lib/containers",
-    rewritten=("*.lock", "*.db"),
+    rewritten=("*.lock", "*.db", "*.boltdb", "*.sqlite"),
     start=(str(CRIO / "crio"), "--config-dir=", "--config"),
     probe=(str(CRIO / "crio"), "status", f"--socket={_CRIO_SOCKET}", "info"),
-    load=("podman", "load", "--input"),
-    tag=("podman", "tag"),
+    load=(*_PODMAN, "load", "--input"),
+    tag=(*_PODMAN, "tag"),
     path=str(CRIO),
     unconfigured="no CNI configuration file in /etc/cni/net.d/",
 )
 
 _RUNTIMES = {"containerd": _CONTAINERD, "containerd-1.6": _OLD_CONTAINERD, "crio": _CRIO}
-NAME = os.environ.get("RUNTIME", "containerd")
+_VARIABLE = "LINEN_TEST_RUNTIME"
+NAME = os.environ.get(_VARIABLE) or "containerd"
+assert NAME in _RUNTIMES, f"{_VARIABLE} is {NAME}, none of {', '.join(_RUNTIMES)}"
 RUNTIME = _RUNTIMES[NAME]

@@ -1,4 +1,4 @@
-// CRI-O, which nodes of tests/cluster have instead of containerd where RUNTIME=crio asks for it.
+// CRI-O, which nodes of tests/cluster have by scripts/test-kubernetes --runtime crio.
 // A module of its own, since CRI-O and Kubernetes want different versions of what both use.
 module linen.test/crio
 
