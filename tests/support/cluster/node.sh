@@ -87,7 +87,8 @@ for top in etc opt var; do # so that folders can be made that this machine lacks
   mount -t overlay -o "lowerdir=/$top,upperdir=upper/$top,workdir=work/$top" overlay "/$top"
 done
 for kept in /etc/cni/net.d /etc/openvswitch /opt/cni/bin /var/lib/cni /var/lib/containerd \
-  /var/lib/containers /var/lib/crio /var/lib/kubelet /var/lib/linen /var/log/containers /var/log/openvswitch /var/log/pods; do
+  /var/lib/containers /var/lib/crio /var/lib/kubelet /var/lib/linen /var/log/containers \
+  /var/log/openvswitch /var/log/pods; do
   mkdir -p "disk$kept" "$kept"
   mount --bind "disk$kept" "$kept"
 done

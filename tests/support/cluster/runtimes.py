@@ -10,9 +10,6 @@ from typing import NamedTuple
 from support.cluster import images
 from support.paths import CRIO, KUBERNETES
 
-_CTR = (str(KUBERNETES / "ctr"), "--namespace=k8s.io")
-_OLD_CTR = ("/usr/bin/ctr", "--namespace=k8s.io")
-
 
 class Runtime(NamedTuple):
     """A container runtime, as the service that kubelet calls.
@@ -37,63 +34,57 @@ class Runtime(NamedTuple):
     unconfigured: str
 
 
-# https://github.com/containerd/containerd/blob/main/docs/cri/config.md
-_CONTAINERD = Runtime(
-    name="containerd",
-    socket="/run/containerd/containerd.sock",  # as ctr has it
-    configuration=f"""
-version = 3
+def _containerd(folder: str, version: int, plugin: str, sandbox: str) -> Runtime:
+    """containerd from a folder, with the version of its configuration, and what changed with that.
 
-[plugins."io.containerd.cri.v1.images".pinned_images]
-  sandbox = "{images.PAUSE}"
+    `plugin`: what the part for containers is called; `sandbox`: lines after it that name the image
+    that holds a pod. https://github.com/containerd/containerd/blob/main/docs/cri/config.md
+    """
+    ctr = (f"{folder}/ctr", "--namespace=k8s.io")
+    return Runtime(
+        name="containerd",
+        socket="/run/containerd/containerd.sock",  # as ctr has it
+        configuration=f"""
+version = {version}
 
-[plugins."io.containerd.cri.v1.runtime"]
+[plugins."{plugin}"]
   disable_apparmor = true         # its profiles would be loaded into the machine's kernel
   restrict_oom_score_adj = true   # to lower it takes CAP_SYS_RESOURCE, which containers of CI lack
   enable_unprivileged_ports = true
   enable_unprivileged_icmp = true
+{sandbox}
 
-[plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc]
+[plugins."{plugin}".containerd.runtimes.runc]
   runtime_type = "io.containerd.runc.v2"
 
-[plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc.options]
+[plugins."{plugin}".containerd.runtimes.runc.options]
   BinaryName = "/usr/sbin/runc"
   SystemdCgroup = false
 """,
-    storage="var/lib/containerd",
-    rewritten=("*.db",),
-    start=(str(KUBERNETES / "containerd"), "--config"),
-    probe=(*_CTR, "version"),
-    load=(*_CTR, "images", "import"),
-    tag=(*_CTR, "images", "tag"),
-    path=str(KUBERNETES),
-    unconfigured="cni plugin not initialized",
+        storage="var/lib/containerd",
+        rewritten=("*.db",),
+        start=(f"{folder}/containerd", "--config"),
+        probe=(*ctr, "version"),
+        load=(*ctr, "images", "import"),
+        tag=(*ctr, "images", "tag"),
+        path=folder,
+        unconfigured="cni plugin not initialized",
+    )
+
+
+_CONTAINERD = _containerd(
+    str(KUBERNETES),
+    3,
+    "io.containerd.cri.v1.runtime",
+    f"""
+[plugins."io.containerd.cri.v1.images".pinned_images]
+  sandbox = "{images.PAUSE}"
+""",
 )
 
 # Debian 12's, 1.6, which knows CNI up to 1.0.0.
-_OLD_CONTAINERD = _CONTAINERD._replace(
-    configuration=f"""
-version = 2
-
-[plugins."io.containerd.grpc.v1.cri"]
-  sandbox_image = "{images.PAUSE}"
-  disable_apparmor = true
-  restrict_oom_score_adj = true
-  enable_unprivileged_ports = true
-  enable_unprivileged_icmp = true
-
-[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
-  runtime_type = "io.containerd.runc.v2"
-
-[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
-  BinaryName = "/usr/sbin/runc"
-  SystemdCgroup = false
-""",
-    start=("/usr/bin/containerd", "--config"),
-    probe=(*_OLD_CTR, "version"),
-    load=(*_OLD_CTR, "images", "import"),
-    tag=(*_OLD_CTR, "images", "tag"),
-    path="/usr/bin",
+_OLD_CONTAINERD = _containerd(
+    "/usr/bin", 2, "io.containerd.grpc.v1.cri", f'  sandbox_image = "{images.PAUSE}"'
 )
 
 # Not its usual one, by which kubelet would know it, and ask it for seconds about each container of
@@ -101,13 +92,8 @@ version = 2
 _CRIO_SOCKET = "/run/crio/runtime.sock"
 
 # Where images are, whatever the machine's storage.conf says.
-_CRIO_STORE = "/var/lib/containers/storage"
-_PODMAN = (
-    "podman",
-    f"--root={_CRIO_STORE}",
-    "--runroot=/run/containers/storage",
-    "--storage-driver=overlay",
-)
+_STORE, _RUN_STORE, _DRIVER = "/var/lib/containers/storage", "/run/containers/storage", "overlay"
+_PODMAN = ("podman", f"--root={_STORE}", f"--runroot={_RUN_STORE}", f"--storage-driver={_DRIVER}")
 
 # crio.conf(5).
 _CRIO = Runtime(
@@ -115,9 +101,9 @@ _CRIO = Runtime(
     socket=_CRIO_SOCKET,
     configuration=f"""
 [crio]
-  root = "{_CRIO_STORE}"
-  runroot = "/run/containers/storage"
-  storage_driver = "overlay"
+  root = "{_STORE}"
+  runroot = "{_RUN_STORE}"
+  storage_driver = "{_DRIVER}"
   clean_shutdown_file = ""   # a node that is switched off keeps its images: no registry has them
 
 [crio.api]
