@@ -25,9 +25,10 @@ class Quantity:
 
     def text(self, peer: str) -> str:
         """Median and quartiles for people, with three digits; nothing where it was not measured."""
-        if peer not in self.samples:
-            return ""
-        low, middle, high = statistics.quantiles(self.samples[peer], n=4, method="inclusive")
+        samples = self.samples.get(peer, [])
+        if len(samples) < 2:
+            return "".join(map(three_digits, samples))
+        low, middle, high = statistics.quantiles(samples, n=4, method="inclusive")
         return f"{three_digits(middle)} ({three_digits(low)} - {three_digits(high)})"
 
 

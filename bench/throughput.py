@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 
     from bench.throughput_networks import Network
 
-ROUNDS = (4, 60)  # quick, thorough
+ROUNDS = (4, 40)  # quick, thorough
 SELDOM = 3  # rounds from one look at what nothing is compared with to the next
-SECONDS = 1  # that each kind of TCP stream takes
-SECONDS_OF_ROUND_TRIPS = 2  # of which sockperf uses three quarters
+SECONDS = 3  # that each kind of TCP stream takes
+SECONDS_OF_ROUND_TRIPS = 4  # of which sockperf uses three quarters
 
 ONE_STREAM, FOUR_STREAMS = "TCP, one stream", "TCP, four streams"
 ROUND_TRIPS, MEDIAN, P99 = "round trips", "round trip, median", "round trip, p99"

@@ -37,6 +37,15 @@ def test_table_has_a_row_for_each_peer() -> None:
     ]
 
 
+def test_one_sample_is_told_as_it_is() -> None:
+    """What was measured once has no quartiles, and costs the others no table."""
+    found = quantity()
+    found.add("seldom", 4.0)
+    table = report.by_peers(Outcome([], quantities=[found]))
+    assert len(table.splitlines()) == 2 + len(found.samples)
+    assert "| seldom  | 4.00                  |" in table.splitlines()
+
+
 def test_every_sample_is_kept() -> None:
     """The JSON has the samples of each peer in the order of the rounds."""
     assert as_json([quantity()]) == {
