@@ -8,6 +8,8 @@ import os
 import sys
 import time
 import traceback
+from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bench import (
@@ -31,38 +33,39 @@ from bench import (
 from support.paths import CHECKOUT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from bench.results import Goal, Outcome
 
-URGENT = -10  # nice, as in packaging/static/launcher.c
 RESULTS = CHECKOUT / "build" / "bench"
 
 
 class Benchmark(NamedTuple):
     """A benchmark; `rounds`: how many make it quick, and how many thorough.
 
-    `nice`: the priority of all that it starts.
+    `real_time`: all that it starts has the priority that `linen` gives itself, so that none of its
+    peers is at a disadvantage.
     """
 
     title: str
     measure: Callable[[int], Outcome]
     rounds: tuple[int, int]
-    nice: int = URGENT  # so that no peer of `linen`, which gives itself that, is at a disadvantage
+    real_time: bool = False
 
 
+_of_plugin = partial(Benchmark, real_time=True)
 BENCHMARKS = {
-    "startup": Benchmark("Programs that have nothing to do", startup.measure, startup.ROUNDS),
-    "steady": Benchmark("ADD and DEL in steady state", steady.measure, steady.ROUNDS),
-    "fresh": Benchmark("The first ADD of a node", fresh.measure, fresh.ROUNDS),
-    "concurrent": Benchmark("First ADDs at once", concurrent.measure, concurrent.ROUNDS),
-    "others": Benchmark(
+    "startup": _of_plugin("Programs that have nothing to do", startup.measure, startup.ROUNDS),
+    "steady": _of_plugin("ADD and DEL in steady state", steady.measure, steady.ROUNDS),
+    "fresh": _of_plugin("The first ADD of a node", fresh.measure, fresh.ROUNDS),
+    "concurrent": _of_plugin("First ADDs at once", concurrent.measure, concurrent.ROUNDS),
+    "others": _of_plugin(
         "ADD beside others' tunnels", tunnels.measure_others, tunnels.ROUNDS_OTHERS
     ),
-    "peers": Benchmark(
+    "peers": _of_plugin(
         "ADD with many peers of its own", tunnels.measure_peers, tunnels.ROUNDS_PEERS
     ),
-    "footprint": Benchmark("Disk and memory", footprint.measure, footprint.ROUNDS),
+    "footprint": _of_plugin("Disk and memory", footprint.measure, footprint.ROUNDS),
     "flaxd-join": Benchmark("flaxd: nodes that join", joins.measure, joins.ROUNDS),
     "flaxd-rest": Benchmark("flaxd: what it costs at rest", rest.measure, rest.ROUNDS),
     "flaxd-restart": Benchmark("flaxd: restarts under traffic", restarts.measure, restarts.ROUNDS),
@@ -71,8 +74,7 @@ BENCHMARKS = {
     "scale-mesh": Benchmark("Scale: mesh, file of nodes", scale.measure_mesh, scale.ROUNDS),
     "scale-lab": Benchmark("Scale: thirty nodes with traffic", lab.measure, lab.ROUNDS),
     "throughput": Benchmark("Traffic between pods", throughput.measure, throughput.ROUNDS),
-    # Nobody hurries the rest of a cluster, with which `linen` shares the processors.
-    "kubernetes": Benchmark("Linen in a cluster of kubelets", pods.measure, pods.ROUNDS, nice=0),
+    "kubernetes": Benchmark("Linen in a cluster of kubelets", pods.measure, pods.ROUNDS),
 }
 
 
@@ -116,15 +118,15 @@ def run(names: Sequence[str], rounds: int | None, *, quick: bool) -> None:
 
 def run_one(name: str, rounds: int, facts: dict[str, Any]) -> list[Goal]:
     """Run one benchmark, write its files, print its tables; its goals."""
-    title, measure, _, nice = BENCHMARKS[name]
+    title, measure, _, real_time = BENCHMARKS[name]
     print(f"== {name}: {title}, {rounds} rounds …", file=sys.stderr, flush=True)
     load, begin = machine.load(), time.monotonic()
-    os.setpriority(os.PRIO_PROCESS, 0, nice)
-    outcome = measure(rounds)
+    with _scheduled(real_time=real_time):
+        outcome = measure(rounds)
     circumstances = {
         "title": title,
         "machine": facts,
-        "nice": nice,
+        "real time": real_time,
         "rounds": rounds,
         "seconds": round(time.monotonic() - begin, 1),
         "load average before and after": [load, machine.load()],
@@ -136,7 +138,8 @@ def run_one(name: str, rounds: int, facts: dict[str, Any]) -> list[Goal]:
         scale.draw(RESULTS)
     if outcome.quantities:
         plots.draw_quantities(RESULTS / f"{name}.png", title, outcome.quantities)
-    conditions = f"{rounds} rounds; nice {nice}; load average {load:.1f} before"
+    priority = "real time; " if real_time else ""
+    conditions = f"{rounds} rounds; {priority}load average {load:.1f} before"
     print(f"## {title} (`{name}`)\n\n{conditions}\n")
     tables = (report.times, report.costs_by_nodes, report.by_peers, report.facts)
     for text in (table(outcome) for table in tables):
@@ -144,6 +147,23 @@ def run_one(name: str, rounds: int, facts: dict[str, Any]) -> list[Goal]:
             print(text, end="\n\n")
     sys.stdout.flush()
     return outcome.goals
+
+
+@contextmanager
+def _scheduled(*, real_time: bool) -> Iterator[None]:
+    """Be scheduled as `linen` is (packaging/static/launcher.c) for a block, if so wanted.
+
+    A caller's `chrt` is obeyed, as `linen` does.
+    """
+    before = os.sched_getscheduler(0)
+    if not real_time or before != os.SCHED_OTHER:
+        yield
+        return
+    os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, before, os.sched_param(0))
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ def _priority() -> str:
     """Whether the benchmarks, and all that they start, go before the machine's other work."""
     if os.sched_getscheduler(0) == os.SCHED_RR:
         return f"before all other work (chrt --rr {os.sched_getparam(0).sched_priority})"
-    return "as all other work, but for `nice`"
+    return "as all other work, but where real time is said"
 
 
 def load() -> float:

@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <sched.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,7 +25,6 @@
 extern char **environ;
 
 #define NOTHING "empty-program"
-#define URGENT -10 /* nice, which linen gives itself, too */
 
 static long long nanoseconds(long long seconds, long long rest) {
     return seconds * 1000000000LL + rest;
@@ -67,7 +67,8 @@ int main(int argc, char **argv) {
     char *nothing[] = {NOTHING, NULL};
 
     if (strcmp(name, NOTHING) == 0) {
-        setpriority(PRIO_PROCESS, 0, URGENT);
+        const struct sched_param lowest = {.sched_priority = 1}; /* as linen does */
+        sched_setscheduler(0, SCHED_RR, &lowest);
         return 0;
     }
     run(NOTHING, "/proc/self/exe", nothing);

@@ -8,15 +8,22 @@ import json
 import os
 import socket
 import subprocess
+import tempfile
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from support.cni import cni_environment
 from support.frozen import CONF, call, error_of
-from support.host import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 NESTED = b"[" * 1_000_000
+VERSION = b'{"cniVersion": "1.0.0"}'
+MUCH_TO_PARSE = b'{"cniVersion": "1.0.0", "x": [%s0]}' % (b"0," * 5_000_000)
 
 
 def run_by_shell(script: str, binary: Path) -> list[str | Path]:
@@ -31,21 +38,48 @@ def test_deep_nesting(binary: Path, limits: str) -> None:
     assert error_of(done)["code"] == 6
 
 
+@contextmanager
+def ended(*argv: str | Path, stdin: bytes) -> Iterator[subprocess.Popen[bytes]]:
+    """VERSION by this command line, when it has ended and the kernel still knows what it was."""
+    with tempfile.TemporaryFile() as file:
+        file.write(stdin)
+        file.seek(0)
+        with subprocess.Popen(
+            argv, stdin=file, stdout=subprocess.PIPE, env=cni_environment("VERSION")
+        ) as process:
+            os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+            yield process
+
+
 def test_priority(binary: Path) -> None:
-    """The binary goes before what has no priority: a pod waits for it while its node is busy."""
-    pipe = subprocess.PIPE
-    with subprocess.Popen(
-        [binary], stdin=pipe, stdout=pipe, env=cni_environment("VERSION")
-    ) as process:
-        wait_until(lambda: os.getpriority(os.PRIO_PROCESS, process.pid) == -10, "its priority")
-        out, _ = process.communicate(b'{"cniVersion": "1.0.0"}', timeout=10)
+    """It goes before all that is not real-time: a pod waits for it while its node is busy."""
+    with ended(binary, stdin=VERSION) as process:
+        assert os.sched_getscheduler(process.pid) == os.SCHED_RR
+        assert os.sched_getparam(process.pid).sched_priority == 1
+        out, _ = process.communicate()
     assert json.loads(out)["supportedVersions"]
+
+
+def test_computing_for_long(binary: Path) -> None:
+    """What computes for a tenth of a second does so at the priority of Open vSwitch's daemons."""
+    with ended(binary, stdin=MUCH_TO_PARSE) as process:
+        assert os.sched_getscheduler(process.pid) == os.SCHED_OTHER
+        assert os.getpriority(os.PRIO_PROCESS, process.pid) == -10
+        out, _ = process.communicate()
+    assert json.loads(out)["supportedVersions"]
+
+
+def test_priority_of_the_caller(binary: Path) -> None:
+    """A caller that has chosen how its programs are scheduled is obeyed."""
+    with ended("chrt", "--batch", "0", binary, stdin=VERSION) as process:
+        assert os.sched_getscheduler(process.pid) == os.SCHED_BATCH
+        assert os.getpriority(os.PRIO_PROCESS, process.pid) == os.getpriority(os.PRIO_PROCESS, 0)
 
 
 def test_no_right_to_a_priority(binary: Path) -> None:
     """Without CAP_SYS_NICE the binary does its work all the same."""
     without = ("setpriv", "--bounding-set=-sys_nice", "--inh-caps=-sys_nice")
-    done = call([*without, binary], "VERSION", b'{"cniVersion": "1.0.0"}')
+    done = call([*without, binary], "VERSION", VERSION)
     assert json.loads(done.stdout)["supportedVersions"]
 
 
