@@ -15,25 +15,18 @@ import json
 from linen.netlink.codec import NetlinkError
 from linen.netlink.nftables import Nftables, no_vxlan, no_way
 nftables = Nftables()
-ours = ("linen-blue", no_vxlan("kbr0", 4789))
+ours = ("linen-blue", no_vxlan("kbr0", 4789, ipvs=False))
+with_ipvs = ("linen-blue", no_vxlan("kbr0", 4789, ipvs=True))
 ways = [no_way("kbr0", "kbr1"), no_way("kbr1", "kbr0")]
 several = ("linen-blue", [ways[0], *ours[1], ways[1]])
 """
-# What is dropped before addresses are translated, and what after that.
+DROPPED = 'udp dport 4789 iifname "kbr0" drop comment "Linen: no VXLAN from pods (kbr0, 4789)"'
 FIRST = [
     "table inet linen-blue {",
     "chain from-pods {",
-    "type filter hook prerouting priority raw; policy accept;",
-    'udp dport 4789 iifname "kbr0" drop comment "Linen: no VXLAN from pods (kbr0, 4789)"',
+    "type filter hook prerouting priority 300; policy accept;",
+    DROPPED,
     "}",
-    "",
-    "chain to-this-node {",
-    "type filter hook input priority 300; policy accept;",
-    'udp dport 4789 iifname "kbr0" drop comment "Linen: no VXLAN from pods (kbr0, 4789)"',
-    "}",
-    "",
-    "chain out-of-this-node {",
-    "type filter hook postrouting priority 300; policy accept;",
 ]
 
 
@@ -48,15 +41,30 @@ def ruleset(host: Host) -> list[str]:
 
 
 def test_the_table_is_what_nft_shows(host: Host) -> None:
-    """There is one rule for each place, which drops what it is to, however often it is asked for.
+    """There is one rule, which drops what it is to, however often it is asked for.
 
-    A translation, which may make VXLAN of what was none, is between the first and the others.
+    It comes after translations, which may make VXLAN of what was none.
     """
     python(host, "nftables.drop(*ours); nftables.drop(*ours); print(1)")
 
+    assert ruleset(host) == [*FIRST, "}"]
+
+
+def test_the_table_where_there_is_ipvs(host: Host) -> None:
+    """There is a rule each behind the places where IPVS translates, too."""
+    python(host, "nftables.drop(*with_ipvs); print(1)")
+
     assert ruleset(host) == [
         *FIRST,
-        'udp dport 4789 iifname "kbr0" drop comment "Linen: no VXLAN from pods (kbr0, 4789)"',
+        "",
+        "chain to-this-node {",
+        "type filter hook input priority 300; policy accept;",
+        DROPPED,
+        "}",
+        "",
+        "chain out-of-this-node {",
+        "type filter hook postrouting priority 300; policy accept;",
+        DROPPED,
         "}",
         "}",
     ]
@@ -68,8 +76,10 @@ def test_rules_of_several_kinds(host: Host) -> None:
 
     assert ruleset(host) == [
         *FIRST,
+        "",
+        "chain out-of-this-node {",
+        "type filter hook postrouting priority 300; policy accept;",
         'iifname "kbr0" oifname "kbr1" drop comment "Linen: no way between networks (kbr0, kbr1)"',
-        'udp dport 4789 iifname "kbr0" drop comment "Linen: no VXLAN from pods (kbr0, 4789)"',
         'iifname "kbr1" oifname "kbr0" drop comment "Linen: no way between networks (kbr1, kbr0)"',
         "}",
         "}",
@@ -77,11 +87,11 @@ def test_rules_of_several_kinds(host: Host) -> None:
 
 
 def test_a_table_that_is_right_is_known(host: Host) -> None:
-    """Only the very rule counts: one for another device or port is another."""
+    """Only the very rules count: one for another device or port is another."""
     program = """
 before = nftables.drops(*ours)
 nftables.drop(*ours)
-rules = no_vxlan("kbr1", 4789), no_vxlan("kbr0", 8472), several[1]
+rules = no_vxlan("kbr1", 4789, ipvs=False), no_vxlan("kbr0", 8472, ipvs=False), several[1]
 others = [nftables.drops("linen-blue", one) for one in rules]
 print(json.dumps([before, nftables.drops(*ours), *others]))
 """
@@ -89,9 +99,9 @@ print(json.dumps([before, nftables.drops(*ours), *others]))
 
 
 def test_a_table_of_an_earlier_version_is_replaced(host: Host) -> None:
-    """A table with the first rule alone is not taken for ours of today, which takes its place."""
+    """A table with more rules, or fewer, is not taken for ours of today, which takes its place."""
     program = """
-nftables.drop("linen-blue", ours[1][:1])
+nftables.drop(*with_ipvs)
 before = nftables.drops(*ours)
 nftables.drop(*ours)
 print(json.dumps([before, nftables.drops(*ours), nftables.tables()]))
@@ -178,7 +188,8 @@ def test_what_is_translated_to_the_port(host: Host) -> None:
         host.run(*line.split())
     program = """
 before = heard()
-nftables.drop("linen-blue", [*no_vxlan("kbr0", 4789), *no_vxlan("kbr0", 4790)])
+rules = [rule for port in (4789, 4790) for rule in no_vxlan("kbr0", port, ipvs=False)]
+nftables.drop("linen-blue", rules)
 print(json.dumps([before, heard()]))
 """
     open_, closed = python(host, HEARD + program)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
+from support.host import wait_until
 from support.overlays import Overlay, running_overlay, without_br_netfilter
 from support.vxlan import PORT, Listener, frame, send_from, vxlan
 
@@ -209,6 +210,9 @@ def translating_by_ipvs(node: Node, service: str, endpoint: str) -> Iterator[Non
     node.run(["ip", "link", "add", "kube-ipvs0", "type", "dummy"])
     node.run(["ip", "address", "add", service, "dev", "kube-ipvs0"])
     let_forward(node)
+    node.run(["modprobe", "--all", "ip_vs", "ip_vs_rr"])  # it is seen within ten seconds
+    rules = ["nft", "list", "ruleset"]
+    wait_until(lambda: "chain to-this-node" in node.run(rules).stdout, "rules for IPVS", 15)
     node.run(["sysctl", "--write", "net.ipv4.vs.conntrack=1"])
     node.run(["ipvsadm", "--add-service", *entry, "--scheduler", "rr"])
     node.run(["ipvsadm", "--add-server", *entry, *server])

@@ -4,9 +4,8 @@
 A packet that a pod sends to a node leaves with this node's address, if it is masqueraded, and a pod
 may as well write a false sender itself. Open vSwitch would take such a packet for one of this
 node's, of whatever network. So UDP to the ports of all of this node's networks is dropped where it
-comes from the Linux bridge: before the host routes it, and once more after a Service's address has
-been translated. (What goes through the OVS bridge is not routed: rules drop it there, see `rules`
-and `bridge_guard`.)
+comes from the Linux bridge, once a Service's address has been translated. (What goes through the
+OVS bridge is not routed: rules drop it there, see `rules` and `bridge_guard`.)
 
 A host that has several networks would route from the Linux bridge of one to that of another. So
 what would go that way is dropped, in both directions, whether or not the other network has a daemon
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from linen import streams
 from linen.flaxd import devices
+from linen.host.node import read_setting
 from linen.netlink.codec import NetlinkError
 from linen.netlink.nftables import TABLE_PREFIX, Nftables, no_vxlan, no_way
 
@@ -34,7 +34,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("flaxd.firewall")
 
-INTERVAL = 10.0  # seconds until it is seen that somebody has emptied the firewall
+# Seconds until it is seen that somebody has emptied the firewall, or that the kernel has IPVS now.
+INTERVAL = 10.0
+IPVS = "/proc/net/ip_vs"  # which is there in each network namespace once the module is loaded
 
 
 class Firewall:
@@ -113,7 +115,8 @@ class Firewall:
         others = sorted(self._known_others)
         senders = [self._device, *(other for other in others if other not in underlay)]
         ports = sorted(self._known_ports)
-        rules = [rule for one in product(senders, ports) for rule in no_vxlan(*one)]
+        ipvs = read_setting(IPVS) is not None
+        rules = [rule for one in product(senders, ports) for rule in no_vxlan(*one, ipvs=ipvs)]
         for other in others:
             rules += [no_way(self._device, other), no_way(other, self._device)]
         return rules

@@ -31,14 +31,10 @@ BATCH_BEGIN, BATCH_END = 16, 17
 NEW_TABLE, GET_TABLE, DELETE_TABLE, NEW_CHAIN, NEW_RULE, GET_RULE = 0, 1, 2, 3, 6, 7
 # NF_INET_PRE_ROUTING, NF_INET_LOCAL_IN, NF_INET_POST_ROUTING
 PREROUTING, LOCAL_IN, POSTROUTING = 0, 1, 4
-BEFORE_ALL = -300  # NF_IP_PRI_RAW
-AFTER_ALL = 300  # behind IPVS, which in LOCAL_IN is at 99 (net/netfilter/ipvs/ip_vs_core.c)
-# The chains by their places: name and priority.
-CHAINS = {
-    PREROUTING: ("from-pods", BEFORE_ALL),
-    LOCAL_IN: ("to-this-node", AFTER_ALL),
-    POSTROUTING: ("out-of-this-node", AFTER_ALL),
-}
+# Behind all that translates addresses: kube-proxy's rules are at -100 in PREROUTING, IPVS is at 99
+# in LOCAL_IN (NF_IP_PRI_NAT_DST; net/netfilter/ipvs/ip_vs_core.c).
+AFTER_ALL = 300
+CHAINS = {PREROUTING: "from-pods", LOCAL_IN: "to-this-node", POSTROUTING: "out-of-this-node"}
 # Attributes: of a table, of a chain, of a rule, of an expression.
 NAME = TABLE = 1
 CHAIN_NAME, HOOK, CHAIN_TYPE = 3, 4, 7
@@ -78,20 +74,21 @@ class Rule:
             )
             for name, data in (*self._conditions, ("immediate", drop))
         )
-        told = attribute(OF_CHAIN, _text(CHAINS[self.place][0]))
+        told = attribute(OF_CHAIN, _text(CHAINS[self.place]))
         return told + attribute(EXPRESSIONS | NESTED, expressions) + attribute(COMMENT, self.mark)
 
 
-def no_vxlan(device: str, udp_port: int) -> list[Rule]:
+def no_vxlan(device: str, udp_port: int, *, ipvs: bool) -> list[Rule]:
     """No UDP to this port out of the pods behind `device`.
 
     Neither as a pod has sent it, nor as a Service's translation has left it, which may lead to the
-    port from any other: to this node, or out of it. IPVS hands its packets on without FORWARD, as
-    this node's own, so the last is where all come by (`ip_vs_nat_send_or_cont`, ip_vs_xmit.c). The
-    device that they came by is still known there (`ip_output` and `ip6_output`, since Linux 5.5:
-    28f8bfd1ac94); what this node itself sends came by none, or by that of a tunnel.
+    port from any other. Other packets, which are nearly all, are let by for their protocol already.
 
-    Other packets, which are nearly all, are let by for their protocol already.
+    `ipvs`: the kernel may have Services of IPVS, which translates later, what is for this node
+    itself. It hands its packets on without FORWARD, as this node's own, so all come by POSTROUTING
+    (`ip_vs_nat_send_or_cont`, ip_vs_xmit.c). The device that they came by is still known there
+    (`ip_output` and `ip6_output`, since Linux 5.5: 28f8bfd1ac94); what this node itself sends came
+    by none, or by that of a tunnel.
     """
     what = f"no VXLAN from pods ({device}, {udp_port})"
     port = (TRANSPORT_HEADER, 2, 2)  # base, offset and length of the destination port
@@ -105,7 +102,8 @@ def no_vxlan(device: str, udp_port: int) -> list[Rule]:
         ("cmp", _equal(udp_port.to_bytes(2, "big"))),
         *_device(INCOMING_DEVICE, device),
     )
-    return [Rule(place, what, conditions) for place in CHAINS]
+    places = CHAINS if ipvs else (PREROUTING,)
+    return [Rule(place, what, conditions) for place in places]
 
 
 def no_way(source: str, target: str) -> Rule:
@@ -164,9 +162,8 @@ class Nftables:
             _message(NEW_TABLE, CREATE, name),
         ]
         for place in sorted({rule.place for rule in rules}):
-            called, priority = CHAINS[place]
-            hook = attribute(1, _number(place)) + attribute(2, _number(priority))
-            chain = name + attribute(CHAIN_NAME, _text(called))
+            hook = attribute(1, _number(place)) + attribute(2, _number(AFTER_ALL))
+            chain = name + attribute(CHAIN_NAME, _text(CHAINS[place]))
             chain += attribute(HOOK | NESTED, hook) + attribute(CHAIN_TYPE, _text("filter"))
             messages.append(_message(NEW_CHAIN, CREATE, chain))
         *others, last = [name + rule.attributes() for rule in _in_order(rules)]
