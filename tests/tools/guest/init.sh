@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Process 1 of scripts/uml: lays the file system, waits until Open vSwitch can be started, runs the
-# command, and ends the machine.
+# Process 1 of scripts/uml and scripts/emulate: lays the file system, waits until Open vSwitch can be
+# started, runs the command, and ends the machine.
 #
-# From the kernel's command line: CHECKOUT, and STATE, a folder of the host's with `command` in it;
-# `status` comes to lie beside it.
+# From the kernel's command line: CHECKOUT; STATE, a folder of the host's with `command` in it, and
+# `status` comes to lie beside it; MODULES, the folder of the kernel's; CONSOLE, the device that takes
+# the command's output.
 
 set -euo pipefail
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
@@ -28,18 +29,21 @@ for folder in dev/shm run tmp; do # empty at first, unless this very checkout li
 done
 chmod 1777 "$root"/{dev/shm,tmp}
 mkdir -p "$root"/run/{lock,netns} "$root/old"
-mount -n -t hostfs -o "$CHECKOUT/build" hostfs "$root$CHECKOUT/build"
+case $(stat --file-system --format=%T /) in
+  fuseblk) mount -n --bind "$CHECKOUT/build" "$root$CHECKOUT/build" ;; # virtiofs
+  *) mount -n -t hostfs -o "$CHECKOUT/build" hostfs "$root$CHECKOUT/build" ;;
+esac
 rm -rf "$root/lib/modules"
-ln -s "$CHECKOUT/.cache/uml/lib/modules" "$root/lib/modules"
+ln -s "$MODULES" "$root/lib/modules"
 cd "$root"
 pivot_root . old
 umount -n -l /old
 rmdir /old
 
 ln -sfn /proc/self/fd /dev/fd
-exec </dev/null >/dev/tty1 2>&1
-stty -F /dev/tty1 -opost # no carriage returns
-echo uml >/proc/sys/kernel/hostname
+exec </dev/null >"$CONSOLE" 2>&1
+stty -F "$CONSOLE" -opost # no carriage returns
+echo guest >/proc/sys/kernel/hostname
 ip link set lo up
 modprobe -a openvswitch br_netfilter
 

@@ -1,0 +1,13 @@
+#!/bin/busybox sh
+# SPDX-License-Identifier: Apache-2.0
+#
+# What the kernel of scripts/emulate starts: loads what it needs to see the host's files, and hands on
+# to process 1, which lies among these.
+
+busybox=/bin/busybox
+$busybox mount -t devtmpfs devtmpfs /dev
+while read -r module; do
+  $busybox insmod "/modules/$module" || exit 1
+done </modules/order
+$busybox mount -t virtiofs host /host || exit 1
+exec $busybox switch_root /host "$CHECKOUT/tests/tools/guest/init.sh"
