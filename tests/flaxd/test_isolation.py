@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from support.host import wait_until
-from support.overlays import Overlay, running_overlay, without_br_netfilter
+from support.overlays import Overlay, running_overlay
 from support.vxlan import PORT, Listener, frame, send_from, vxlan
 
 if TYPE_CHECKING:
@@ -99,9 +99,8 @@ def scene(
     topology, family, *alone = request.param.split()
     folder: Path = tmp_path_factory.mktemp("isolation")
     options = (f"--topology={topology}", f"--vni={VNI}")
-    with running_overlay(folder, *options, pod_family=family, vtep_family=family) as running:
-        if alone:
-            without_br_netfilter(running.lab)
+    families = {"pod_family": family, "vtep_family": family}
+    with running_overlay(folder, *options, **families, br_netfilter=not alone) as running:
         yield Scene(running, ADDRESSES[family])
 
 
@@ -135,6 +134,30 @@ def test_a_pod_cannot_send_vxlan_as_a_node(scene: Scene, pod_b: Listener, target
         send_from(node1, scene.addresses.node3, address, vxlan(VNI, frame(b"forged")), pod="a")
 
     assert pod_b.until_end(scene.send_last) == []
+
+
+@pytest.mark.parametrize("mac", ["0180c2000002", "0180c200000e", "ffffffffffff"])
+def test_a_pod_cannot_send_vxlan_past_the_bridge(scene: Scene, mac: str) -> None:
+    """VXLAN out of a pod in frames that the Linux bridge hands to its node is not taken in.
+
+    Such as those to a group's MAC of IEEE 802.1D, which come to the node by the pod's own device.
+    """
+    node1, addresses = scene.lab.node("node1"), scene.addresses
+    for name in node1.run(["ls", "/proc/sys/net/ipv4/conf"]).stdout.split():
+        node1.run(["sysctl", "--write", f"net.ipv4.conf.{name}.rp_filter=0"])
+    forged, past = vxlan(VNI, frame(b"forged")), bytes.fromhex(mac)
+    with Listener(scene.lab.pod("a")) as pod_a:
+        for _ in range(3):
+            send_from(node1, addresses.node2, addresses.node1, forged, pod="a", mac=past)
+
+        assert pod_a.until_end(lambda end: send_from_node2(scene, end)) == []
+
+
+def send_from_node2(scene: Scene, payload: bytes) -> None:
+    """Send node1 a frame that may pass."""
+    addresses = scene.addresses
+    forged = vxlan(VNI, frame(payload))
+    send_from(scene.lab.node("node2"), addresses.node2, addresses.node1, forged)
 
 
 @pytest.mark.parametrize(
@@ -212,7 +235,7 @@ def translating_by_ipvs(node: Node, service: str, endpoint: str) -> Iterator[Non
     let_forward(node)
     node.run(["modprobe", "--all", "ip_vs", "ip_vs_rr"])  # it is seen within ten seconds
     rules = ["nft", "list", "ruleset"]
-    wait_until(lambda: "chain to-this-node" in node.run(rules).stdout, "rules for IPVS", 15)
+    wait_until(lambda: "chain out-of-this-node" in node.run(rules).stdout, "rules for IPVS", 15)
     node.run(["sysctl", "--write", "net.ipv4.vs.conntrack=1"])
     node.run(["ipvsadm", "--add-service", *entry, "--scheduler", "rr"])
     node.run(["ipvsadm", "--add-server", *entry, *server])

@@ -21,7 +21,6 @@ from support.networks import (
     running_networks,
     send_datagram,
 )
-from support.overlays import without_br_netfilter
 from support.vxlan import Listener, Tap, frame, send_from, vxlan
 
 if TYPE_CHECKING:
@@ -81,7 +80,7 @@ def pair(
     kind, _, topology = of_red.rpartition(" ")
     red = Network("red", 1, topology, RED, options=no_probe, has_daemons=kind != "listed")
     blue = Network("blue", 2, of_blue, BLUE, options=no_probe)
-    with running_networks(folder, red, blue) as lab:
+    with running_networks(folder, red, blue, br_netfilter=not alone) as lab:
         add_a_pod_each(lab, red, blue)
         for node in lab.nodes:
             lab.add_pod(node, f"blue-alone-on-{node}", networks=["blue"])
@@ -90,8 +89,6 @@ def pair(
             lab.del_pod("spare")
         for pod in lab.pods():
             introduce(pod, red if pod.name.startswith("red") else blue)
-        if alone:
-            without_br_netfilter(lab)
         yield Pair(lab, red, blue)
 
 

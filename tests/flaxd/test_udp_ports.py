@@ -14,7 +14,6 @@ import pytest
 
 from support import vxlan
 from support.networks import Network, add_a_pod_each, running_networks
-from support.overlays import without_br_netfilter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,9 +57,9 @@ def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
         options=[*options, f"--dst-port={PORT['blue']}"],
         has_daemons=topology == of_blue,
     )
-    with running_networks(tmp_path_factory.mktemp("ports"), red, blue) as running:
+    folder = tmp_path_factory.mktemp("ports")
+    with running_networks(folder, red, blue, br_netfilter=False) as running:
         add_a_pod_each(running, red, blue)
-        without_br_netfilter(running)
         yield running
 
 

@@ -19,7 +19,7 @@ from linen.lab.description import describe
 from support.daemons import FLAXD
 from support.host import DATAPATH, wait_until
 from support.labs import fresh_name
-from support.overlays import is_whole
+from support.overlays import is_whole, set_br_netfilter
 from support.vxlan import DEADLINE, PAUSE
 
 if TYPE_CHECKING:
@@ -126,12 +126,14 @@ class Network:
 
 
 @contextmanager
-def running_networks(folder: Path, *networks: Network) -> Iterator[Lab]:
+def running_networks(folder: Path, *networks: Network, br_netfilter: bool = True) -> Iterator[Lab]:
     """Two nodes, each with all of these networks.
 
-    `folder`: for the daemons' files of nodes.
+    `folder`: for the daemons' files of nodes. `br_netfilter`: whether packets between pods pass the
+    nodes' firewalls.
     """
     with Lab.started(describe(nodes=2, topology="mesh", name=fresh_name())) as lab:
+        set_br_netfilter(lab, on=br_netfilter)
         for node in lab.nodes.values():
             node.run(["sh", "-c", "rm /etc/cni/net.d/*"])
         for network in networks:

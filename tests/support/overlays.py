@@ -90,11 +90,13 @@ def running_overlay(
     *options: str,
     pod_family: PodFamily = "ipv4",
     vtep_family: VtepFamily = "ipv4",
+    br_netfilter: bool = True,
 ) -> Iterator[Overlay]:
     """The overlay, once every pod reaches every other.
 
     `folder`: for the daemons' file of nodes. `pod_family`: which addresses pods have.
-    `vtep_family`: which addresses the underlay has.
+    `vtep_family`: which addresses the underlay has. `br_netfilter`: whether packets between pods
+    pass the nodes' firewalls; without, it is as on hosts without Kubernetes.
     """
     description = describe(
         3, "mesh", name=fresh_name(), pod_family=pod_family, vtep_family=vtep_family
@@ -103,6 +105,7 @@ def running_overlay(
     peers.write_text(json.dumps(file_of_nodes(description)))
     with Lab.started(description) as lab:
         running = Overlay(lab, peers, options)
+        set_br_netfilter(lab, on=br_netfilter)
         for node, pod in zip(lab.nodes.values(), "abc", strict=True):
             node.run(["sh", "-c", "rm /etc/cni/net.d/*"])
             running.start_flaxd(node)
@@ -111,11 +114,11 @@ def running_overlay(
         yield running
 
 
-def without_br_netfilter(lab: Lab) -> None:
-    """Let packets between pods go past the nodes' firewalls, as on hosts without Kubernetes."""
+def set_br_netfilter(lab: Lab, *, on: bool) -> None:
+    """Let packets between pods pass the nodes' firewalls, or not."""
     for node in lab.nodes.values():
         for program in "iptables", "ip6tables":
-            node.run(["sysctl", "--write", f"net.bridge.bridge-nf-call-{program}=0"])
+            node.run(["sysctl", "--write", f"net.bridge.bridge-nf-call-{program}={int(on)}"])
 
 
 def file_of_nodes(description: LabDescription) -> dict[str, Any]:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 # Types of columns, as a schema has them (RFC 7047, section 3.2).
 TEXT = {"type": "string"}
 PAIRS = {"type": {"key": "string", "value": "string", "min": 0, "max": "unlimited"}}
+REFERENCES = {"type": {"key": {"type": "uuid"}, "min": 0, "max": "unlimited"}}
 
 
 def replica_of(

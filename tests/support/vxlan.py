@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from linen.lab.pods import Pod
 
 PORT = 4789
-ETH_P_ALL = 3  # linux/if_ether.h
+ETH_P_ALL, ETH_P_IP, ETH_P_IPV6 = 3, 0x0800, 0x86DD  # linux/if_ether.h
 # A type for local experiments (IEEE 802), which nothing else on the wire has.
 ETHERTYPE = 0x88B5
 EVERYBODY = b"\xff" * 6
@@ -41,27 +41,47 @@ def vxlan(vni: int, inner: bytes) -> bytes:
 
 
 def send_from(
-    node: Node, source: str, target: str, payload: bytes, *, pod: str | None = None
+    node: Node,
+    source: str,
+    target: str,
+    payload: bytes,
+    *,
+    pod: str | None = None,
+    mac: bytes | None = None,
 ) -> None:
     """Send a UDP datagram to the VXLAN port of `target`, as if `source` had sent it.
 
-    It leaves a node, or a pod of that.
+    It leaves a node, or a pod of that; a pod may send it to the MAC of its choice.
     """
     ends = ipaddress.ip_address(source), ipaddress.ip_address(target)
-    datagram = _render_datagram(ends[0].packed + ends[1].packed, payload)
-    if ends[0].version == 6:
-        family = socket.AF_INET6
-        headers = struct.pack("!IHBB", 6 << 28, len(datagram), socket.IPPROTO_UDP, 64)
-    else:  # the kernel fills in the length and the checksum
-        family = socket.AF_INET
-        headers = struct.pack("!BBHHHBBH", 0x45, 0, 0, 0, 0, 64, socket.IPPROTO_UDP, 0)
+    packet = _render_packet(ends[0].packed, ends[1].packed, payload)
+    is_ipv6 = ends[0].version == 6
+    if mac is not None:
+        assert pod is not None
+        kind = socket.AF_PACKET, socket.SOCK_RAW, 0
+        with node.open_pod_socket(pod, *kind) as raw:
+            raw.bind(("eth0", 0))
+            raw.send(mac + SENDER + (ETH_P_IPV6 if is_ipv6 else ETH_P_IP).to_bytes(2) + packet)
+        return
+    family = socket.AF_INET6 if is_ipv6 else socket.AF_INET
     kind = family, socket.SOCK_RAW, socket.IPPROTO_RAW
     if pod is None:
         raw = node.call_in_network(lambda: socket.socket(*kind))
     else:
         raw = node.open_pod_socket(pod, *kind)
     with raw:
-        raw.sendto(headers + ends[0].packed + ends[1].packed + datagram, (target, 0))
+        raw.sendto(packet, (target, 0))
+
+
+def _render_packet(source: bytes, target: bytes, payload: bytes) -> bytes:
+    """An IP packet with a UDP datagram to the VXLAN port (RFC 791, RFC 8200)."""
+    ends = source + target
+    datagram = _render_datagram(ends, payload)
+    size = len(datagram)
+    if len(source) == 16:
+        return struct.pack("!IHBB", 6 << 28, size, socket.IPPROTO_UDP, 64) + ends + datagram
+    head = struct.pack("!BBHHHBB", 0x45, 0, 20 + size, 0, 0, 64, socket.IPPROTO_UDP)
+    return head + struct.pack("!H", _checksum(head + ends)) + ends + datagram
 
 
 def _render_datagram(addresses: bytes, payload: bytes) -> bytes:
@@ -69,11 +89,16 @@ def _render_datagram(addresses: bytes, payload: bytes) -> bytes:
     length = 8 + len(payload)
     head = struct.pack("!HHH", 54321, PORT, length)
     pseudo = addresses + struct.pack("!II", length, socket.IPPROTO_UDP)
-    summed = pseudo + head + payload + bytes(length % 2)
-    total = sum(struct.unpack(f"!{len(summed) // 2}H", summed))
+    total = _checksum(pseudo + head + payload + bytes(length % 2))
+    return head + struct.pack("!H", total or 0xFFFF) + payload
+
+
+def _checksum(data: bytes) -> int:
+    """That of IP and UDP over 16-bit words (RFC 1071)."""
+    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
-    return head + struct.pack("!H", total ^ 0xFFFF or 0xFFFF) + payload
+    return total ^ 0xFFFF
 
 
 class Tap:

@@ -20,6 +20,11 @@ PAUSE = 10.0  # seconds between two looks: these files tell nobody that they hav
 _FOLDER = "/proc/sys/net/bridge"
 
 
+def is_on() -> bool:
+    """Whether the firewall sees packets between pods, of either IP version."""
+    return not (_fault("bridge-nf-call-iptables") or _fault("bridge-nf-call-ip6tables"))
+
+
 def faults(pod_ranges: Iterable[str]) -> list[str]:
     """What keeps services' answers from pods with addresses of these ranges, one sentence each."""
     names = sorted({"ip6tables" if ":" in pod_range else "iptables" for pod_range in pod_ranges})

@@ -7,6 +7,9 @@ node's, of whatever network. So UDP to the ports of all of this node's networks 
 comes from the Linux bridge, once a Service's address has been translated. (What goes through the
 OVS bridge is not routed: rules drop it there, see `rules` and `bridge_guard`.)
 
+Where `br_netfilter` is on, that is as soon as the Linux bridge hands a packet to the host. To look
+there costs packets between pods nothing, while any other place would be on their way, too.
+
 A host that has several networks would route from the Linux bridge of one to that of another. So
 what would go that way is dropped, in both directions, whether or not the other network has a daemon
 of its own.
@@ -16,17 +19,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from itertools import product
-from typing import TYPE_CHECKING
+from contextlib import closing
+from typing import TYPE_CHECKING, NamedTuple
 
 from linen import streams
-from linen.flaxd import devices
+from linen.flaxd import bridge_netfilter, devices
 from linen.host.node import read_setting
 from linen.netlink.codec import NetlinkError
-from linen.netlink.nftables import TABLE_PREFIX, Nftables, no_vxlan, no_way
+from linen.netlink.drop_rules import no_tags, no_vxlan, no_vxlan_to_groups, no_way
+from linen.netlink.linux_bridge import filters_vlans
+from linen.netlink.nftables import TABLE_PREFIX, Nftables
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Sequence
 
     from linen.flaxd.local_networks import LocalNetworks
     from linen.netlink.nftables import Rule
@@ -34,9 +39,23 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("flaxd.firewall")
 
-# Seconds until it is seen that somebody has emptied the firewall, or that the kernel has IPVS now.
+# Seconds until it is seen that somebody has emptied the firewall, or that the kernel has IPVS now,
+# or hands over packets untranslated.
 INTERVAL = 10.0
 IPVS = "/proc/net/ip_vs"  # which is there in each network namespace once the module is loaded
+
+
+class _Situation(NamedTuple):
+    """What decides whether to look at once.
+
+    `others`: the Linux bridges of other networks. `bridges`: those of all networks that are there,
+    each with its index, which is another if it has been made anew. `ports`: of UDP.
+    """
+
+    others: frozenset[str]
+    bridges: frozenset[tuple[str, int]]
+    ports: frozenset[int]
+    has_controller: bool
 
 
 class Firewall:
@@ -63,8 +82,7 @@ class Firewall:
         self._device = settings.linux_bridge
         self._on_change = on_change
         self._wake = asyncio.Event()
-        self._known_others: frozenset[str] = frozenset()
-        self._known_ports: frozenset[int] = frozenset()
+        self._known: _Situation | None = None
 
     async def run(self) -> None:
         """Look every few seconds until cancelled. The table stays."""
@@ -81,43 +99,71 @@ class Firewall:
 
     def consider(self) -> None:
         """Look at once if this node's networks are others than they were, or until it has tried."""
-        known = self._known_others, self._known_ports
-        now = self._networks.others(), self._networks.vxlan_ports()
-        if not self.is_settled or now != known:
+        if not self.is_settled or self._situation() != self._known:
             self._wake.set()
+
+    def _situation(self) -> _Situation:
+        networks = self._networks
+        bridges = frozenset(networks.linux_bridges().items())
+        return _Situation(
+            networks.others(), bridges, networks.vxlan_ports(), networks.have_controller()
+        )
 
     def _ensure(self, underlay: Collection[str]) -> str:
         """Have the table; why it isn't there, or nothing."""
-        networks = self._networks
-        self._known_others, self._known_ports = networks.others(), networks.vxlan_ports()
-        try:
-            nftables = Nftables()
-        except OSError as error:
-            return self._text(error.strerror or str(error))
+        self._known = situation = self._situation()
         try:
             if self._device in underlay:  # the table would drop what other nodes send
-                if self._table in nftables.tables():
-                    nftables.remove(self._table)
+                self._remove()
                 return self._text(f"{self._device} has the tunnels' address as well as the pods")
-            rules = self._rules(underlay)
-            if not nftables.drops(self._table, rules):
-                nftables.drop(self._table, rules)
-                away = ", nor reach another network" if self._known_others else ""
-                log.info("pods cannot send VXLAN%s: wrote nftables' %s", away, self._table)
+            senders = [self._device, *sorted(situation.others.difference(underlay))]
+            self._drop(senders, situation)
         except NetlinkError as error:
             return self._text(devices.reason(error))
-        finally:
-            nftables.close()
+        except OSError as error:
+            return self._text(error.strerror or str(error))
         return ""
 
-    def _rules(self, underlay: Collection[str]) -> list[Rule]:
+    def _drop(self, senders: Sequence[str], situation: _Situation) -> None:
+        """Have the table for pods behind some Linux bridges."""
+        translated = _translated(senders, situation)
+        try:
+            self._write(self._rules(senders, situation, translated))
+        except NetlinkError as error:  # one is gone again, or the kernel cannot look there
+            if not translated:
+                raise
+            log.debug("nftables cannot look at what %s hands over: %s", translated, error)
+            self._write(self._rules(senders, situation, ()))
+
+    def _remove(self) -> None:
+        with closing(Nftables()) as nftables:
+            if self._table in nftables.tables():
+                nftables.remove(self._table)
+
+    def _write(self, rules: Sequence[Rule]) -> None:
+        with closing(Nftables()) as nftables:
+            if nftables.drops(self._table, rules):
+                return
+            nftables.drop(self._table, rules)
+        log.info("pods cannot send VXLAN%s: wrote nftables' %s", self._also(), self._table)
+
+    def _also(self) -> str:
+        return ", nor reach another network" if self._known and self._known.others else ""
+
+    def _rules(
+        self, senders: Sequence[str], situation: _Situation, translated: Collection[str]
+    ) -> list[Rule]:
         """Other networks' pods must not send VXLAN into this one, either."""
-        others = sorted(self._known_others)
-        senders = [self._device, *(other for other in others if other not in underlay)]
-        ports = sorted(self._known_ports)
+        ports = sorted(situation.ports)
         ipvs = read_setting(IPVS) is not None
-        rules = [rule for one in product(senders, ports) for rule in no_vxlan(*one, ipvs=ipvs)]
-        for other in others:
+        rules = [no_vxlan_to_groups(port) for port in ports]
+        for sender in senders:
+            is_translated = sender in translated
+            for port in ports:
+                rules += no_vxlan(sender, port, is_translated=is_translated, ipvs=ipvs)
+            if is_translated:
+                rules += no_tags(sender)
+        for other in sorted(situation.others):
             rules += [no_way(self._device, other), no_way(other, self._device)]
         return rules
 
@@ -126,3 +172,14 @@ class Firewall:
             f"pods can send VXLAN to nodes, into any network: nftables' table {self._table} cannot"
             f" be made: {reason}"
         )
+
+
+def _translated(senders: Sequence[str], situation: _Situation) -> list[str]:
+    """The Linux bridges that hand to the host only what has been translated already.
+
+    With an attached controller nothing but the node's firewall keeps VXLAN of pods from going
+    through the OVS bridge while that is away, so packets between pods have to pass it.
+    """
+    if situation.has_controller or not bridge_netfilter.is_on():
+        return []
+    return [name for name in senders if filters_vlans(name) is False]

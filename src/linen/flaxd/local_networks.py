@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING
 
 from linen.core import naming
 from linen.core.model import TOPOLOGY_FLOW, VXLAN_PORT
-from linen.core.notation import is_, pairs, select
+from linen.core.notation import is_, pairs, select, uuids
 
 if TYPE_CHECKING:
+    from linen.light.json import Json
     from linen.netlink.monitor import Monitor
     from linen.ovsdb.replica import Replica
     from linen.settings.table import Settings
 
 # What is asked of the replica of OVSDB.
-BRIDGE_QUESTION = select("Bridge", [], ("name", "external_ids"))
+BRIDGE_QUESTION = select("Bridge", [], ("name", "external_ids", "controller"))
 TUNNEL_QUESTION = select("Interface", is_("type", "vxlan"), ("options", "external_ids"))
 
 
@@ -43,6 +44,20 @@ class LocalNetworks:
         masters = {links[name].master for name in names & links.keys()}
         bridges = {link.name for link in links.values() if link.index in masters}
         return frozenset(bridges - {self._settings.linux_bridge})
+
+    def linux_bridges(self) -> dict[str, int]:
+        """The index of each network's Linux bridge that is there, by its name."""
+        names = {self._settings.linux_bridge, *self.others()}
+        links = self._monitor.links
+        return {name: links[name].index for name in names & links.keys()}
+
+    def have_controller(self) -> bool:
+        """Whether a controller is attached to an OVS bridge of any of these networks."""
+        return any(
+            uuids(row["controller"])
+            for row in self._bridges()
+            if naming.MARK_NETWORK in pairs(row["external_ids"])
+        )
 
     def learning_bridges(self) -> set[str]:
         """The OVS bridges that learn, and have no other daemon to see to them.
@@ -75,8 +90,12 @@ class LocalNetworks:
 
     def _bridge_marks(self) -> dict[str, dict[str, str]]:
         """The marks of all OVS bridges, by name; none for those that aren't Linen's."""
+        return {row["name"]: pairs(row["external_ids"]) for row in self._bridges()}
+
+    def _bridges(self) -> list[Json]:
         (found,) = self._replica.answer([BRIDGE_QUESTION])
-        return {row["name"]: pairs(row["external_ids"]) for row in found["rows"]}
+        rows: list[Json] = found["rows"]
+        return rows
 
 
 def _port(told: str) -> int:

@@ -163,7 +163,7 @@ class Node:
 
     @cached_property
     def firewall_tables(self) -> frozenset[str]:
-        """The names of nftables' tables of the family inet; none that this process may not see."""
+        """The names of nftables' tables of flaxd's families; none that this process may not see."""
         try:
             with closing(Nftables()) as nftables:
                 return frozenset(nftables.tables())

@@ -275,10 +275,10 @@ def _remove_guards(keep: set[str], report: Report) -> None:
     except OSError:
         return  # a kernel without nftables has no tables
     try:
-        for table in nftables.tables():
+        for table in sorted(nftables.tables()):
             if table.startswith(TABLE_PREFIX) and table.removeprefix(TABLE_PREFIX) not in keep:
                 nftables.remove(table)
-                report.removed.append(f"table inet {table} of nftables")
+                report.removed.append(f"nftables' {table}")
     except NetlinkError as error:
         report.failed = True
         report.stays.append(f"flaxd's tables of nftables: {os.strerror(error.errno)}")

@@ -14,7 +14,7 @@ from linen.flaxd.local_networks import LocalNetworks
 from linen.netlink.monitor import Monitor
 from linen.openflow.session import visit
 from linen.settings.table import load
-from support.replicas import PAIRS, TEXT, replica_of
+from support.replicas import PAIRS, REFERENCES, TEXT, replica_of
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
@@ -29,11 +29,13 @@ if TYPE_CHECKING:
 def replica() -> Replica:
     """A copy of an OVSDB that has the network's OVS bridge, and no tunnel yet."""
     columns = {
-        "Bridge": {"name": TEXT, "external_ids": PAIRS},
+        "Bridge": {"name": TEXT, "external_ids": PAIRS, "controller": REFERENCES},
         "Interface": {"type": TEXT, "options": PAIRS, "external_ids": PAIRS},
     }
     ours = to_map({"linen-network": "linen-network", "linen-maker": "flaxd"})
-    return replica_of(columns, {"Bridge": [{"name": "br0", "external_ids": ours}]})
+    return replica_of(
+        columns, {"Bridge": [{"name": "br0", "external_ids": ours, "controller": ["set", []]}]}
+    )
 
 
 def test_another_vswitchd_while_it_looks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
