@@ -14,7 +14,7 @@ from linen import __version__
 from linen.rollout.manifests import NAMESPACE
 from support.cluster.addressing import IPV4
 from support.cluster.cluster import PATIENCE, running_cluster
-from support.host import wait_until
+from support.host import DATAPATH, wait_until
 from support.paths import CHECKOUT
 
 if TYPE_CHECKING:
@@ -27,9 +27,12 @@ CONFLIST = "/etc/cni/net.d/linen.conflist"
 NO_SWITCH = "ovs-vswitchd is not running"  # what the plugin says of it, and flaxd
 _LEASES = "/var/lib/cni/networks/linen-network"
 
-# Open vSwitch switches in userspace here, whether or not the machine has the kernel's module, and
-# then the tunnels' address is on a bridge of its own (`fabric`).
-_SETTINGS = {"LINEN_DATAPATH_TYPE": "netdev", "LINEN_VTEP_INTERFACE": "br-phy"}
+# Where Open vSwitch switches in userspace, the tunnels' address is on a bridge of its own
+# (`fabric`). The kernel's datapath is Linen's default.
+_SETTINGS = {
+    "netdev": {"LINEN_DATAPATH_TYPE": "netdev", "LINEN_VTEP_INTERFACE": "br-phy"},
+    "system": {"LINEN_VTEP_INTERFACE": "eth1"},
+}[DATAPATH]
 
 # Another folder than scripts/image's, to test images that were built elsewhere.
 _IMAGES = Path(os.environ.get("TEST_IMAGES", CHECKOUT / "dist"))

@@ -18,7 +18,7 @@ import yaml
 from linen.lab import namespaces
 from support.cluster import addressing, settings
 from support.cluster.runtimes import RUNTIME
-from support.host import Host, wait_until
+from support.host import DATAPATH, Host, wait_until
 from support.paths import KUBERNETES, LINENCTL
 
 if TYPE_CHECKING:
@@ -34,8 +34,8 @@ _HERE = Path(__file__).parent
 class Node(Host):
     """A node; `run` and what else a host can do work while it is on.
 
-    `addresses`: its InternalIPs, by version; `tunnel_address`: that of br-phy, where its tunnels
-    end.
+    `addresses`: its InternalIPs, by version; `tunnel_address`: that of br-phy or eth1, where its
+    tunnels end.
     """
 
     def __init__(
@@ -124,7 +124,7 @@ class Node(Host):
 
     def _start_keeper(self, fabric: Fabric) -> None:
         words = [self.name, self._group, fabric.pid, "ovs" if self.has_ovs else "none"]
-        words += [addressing.with_prefix(self.tunnel_address)]
+        words += [DATAPATH, addressing.with_prefix(self.tunnel_address)]
         for version, address in self.addresses.items():
             words += [addressing.with_prefix(address), fabric.routers[version]]
         keeper = [_HERE / "keeper.sh", self._group, self.folder.parent]
@@ -181,8 +181,8 @@ class Node(Host):
     def start_ovs(self) -> None:
         """Start what is not running of Open vSwitch, where it is installed on the node."""
         assert self.has_ovs
-        self.run(_HERE / "ovs.sh")
-        self.run(_HERE / "tunnels.sh", addressing.with_prefix(self.tunnel_address))
+        self.run(_HERE / "ovs.sh", DATAPATH)
+        self.run(_HERE / "tunnels.sh", addressing.with_prefix(self.tunnel_address), DATAPATH)
 
     def stop_ovs(self) -> None:
         """End Open vSwitch as its service does. Its database stays, its devices go."""

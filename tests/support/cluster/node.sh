@@ -8,18 +8,19 @@
 # standard input, or standard input is closed, which is a failure.
 # All that runs in the node ends with it.
 #
-#   node.sh FOLDER NAME GROUP FABRIC OVS TUNNELS {ADDRESS ROUTER}…
+#   node.sh FOLDER NAME GROUP FABRIC OVS DATAPATH TUNNELS {ADDRESS ROUTER}…
 #     FOLDER  holds the node's disk, which a reboot keeps, and logs
 #     GROUP   its control group
 #     FABRIC  a pid in the network between the nodes
 #     OVS     `ovs`: Open vSwitch is installed on the node; `none`: it comes later, in a pod
+#     DATAPATH of Open vSwitch: `netdev` or `system`
 #     TUNNELS the address where its tunnels end, with the length of its prefix
 #     ADDRESS one of its own, likewise; of IPv4, of IPv6, or first one and then the other
 #     ROUTER  the address of the way to all others of that version
 
 set -eu
-folder=$1 name=$2 group=$3 fabric=$4 ovs=$5 tunnels=$6
-shift 6
+folder=$1 name=$2 group=$3 fabric=$4 ovs=$5 datapath=$6 tunnels=$7
+shift 7
 here=$(dirname "$0")
 
 read -r pid _ </proc/self/stat # still the outer /proc: the outer pid
@@ -110,13 +111,13 @@ mkdir -p /etc/kubernetes/manifests # of static pods
 mount --make-rshared / # as systemd leaves it
 echo 1 >/proc/sys/net/ipv4/ip_forward
 
-# --- Open vSwitch, and eth1 in it ---
+# --- Open vSwitch, and its tunnels' address ---
 
 if [ "$ovs" = ovs ]; then
-  "$here/ovs.sh"
-  "$here/tunnels.sh" "$tunnels"
+  "$here/ovs.sh" "$datapath"
+  "$here/tunnels.sh" "$tunnels" "$datapath"
 else
-  "$here/tunnels.sh" "$tunnels" for-ever >"$folder/tunnels.log" 2>&1 &
+  "$here/tunnels.sh" "$tunnels" "$datapath" for-ever >"$folder/tunnels.log" 2>&1 &
 fi
 
 echo "$pid"
