@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import os
 import shutil
 import subprocess
 import tempfile
@@ -23,9 +24,11 @@ from support.paths import KUBERNETES
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-# Beside the template, so that hard links are possible; a tmpfs on /tmp would be too small, too.
-CLUSTERS = KUBERNETES.parent / "clusters"
-_TEMPLATES = KUBERNETES.parent / "linen-templates"
+# In one file system, so that hard links are possible. A tmpfs on /tmp would be too small; on a
+# machine of scripts/emulate a large one is needed, since runtimes' own overlays cannot be on another.
+_FOLDER = Path(os.environ.get("TEST_DISKS", KUBERNETES.parent))
+CLUSTERS = _FOLDER / "clusters"
+_TEMPLATES = _FOLDER / "linen-templates"
 _KEPT = 3  # of templates, one for each set of images that tests use, and of the logs of clusters
 
 
