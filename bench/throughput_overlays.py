@@ -141,6 +141,6 @@ def _remove_tunnels(node: Node) -> None:
         node.run(["ovs-vsctl", "del-port", OVS_BRIDGE, port])
     node.run(["ovs-ofctl", "del-flows", OVS_BRIDGE])
     node.run(["ovs-ofctl", "add-flow", OVS_BRIDGE, "priority=0,actions=NORMAL"])
-    tables = node.run(["nft", "list", "tables", "inet"]).stdout
-    if f"{TABLE_PREFIX}{NETWORK}" in tables:
-        node.run(["nft", "delete", "table", "inet", f"{TABLE_PREFIX}{NETWORK}"])
+    for table in node.run(["nft", "list", "tables"]).stdout.splitlines():
+        if table.endswith(f" {TABLE_PREFIX}{NETWORK}"):  # "table FAMILY NAME"
+            node.run(["nft", "delete", *table.split()])

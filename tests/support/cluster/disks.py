@@ -24,8 +24,8 @@ from support.paths import KUBERNETES
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-# In one file system, so that hard links are possible. A tmpfs on /tmp would be too small; on a
-# machine of scripts/emulate a large one is needed, since runtimes' own overlays cannot be on another.
+# In one file system, so that hard links are possible. A tmpfs on /tmp would be too small; a large
+# one is needed on a machine of scripts/emulate, since a runtime's overlays cannot be on another's.
 _FOLDER = Path(os.environ.get("TEST_DISKS", KUBERNETES.parent))
 CLUSTERS = _FOLDER / "clusters"
 _TEMPLATES = _FOLDER / "linen-templates"
