@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 PROLOGUE = """
 import json
 from linen.netlink.codec import NetlinkError
-from linen.netlink.drop_rules import no_tags, no_vxlan, no_vxlan_to_groups, no_way
+from linen.netlink.drop_rules import from_underlay, no_tags, no_vxlan, no_vxlan_to_groups, no_way
 from linen.netlink.nftables import Nftables
 nftables = Nftables()
 ours = ("linen-blue", no_vxlan("kbr0", 4789, is_translated=False, ipvs=False))
@@ -25,6 +25,7 @@ early = ("linen-blue", translated[0] + no_tags("kbr0"))
 two_bridges = ("linen-blue", translated[0] + translated[1])
 ways = [no_way("kbr0", "kbr1"), no_way("kbr1", "kbr0")]
 several = ("linen-blue", [ways[0], *ours[1], ways[1], no_vxlan_to_groups(4789)])
+with_underlay = ("linen-blue", [from_underlay("eth0", 1), *ours[1]])
 """
 DROPPED = 'udp dport 4789 iifname "kbr0" drop comment "Linen: no VXLAN from pods (kbr0, 4789)"'
 TO_NODE = ["chain to-this-node {", "type filter hook input priority 300; policy accept;"]
@@ -115,6 +116,15 @@ def test_rules_of_several_kinds(host: Host) -> None:
         "}",
         "}",
     ]
+
+
+def test_what_comes_by_the_underlay(host: Host) -> None:
+    """It is let by before anything else is asked."""
+    program = "nftables.drop(*with_underlay); print(json.dumps(nftables.drops(*with_underlay)))"
+    assert python(host, program)
+
+    let_by = 'iif "lo" accept comment "Linen: from other nodes (eth0), device 1"'
+    assert ruleset(host) == [*FIRST[:-1], let_by, DROPPED, *SECOND, "}"]
 
 
 @pytest.mark.parametrize("absent", ["kbr0", "kbr1"])

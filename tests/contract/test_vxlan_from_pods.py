@@ -45,8 +45,8 @@ nft add rule ip proxy services ip daddr 10.96.0.10 udp dport 54 dnat to 10.245.0
 """
 # What comes to a port of VXLAN's of the other node, and of the pod's own node, by its words.
 HEARD = """
-import json, os, subprocess, sys
-from linen.netlink.drop_rules import no_tags, no_vxlan, no_vxlan_to_groups
+import json, socket, subprocess, sys
+from linen.netlink.drop_rules import from_underlay, no_tags, no_vxlan, no_vxlan_to_groups
 from linen.netlink.linux_bridge import filters_vlans
 from linen.netlink.nftables import Nftables
 HEARER = '''
@@ -108,7 +108,8 @@ def heard():
     return [sorted(filter(None, one)) for one in words]
 def drop(is_translated):
     ports = 4789, 4790
-    rules = [no_vxlan_to_groups(port) for port in ports]
+    rules = [from_underlay("wire", socket.if_nametoindex("wire"))]
+    rules += [no_vxlan_to_groups(port) for port in ports]
     for port in ports:
         rules += no_vxlan("kbr0", port, is_translated=is_translated, ipvs=False)
     nftables.drop("linen-blue", rules + no_tags("kbr0") if is_translated else rules)

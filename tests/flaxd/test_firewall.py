@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from linen.ovsdb.replica import Replica
     from support.host import Host
 
-UNDERLAY = ["kbr0"]  # with pods on the device of the tunnels there is no table to be written
+UNDERLAY = {"kbr0": 1}  # with pods on the device of the tunnels there is no table to be written
 
 
 def chosen(**arguments: str) -> Settings:

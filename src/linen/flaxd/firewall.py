@@ -26,12 +26,12 @@ from linen import streams
 from linen.flaxd import bridge_netfilter, devices
 from linen.host.node import read_setting
 from linen.netlink.codec import NetlinkError
-from linen.netlink.drop_rules import no_tags, no_vxlan, no_vxlan_to_groups, no_way
+from linen.netlink.drop_rules import from_underlay, no_tags, no_vxlan, no_vxlan_to_groups, no_way
 from linen.netlink.linux_bridge import filters_vlans
 from linen.netlink.nftables import TABLE_PREFIX, Nftables
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from linen.flaxd.local_networks import LocalNetworks
     from linen.netlink.nftables import Rule
@@ -48,10 +48,12 @@ IPVS = "/proc/net/ip_vs"  # which is there in each network namespace once the mo
 class _Situation(NamedTuple):
     """What decides whether to look at once.
 
+    `underlay`: the devices that other nodes' packets come in by, each with its index.
     `others`: the Linux bridges of other networks. `bridges`: those of all networks that are there,
     each with its index, which is another if it has been made anew. `ports`: of UDP.
     """
 
+    underlay: frozenset[tuple[str, int]]
     others: frozenset[str]
     bridges: frozenset[tuple[str, int]]
     ports: frozenset[int]
@@ -63,7 +65,8 @@ class Firewall:
 
     `is_settled`: it has tried.
     `networks`: this node's.
-    `underlay`: the devices that other nodes' packets come in by, None while they aren't known.
+    `underlay`: the devices that other nodes' packets come in by, with their indexes; None while
+    they aren't known.
     `on_change`: called when `fault` or `is_settled` is another.
     """
 
@@ -71,7 +74,7 @@ class Firewall:
         self,
         settings: Settings,
         networks: LocalNetworks,
-        underlay: Callable[[], Collection[str] | None],
+        underlay: Callable[[], Mapping[str, int] | None],
         on_change: Callable[[], None],
     ) -> None:
         self.fault = ""
@@ -89,10 +92,10 @@ class Firewall:
         await self._wake.wait()  # before OVSDB has told of other networks, theirs would be left out
         while True:
             self._wake.clear()
-            underlay = self._underlay()
-            if underlay is not None:
+            self._known = self._situation()
+            if self._known is not None:
                 before = self.fault, self.is_settled
-                self.fault, self.is_settled = self._ensure(underlay), True
+                self.fault, self.is_settled = self._ensure(self._known), True
                 if (self.fault, self.is_settled) != before:
                     self._on_change()
             await streams.is_set_within(self._wake, INTERVAL)
@@ -102,16 +105,23 @@ class Firewall:
         if not self.is_settled or self._situation() != self._known:
             self._wake.set()
 
-    def _situation(self) -> _Situation:
+    def _situation(self) -> _Situation | None:
+        """What is so now, None while the underlay is not known."""
+        underlay = self._underlay()
+        if underlay is None:
+            return None
         networks = self._networks
-        bridges = frozenset(networks.linux_bridges().items())
         return _Situation(
-            networks.others(), bridges, networks.vxlan_ports(), networks.have_controller()
+            frozenset(underlay.items()),
+            networks.others(),
+            frozenset(networks.linux_bridges().items()),
+            networks.vxlan_ports(),
+            networks.have_controller(),
         )
 
-    def _ensure(self, underlay: Collection[str]) -> str:
+    def _ensure(self, situation: _Situation) -> str:
         """Have the table; why it isn't there, or nothing."""
-        self._known = situation = self._situation()
+        underlay = {name for name, _ in situation.underlay}
         try:
             if self._device in underlay:  # the table would drop what other nodes send
                 self._remove()
@@ -156,7 +166,8 @@ class Firewall:
         """Other networks' pods must not send VXLAN into this one, either."""
         ports = sorted(situation.ports)
         ipvs = read_setting(IPVS) is not None
-        rules = [no_vxlan_to_groups(port) for port in ports]
+        rules = [from_underlay(*device) for device in sorted(situation.underlay)]
+        rules += [no_vxlan_to_groups(port) for port in ports]
         for sender in senders:
             is_translated = sender in translated
             for port in ports:

@@ -25,12 +25,15 @@ class Underlay:
         self._roster = roster
         self._monitor = monitor
 
-    def devices(self) -> list[str] | None:
-        """The devices that have this node's tunnel address, None while that is not known."""
+    def devices(self) -> dict[str, int] | None:
+        """The devices that have this node's tunnel address, None while that is not known.
+
+        By name, with their indexes.
+        """
         own = self._own
         if own is None or not self._monitor.links:
             return None
-        return [link.name for link in self._monitor.links_with(own.vtep)]
+        return {link.name: link.index for link in self._monitor.links_with(own.vtep)}
 
     def pod_mtu(self) -> int | None:
         """Bytes of a pod's packet: as set, else what the underlay carries less VXLAN's overhead.

@@ -7,13 +7,15 @@ packet into a register, the next compares that.
 
 from __future__ import annotations
 
+from _struct import pack
+
 from linen.netlink.codec import attribute
 from linen.netlink.nftables import FORWARD, INGRESS, LOCAL_IN, NESTED, POSTROUTING, Rule, number
 
 REGISTER = 1  # NFT_REG_1
 EQUAL, NOT_EQUAL = 0, 1  # NFT_CMP_EQ, NFT_CMP_NEQ
-# NFT_META_IIFNAME, NFT_META_OIFNAME, NFT_META_L4PROTO, NFT_META_PKTTYPE
-INCOMING_DEVICE, OUTGOING_DEVICE, PROTOCOL, ADDRESSEE = 6, 7, 16, 19
+# NFT_META_IIF, NFT_META_IIFNAME, NFT_META_OIFNAME, NFT_META_L4PROTO, NFT_META_PKTTYPE
+INCOMING_INDEX, INCOMING_DEVICE, OUTGOING_DEVICE, PROTOCOL, ADDRESSEE = 4, 6, 7, 16, 19
 LINK_HEADER, TRANSPORT_HEADER = 0, 2  # NFT_PAYLOAD_LL_HEADER, NFT_PAYLOAD_TRANSPORT_HEADER
 UDP = b"\x11"
 TO_THIS_HOST = b"\0"  # PACKET_HOST (linux/if_packet.h)
@@ -43,6 +45,17 @@ def no_vxlan(device: str, udp_port: int, *, is_translated: bool, ipvs: bool) -> 
     way_out = INGRESS if is_translated else FORWARD
     places = (way_out, LOCAL_IN, POSTROUTING) if ipvs else (way_out, LOCAL_IN)
     return [Rule(place, what, conditions, device) for place in places]
+
+
+def from_underlay(device: str, index: int) -> Rule:
+    """Nothing more is asked about what comes to this node by a device of the underlay.
+
+    Nearly all of it is VXLAN of other nodes, which the other rules would ask most about. The device
+    is known by its index, since to compare names takes as long as all else.
+    """
+    what = f"from other nodes ({device})"
+    conditions = ("meta", _meta(INCOMING_INDEX)), ("cmp", _compared(pack("=i", index)))
+    return Rule(LOCAL_IN, f"{what}, device {index}", conditions, lets_by=True)
 
 
 def no_tags(device: str) -> list[Rule]:

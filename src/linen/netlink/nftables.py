@@ -45,6 +45,7 @@ CHAIN_NAME, HOOK, CHAIN_TYPE = 3, 4, 7
 HOOK_NUMBER, HOOK_PRIORITY, HOOK_DEVICES, DEVICE_NAME = 1, 2, 4, 1
 OF_CHAIN, EXPRESSIONS, COMMENT = 2, 4, 7
 EXPRESSION_NAME, EXPRESSION_DATA = 1, 2
+DROP, ACCEPT = 0, 1  # NF_DROP, NF_ACCEPT
 NO_SUBSYSTEM = (errno.EINVAL, errno.EOPNOTSUPP)
 
 
@@ -74,31 +75,40 @@ PLACES = (INGRESS, LOCAL_IN, FORWARD, POSTROUTING)
 class Rule:
     """Packets to be dropped: at a place on their way, those for which all of `conditions` hold.
 
+    Or those that are let by there, without being asked about by the rules behind it: `lets_by`.
+
     `what`: in words, which `nft list ruleset` shows beside the rule, and which it is known by.
     `device`: at `INGRESS`, which device's packets.
     """
 
-    __slots__ = ("_conditions", "device", "mark", "place")
+    __slots__ = ("_conditions", "_verdict", "device", "mark", "place")
 
     def __init__(
-        self, place: Place, what: str, conditions: Sequence[tuple[str, bytes]], device: str = ""
+        self,
+        place: Place,
+        what: str,
+        conditions: Sequence[tuple[str, bytes]],
+        device: str = "",
+        *,
+        lets_by: bool = False,
     ) -> None:
         text = _text(f"Linen: {what}")
         self.mark = bytes((0, len(text))) + text  # NFTNL_UDATA_RULE_COMMENT
         self.place = place
         self.device = device
         self._conditions = conditions
+        self._verdict = ACCEPT if lets_by else DROP
 
     def attributes(self) -> bytes:
         """What the kernel is told of it, but for the table."""
-        verdict = attribute(2 | NESTED, attribute(1, number(0)))  # NF_DROP
-        drop = attribute(1, number(0)) + attribute(2 | NESTED, verdict)
+        verdict = attribute(2 | NESTED, attribute(1, number(self._verdict)))
+        ends = attribute(1, number(0)) + attribute(2 | NESTED, verdict)
         expressions = b"".join(
             attribute(
                 1 | NESTED,  # NFTA_LIST_ELEM
                 attribute(EXPRESSION_NAME, _text(name)) + attribute(EXPRESSION_DATA | NESTED, data),
             )
-            for name, data in (*self._conditions, ("immediate", drop))
+            for name, data in (*self._conditions, ("immediate", ends))
         )
         told = attribute(OF_CHAIN, _text(self.place.chain))
         return told + attribute(EXPRESSIONS | NESTED, expressions) + attribute(COMMENT, self.mark)
