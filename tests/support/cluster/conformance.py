@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from support.cluster.cluster import Cluster
 
 _TESTS = KUBERNETES / "e2e.test"
-_REPORT = CHECKOUT / ".cache" / "conformance"
+_REPORT = CHECKOUT / "build" / "conformance"  # kept of an emulated machine, too
 _ADDRESSES = {"4": addressing.IPV4, "6": addressing.IPV6, "both": addressing.BOTH}
 _AT_A_TIME = 4  # they wait most of the time
 # By the last part of an image's name. A test of DNS is meant to see the libraries musl and glibc;
