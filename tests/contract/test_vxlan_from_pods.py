@@ -39,7 +39,7 @@ ip -n pod route add default via 10.244.1.1
 ip -n other route add default via 10.245.0.1
 sysctl --write net.ipv4.ip_forward=1
 nft add table ip proxy
-nft add chain ip proxy services { type nat hook prerouting priority dstnat; }
+nft add chain ip proxy services '{ type nat hook prerouting priority dstnat; }'
 nft add rule ip proxy services ip daddr 10.96.0.10 udp dport 53 dnat to 10.245.0.2:4789
 nft add rule ip proxy services ip daddr 10.96.0.10 udp dport 54 dnat to 10.245.0.1:4790
 """
@@ -128,8 +128,7 @@ pytestmark = pytest.mark.datapath  # another kernel, which is older
 @pytest.fixture
 def node(host: Host) -> Host:
     """The scene."""
-    for line in SCENE.strip().splitlines():
-        host.run(*line.split())
+    host.run("sh", "-ec", SCENE)
     return host
 
 
