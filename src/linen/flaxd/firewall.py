@@ -49,12 +49,11 @@ class _Situation(NamedTuple):
     """What decides whether to look at once.
 
     `underlay`: the devices that other nodes' packets come in by, each with its index.
-    `others`: the Linux bridges of other networks. `bridges`: those of all networks that are there,
-    each with its index, which is another if it has been made anew. `ports`: of UDP.
+    `bridges`: the Linux bridges of all networks that are there, each with its index, which is
+    another if it has been made anew. `ports`: of UDP.
     """
 
     underlay: frozenset[tuple[str, int]]
-    others: frozenset[str]
     bridges: frozenset[tuple[str, int]]
     ports: frozenset[int]
     has_controller: bool
@@ -113,7 +112,6 @@ class Firewall:
         networks = self._networks
         return _Situation(
             frozenset(underlay.items()),
-            networks.others(),
             frozenset(networks.linux_bridges().items()),
             networks.vxlan_ports(),
             networks.have_controller(),
@@ -126,7 +124,8 @@ class Firewall:
             if self._device in underlay:  # the table would drop what other nodes send
                 self._remove()
                 return self._text(f"{self._device} has the tunnels' address as well as the pods")
-            senders = [self._device, *sorted(situation.others.difference(underlay))]
+            others = self._others(situation)
+            senders = [self._device, *(other for other in others if other not in underlay)]
             self._drop(senders, situation)
         except NetlinkError as error:
             return self._text(devices.reason(error))
@@ -138,27 +137,29 @@ class Firewall:
         """Have the table for pods behind some Linux bridges."""
         translated = _translated(senders, situation)
         try:
-            self._write(self._rules(senders, situation, translated))
+            self._write(self._rules(senders, situation, translated), situation)
         except NetlinkError as error:  # one is gone again, or the kernel cannot look there
             if not translated:
                 raise
             log.debug("nftables cannot look at what %s hands over: %s", translated, error)
-            self._write(self._rules(senders, situation, ()))
+            self._write(self._rules(senders, situation, ()), situation)
 
     def _remove(self) -> None:
         with closing(Nftables()) as nftables:
             if self._table in nftables.tables():
                 nftables.remove(self._table)
 
-    def _write(self, rules: Sequence[Rule]) -> None:
+    def _write(self, rules: Sequence[Rule], situation: _Situation) -> None:
         with closing(Nftables()) as nftables:
             if nftables.drops(self._table, rules):
                 return
             nftables.drop(self._table, rules)
-        log.info("pods cannot send VXLAN%s: wrote nftables' %s", self._also(), self._table)
+        away = ", nor reach another network" if self._others(situation) else ""
+        log.info("pods cannot send VXLAN%s: wrote nftables' %s", away, self._table)
 
-    def _also(self) -> str:
-        return ", nor reach another network" if self._known and self._known.others else ""
+    def _others(self, situation: _Situation) -> list[str]:
+        """The Linux bridges of other networks."""
+        return sorted(name for name, _ in situation.bridges if name != self._device)
 
     def _rules(
         self, senders: Sequence[str], situation: _Situation, translated: Collection[str]
@@ -174,7 +175,7 @@ class Firewall:
                 rules += no_vxlan(sender, port, is_translated=is_translated, ipvs=ipvs)
             if is_translated:
                 rules += no_tags(sender)
-        for other in sorted(situation.others):
+        for other in self._others(situation):
             rules += [no_way(self._device, other), no_way(other, self._device)]
         return rules
 

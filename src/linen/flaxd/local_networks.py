@@ -35,21 +35,21 @@ class LocalNetworks:
         self._replica = replica
         self._monitor = monitor
 
-    def others(self) -> frozenset[str]:
-        """The Linux bridges of the other networks: those that their OVS bridges are on."""
+    def linux_bridges(self) -> dict[str, int]:
+        """The index of each network's Linux bridge that is there, by its name.
+
+        Those of other networks are what their OVS bridges are on.
+        """
         own = self._settings.network
         marks = self._bridge_marks().items()
         names = {name for name, of in marks if of.get(naming.MARK_NETWORK) not in (None, own)}
         links = self._monitor.links
         masters = {links[name].master for name in names & links.keys()}
-        bridges = {link.name for link in links.values() if link.index in masters}
-        return frozenset(bridges - {self._settings.linux_bridge})
-
-    def linux_bridges(self) -> dict[str, int]:
-        """The index of each network's Linux bridge that is there, by its name."""
-        names = {self._settings.linux_bridge, *self.others()}
-        links = self._monitor.links
-        return {name: links[name].index for name in names & links.keys()}
+        return {
+            link.name: link.index
+            for link in links.values()
+            if link.index in masters or link.name == self._settings.linux_bridge
+        }
 
     def have_controller(self) -> bool:
         """Whether a controller is attached to an OVS bridge of any of these networks."""

@@ -64,7 +64,7 @@ class Netlink:
 
     def _find_link(self, request: bytes) -> Link | None:
         try:
-            return codec.Link(self._ask(request))
+            return codec.Link(self.ask(request))
         except codec.NetlinkError as error:
             if error.errno in ABSENT:
                 return None
@@ -103,25 +103,25 @@ class Netlink:
         if link.master == master.index and link.up:
             return
         if link.up:
-            self._ask(codec.set_down(link.index))
+            self.ask(codec.set_down(link.index))
         master = self._known_link(master.index)
-        self._ask(codec.set_mac(master.index, master.mac))
-        self._ask(codec.enslave(link.index, master.index, master.mtu))
-        self._ask(codec.set_multicast_router(link.index))
-        self._ask(codec.set_up(link.index))
+        self.ask(codec.set_mac(master.index, master.mac))
+        self.ask(codec.enslave(link.index, master.index, master.mtu))
+        self.ask(codec.set_multicast_router(link.index))
+        self.ask(codec.set_up(link.index))
 
     def _known_link(self, index: int) -> Link:
         """The link with this index. Raises `NetlinkError` where it is gone."""
-        return codec.Link(self._ask(codec.get_link_at(index)))
+        return codec.Link(self.ask(codec.get_link_at(index)))
 
     def set_mtu(self, link: Link, mtu: int) -> None:
         """Give `link` an MTU, in bytes. A Linux bridge no longer takes its ports' smallest then."""
-        self._ask(codec.set_mtu(link.index, mtu))
+        self.ask(codec.set_mtu(link.index, mtu))
 
     def find_route(self, address: str) -> Route | None:
         """Where packets to an IP address go, None where there is no route."""
         try:
-            return codec.Route(self._ask(codec.get_route(sock.ip_bytes(address))))
+            return codec.Route(self.ask(codec.get_route(sock.ip_bytes(address))))
         except codec.NetlinkError as error:
             if error.errno in UNREACHABLE:
                 return None
@@ -138,9 +138,10 @@ class Netlink:
 
     def netns_id(self, descriptor: int) -> int:
         """The id of the namespace behind an open file, as links name it; negative for none."""
-        return codec.netns_id(self._ask(codec.get_netns_id(descriptor)))
+        return codec.netns_id(self.ask(codec.get_netns_id(descriptor)))
 
-    def _ask(self, request: bytes) -> bytes:
+    def ask(self, request: bytes) -> bytes:
+        """The answer to a request that has one of one message. Raises `NetlinkError`."""
         self._socket.send(request)
         reply: bytes = self._socket.recv(DATAGRAM)
         for _, message in codec.messages(reply):

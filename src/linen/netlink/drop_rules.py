@@ -115,17 +115,23 @@ def _meta(key: int) -> bytes:
 
 
 def _loaded(header: int, offset: int, size: int) -> bytes:
-    numbers = (1, REGISTER), (2, header), (3, offset), (4, size)
-    return b"".join(attribute(kind, number(value)) for kind, value in numbers)
+    return _numbers(REGISTER, header, offset, size)
 
 
 def _masked(mask: bytes) -> bytes:
-    numbers = (1, REGISTER), (2, REGISTER), (3, len(mask))
-    told = b"".join(attribute(kind, number(value)) for kind, value in numbers)
-    values = (4, mask), (5, bytes(len(mask)))
-    return told + b"".join(attribute(kind | NESTED, attribute(1, value)) for kind, value in values)
+    told = _numbers(REGISTER, REGISTER, len(mask))
+    return told + _value(4, mask) + _value(5, bytes(len(mask)))
 
 
 def _compared(value: bytes, how: int = EQUAL) -> bytes:
-    data = attribute(3 | NESTED, attribute(1, value))
-    return attribute(1, number(REGISTER)) + attribute(2, number(how)) + data
+    return _numbers(REGISTER, how) + _value(3, value)
+
+
+def _numbers(*values: int) -> bytes:
+    """The first attributes of an expression, where they are numbers."""
+    return b"".join(attribute(kind, number(value)) for kind, value in enumerate(values, 1))
+
+
+def _value(kind: int, value: bytes) -> bytes:
+    """An attribute for what is compared, or changed, in a register (NFTA_DATA_VALUE)."""
+    return attribute(kind | NESTED, attribute(1, value))

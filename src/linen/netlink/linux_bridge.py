@@ -3,9 +3,8 @@
 
 from __future__ import annotations
 
-from linen.light import sock
 from linen.netlink import codec
-from linen.netlink.blocking import ABSENT, DATAGRAM, ROUTING
+from linen.netlink.blocking import ABSENT, Netlink
 
 INFO_DATA, VLAN_FILTERING = 2, 7  # IFLA_INFO_DATA, IFLA_BR_VLAN_FILTERING (linux/if_link.h)
 
@@ -15,20 +14,15 @@ def filters_vlans(name: str) -> bool | None:
 
     Raises `NetlinkError`.
     """
-    routing = sock.netlink_socket(ROUTING)
+    netlink = Netlink()
     try:
-        routing.send(codec.get_link(name))
-        for _, message in codec.messages(routing.recv(DATAGRAM)):
-            return _filters_vlans(message)
+        message = netlink.ask(codec.get_link(name))
     except codec.NetlinkError as error:
-        if error.errno not in ABSENT:
-            raise
+        if error.errno in ABSENT:
+            return None
+        raise
     finally:
-        routing.close()
-    return None
-
-
-def _filters_vlans(message: bytes) -> bool | None:
+        netlink.close()
     found = dict(codec.attributes(message, codec.HEADER_SIZE + codec.LINK_SIZE))
     information = dict(codec.attributes(found.get(codec.IFLA_LINKINFO, b""), 0))
     if codec.text(information.get(codec.IFLA_INFO_KIND, b"")) != "bridge":

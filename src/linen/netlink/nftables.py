@@ -209,12 +209,16 @@ class Nftables:
         """
         whose = pack("!BBH", ANY, 0, SUBSYSTEM)
         begin, end = (codec.message(kind, 0, whose) for kind in (BATCH_BEGIN, BATCH_END))
+        acknowledged = len(changes) - 1
         messages = [
-            _message(kind, family, _FLAGS.get(kind, 0), attributes)
-            for kind, family, attributes in changes[:-1]
+            _message(
+                kind,
+                family,
+                _FLAGS.get(kind, 0) | (codec.ACK if position == acknowledged else 0),
+                attributes,
+            )
+            for position, (kind, family, attributes) in enumerate(changes)
         ]
-        kind, family, attributes = changes[-1]
-        messages.append(_message(kind, family, _FLAGS.get(kind, 0) | codec.ACK, attributes))
         self._socket.send(begin + b"".join(messages) + end)
         for _ in codec.messages(self._socket.recv(DATAGRAM)):
             return
